@@ -1,0 +1,2 @@
+//! (see below)
+fn main() {}
