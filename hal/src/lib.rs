@@ -1,1 +1,4 @@
-//! (see below)
+//! The body of Homing: what a phone's hardware and system can do, as capability traits with Linux drivers and one simulator. It never decides and never talks to the account.
+
+pub mod capability;
+pub mod fault;

@@ -1,0 +1,8 @@
+//! The capabilities of a phone as blocking traits with deadlines. No driver code: who implements them is decided in `lib.rs`.
+
+pub mod gate;
+pub mod identity;
+pub mod network;
+pub mod position;
+pub mod power;
+pub mod siren;

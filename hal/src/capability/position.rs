@@ -1,0 +1,31 @@
+//! The position as a trait: one bounded attempt to say where the phone is. Ranking of sources lives in `lib.rs`, the quality gate in `gate.rs`.
+
+use std::time::Duration;
+
+use homing_protocol::measure::Position;
+
+use crate::fault::{Cancel, Fault, Probe};
+
+/// A place and what is known about how it was found. The position's own `Debug` is redacted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fix {
+    /// The measured place; its accuracy is the radius of 95 %.
+    pub position: Position,
+    /// Satellites used in the solution, where the receiver says.
+    pub satellites: Option<u8>,
+}
+
+/// Something that can find the phone.
+pub trait PositionSource: Send {
+    /// The driver's name for settings, the log and `homingd doctor`.
+    fn name(&self) -> &'static str;
+
+    /// Whether this source could be asked. It does not power a receiver.
+    fn probe(&self) -> Probe;
+
+    /// Finds the phone within `deadline`: returns early with a confirmed fix, at the deadline with the best unconfirmed one and its enlarged radius. The receiver is powered only while this runs.
+    ///
+    /// # Errors
+    /// [`Fault::TimedOut`] at the deadline with nothing, [`Fault::Cancelled`], [`Fault::Absent`] and the like when the source cannot be used at all.
+    fn locate(&mut self, deadline: Duration, cancel: &Cancel) -> Result<Fix, Fault>;
+}

@@ -1,0 +1,42 @@
+//! The siren as a trait: a sound card that is opened, made loud, fed and given back. It generates no sound and decides nothing.
+
+use crate::fault::{Fault, Probe};
+
+/// A sound card with a loudspeaker.
+pub trait SoundCard: Send {
+    /// The driver's name for `homingd doctor`.
+    fn name(&self) -> &'static str;
+
+    /// Whether the loudspeaker could be used.
+    fn probe(&self) -> Probe;
+
+    /// Takes the loudspeaker for the siren alone and remembers the mixer as found. Loudness is not touched yet: see [`SirenOutput::assert_loud`].
+    ///
+    /// # Errors
+    /// [`Fault::Absent`], [`Fault::Busy`] when another stream holds it, [`Fault::Denied`], [`Fault::Broken`].
+    fn open(&mut self) -> Result<Box<dyn SirenOutput>, Fault>;
+}
+
+/// A loudspeaker held for the siren. Dropping it ends the sound at once and leaves the mixer as it is; [`SirenOutput::release`] is the orderly end.
+pub trait SirenOutput: Send {
+    /// Samples per second of the one channel, Hz.
+    fn sample_rate(&self) -> u32;
+
+    /// Plays mono samples (full scale `i16`), blocking at the pace of real time: it returns once at most a few tenths of a second of sound are waiting.
+    ///
+    /// # Errors
+    /// [`Fault::Broken`] or [`Fault::Absent`] when the card went away: open it anew.
+    fn write(&mut self, samples: &[i16]) -> Result<(), Fault>;
+
+    /// Routes to the loudspeaker, turns the volume to its maximum and unmutes, again. The caller repeats it while it plays, because a person or a session daemon may undo it.
+    ///
+    /// # Errors
+    /// As [`SirenOutput::write`].
+    fn assert_loud(&mut self) -> Result<(), Fault>;
+
+    /// Ends the sound and restores the mixer as found at [`SoundCard::open`].
+    ///
+    /// # Errors
+    /// As [`SirenOutput::write`]; the card is given up either way.
+    fn release(self: Box<Self>) -> Result<(), Fault>;
+}
