@@ -1,0 +1,57 @@
+//! The owner's clock and how its times are written. The only place that reads the system clock.
+use std::sync::OnceLock;
+use time::format_description::well_known::Rfc3339;
+use time::{OffsetDateTime, UtcOffset};
+
+/// Milliseconds since 1970-01-01 UTC.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct UnixMs(pub(crate) i64);
+
+impl UnixMs {
+    /// Now, by this machine's clock.
+    pub(crate) fn now() -> Self {
+        let nanoseconds = OffsetDateTime::now_utc().unix_timestamp_nanos();
+        Self(i64::try_from(nanoseconds / 1_000_000).unwrap_or(i64::MAX))
+    }
+
+    /// RFC 3339 in UTC with seconds, for `--json`; times outside years 0–9999 print as the number.
+    pub(crate) fn rfc3339(self) -> String {
+        at(self)
+            .and_then(|time| time.replace_nanosecond(0).ok())
+            .and_then(|time| time.format(&Rfc3339).ok())
+            .unwrap_or_else(|| self.0.to_string())
+    }
+
+    /// The clock time in the zone the terminal's user lives in, `HH:MM`, with the date when it is not today.
+    pub(crate) fn short(self, now: Self) -> String {
+        let (Some(time), Some(today)) = (at(self).map(local), at(now).map(local)) else {
+            return self.0.to_string();
+        };
+        let clock = format!(
+            "{:02}:{:02}:{:02}",
+            time.hour(),
+            time.minute(),
+            time.second()
+        );
+        if time.date() == today.date() {
+            clock
+        } else {
+            format!("{} {clock}", time.date())
+        }
+    }
+}
+
+fn at(time: UnixMs) -> Option<OffsetDateTime> {
+    OffsetDateTime::from_unix_timestamp_nanos(i128::from(time.0) * 1_000_000).ok()
+}
+
+static OFFSET: OnceLock<UtcOffset> = OnceLock::new();
+
+/// Reads the terminal's time zone; call it once, while the process has a single thread (libc's zone data is not safe to read beside another thread that writes the environment).
+pub(crate) fn read_zone() {
+    let _ = OFFSET.set(UtcOffset::current_local_offset().unwrap_or(UtcOffset::UTC));
+}
+
+fn local(time: OffsetDateTime) -> OffsetDateTime {
+    time.to_offset(OFFSET.get().copied().unwrap_or(UtcOffset::UTC))
+}

@@ -1,0 +1,107 @@
+//! Everything that can stop a `homing` command: one clear sentence each, and its exit code. Carries no secret.
+use crate::exit;
+use std::io;
+use std::path::PathBuf;
+
+/// What was being done when it stopped.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    /// Understanding the arguments.
+    #[error("{0}")]
+    Usage(String),
+    /// Finding a device by name or id.
+    #[error("no device is called {0:?}; `homing devices` lists them")]
+    UnknownDevice(String),
+    /// Opening the state.
+    #[error("there is no account in {}; start one with `homing init --broker mqtts://HOST:PORT`, or bring one back with `homing recover --kit FILE`", .0.display())]
+    NoAccount(PathBuf),
+    /// Starting an account.
+    #[error("{} already holds an account; choose another folder with --home", .0.display())]
+    AccountExists(PathBuf),
+    /// Reading a file.
+    #[error("cannot read {}: {source}", path.display())]
+    Read {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// Writing a file or folder.
+    #[error("cannot write {}: {source}", path.display())]
+    Write {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// Understanding a file's content.
+    #[error("{} is not usable: {reason}", path.display())]
+    File {
+        /// Which file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Working with the database in the state folder.
+    #[error("the state in homing.db cannot be used: {0}")]
+    Database(#[from] rusqlite::Error),
+    /// Reading something back that this program stored.
+    #[error(
+        "the state holds a damaged {0}; bring the account back into an empty folder with `homing recover --kit FILE --home DIR`"
+    )]
+    Damaged(&'static str),
+    /// Asking for the passphrase.
+    #[error("cannot read the passphrase: {0}; give it on a terminal or with --passphrase-fd N")]
+    Passphrase(io::Error),
+    /// Checking a new passphrase.
+    #[error("{0}")]
+    WeakPassphrase(&'static str),
+    /// Issuing a certificate.
+    #[error("cannot issue a certificate: {0}")]
+    Certificate(rcgen::Error),
+    /// Drawing random numbers.
+    #[error("the system gives no random numbers")]
+    Randomness,
+    /// Printing.
+    #[error("cannot print: {0}")]
+    Print(io::Error),
+    /// Encoding for `--json` or a file.
+    #[error("cannot write JSON: {0}")]
+    Json(#[from] serde_json::Error),
+    /// Waiting for the phone.
+    #[error("{0}")]
+    NoAnswerYet(String),
+    /// Hearing from the phone that it cannot or will not.
+    #[error("{0}")]
+    Refused(String),
+}
+
+impl Error {
+    /// The exit code that belongs to it (homing(1)).
+    pub(crate) fn exit_code(&self) -> u8 {
+        match self {
+            Self::Usage(_) | Self::UnknownDevice(_) | Self::WeakPassphrase(_) => exit::USAGE,
+            Self::NoAccount(_) | Self::AccountExists(_) | Self::File { .. } | Self::Damaged(_) => {
+                exit::CONFIG
+            }
+            Self::Read { source, .. } | Self::Write { source, .. } => by_kind(source),
+            Self::Database(rusqlite::Error::SqliteFailure(failure, _))
+                if failure.code == rusqlite::ErrorCode::PermissionDenied =>
+            {
+                exit::PERMISSION
+            }
+            Self::Database(_) | Self::Passphrase(_) | Self::Print(_) | Self::Randomness => exit::IO,
+            Self::Certificate(_) | Self::Json(_) => exit::BUG,
+            Self::NoAnswerYet(_) => exit::NO_ANSWER_YET,
+            Self::Refused(_) => exit::REFUSED,
+        }
+    }
+}
+
+fn by_kind(error: &io::Error) -> u8 {
+    if error.kind() == io::ErrorKind::PermissionDenied {
+        exit::PERMISSION
+    } else {
+        exit::IO
+    }
+}

@@ -1,0 +1,7 @@
+//! The household's TLS: its certificate authority and the directory a broker needs. Carries no authority over phones: transport only.
+
+mod authority;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use authority::{Authority, Credential, Serial};
