@@ -1,2 +1,124 @@
-//! (see below)
-fn main() {}
+//! `cargo xtask`: what the house can do for a developer, in plain Rust. It must not hold anything the product itself needs.
+#![forbid(unsafe_code)]
+
+mod check;
+mod debian;
+mod demo;
+mod house;
+mod tidy;
+mod tools;
+
+use std::process::ExitCode;
+
+const HELP: &str = "\
+cargo xtask COMMAND
+
+  test [FILTER...]   everything that must hold: tidy, format, clippy, build, tests (with names: those tests only)
+  ci [--full]        what continuous integration runs: test; --full builds the release binaries too
+  tidy               the project's own rules: who may depend on whom, headers, lengths, manual pages, features
+  demo [--once]      the guided tour on this machine; --once ends after it, with an error code if a step failed
+  bench [ARGS...]    the benchmarks against real peers, built for release
+  tools              finds mosquitto and gpsd, else unpacks them under target/tools; prints where they are
+
+cargo xtask COMMAND --help says more.";
+
+/// A message for a person: one sentence that says what failed and what to do.
+type Outcome = Result<(), String>;
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let (command, rest) = match arguments.split_first() {
+        None => ("--help", &[][..]),
+        Some((command, rest)) => (command.as_str(), rest),
+    };
+    match dispatch(command, rest) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            eprintln!("xtask: {message}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn dispatch(command: &str, rest: &[String]) -> Outcome {
+    // The benchmark answers its own --help.
+    if command != "bench"
+        && rest
+            .iter()
+            .any(|argument| argument == "--help" || argument == "-h")
+    {
+        println!("{}", help_of(command));
+        return Ok(());
+    }
+    match command {
+        "--help" | "-h" | "help" => {
+            println!("{HELP}");
+            Ok(())
+        }
+        "test" => check::test(rest),
+        "ci" => check::ci(rest),
+        "tidy" => nothing_more(command, rest).and_then(|()| tidy::run()),
+        "demo" => demo::run(rest),
+        "bench" => check::bench(rest),
+        "tools" => nothing_more(command, rest).and_then(|()| tools::print()),
+        other => Err(format!("there is no command {other:?}\n\n{HELP}")),
+    }
+}
+
+fn nothing_more(command: &str, rest: &[String]) -> Outcome {
+    match rest.first() {
+        None => Ok(()),
+        Some(extra) => Err(format!("{command} takes no argument, not {extra:?}")),
+    }
+}
+
+fn help_of(command: &str) -> &'static str {
+    match command {
+        "test" => {
+            "cargo xtask test [FILTER...]\n\n\
+             Without a name: tidy, rustfmt --check, clippy with warnings denied, a build of every binary,\n\
+             documentation tests, then all tests (cargo nextest where installed, else cargo test).\n\
+             With names: builds, then runs the tests whose path contains one of them."
+        }
+        "ci" => {
+            "cargo xtask ci [--full]\n\n\
+             The same as `cargo xtask test`; --full also builds the release binaries."
+        }
+        "tidy" => {
+            "cargo xtask tidy\n\n\
+             Checks the project's own rules and lists every breach with file and line. Builds the three\n\
+             programs first, because the manual pages are compared with what they print for --help."
+        }
+        "demo" => {
+            "cargo xtask demo [--once]\n\n\
+             A simulated phone is enrolled, located, rung and attacked, through a real mosquitto and a\n\
+             real gpsd, on loopback and in one temporary directory. Afterwards it stays running until\n\
+             Ctrl-C; --once ends after the tour, with an error code when a step failed."
+        }
+        "tools" => {
+            "cargo xtask tools\n\n\
+             Prints where mosquitto, its clients and gpsd are. Where they are missing and this is Debian,\n\
+             downloads their packages and unpacks them under target/tools: nothing is installed, nothing\n\
+             is started, and root is not needed."
+        }
+        _ => HELP,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unknown_command_is_refused_with_the_list_of_commands() {
+        let message = dispatch("tset", &[]).unwrap_err();
+        assert!(message.contains("\"tset\"") && message.contains("cargo xtask COMMAND"));
+    }
+
+    #[test]
+    fn each_command_in_the_overview_has_help_of_its_own() {
+        for command in ["test", "ci", "tidy", "demo", "tools"] {
+            assert!(help_of(command).starts_with(&format!("cargo xtask {command}")));
+        }
+    }
+}

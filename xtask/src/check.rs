@@ -1,0 +1,162 @@
+//! `test`, `ci` and `bench`: runs the project's own checks in order and stops at the first that fails. Decides nothing itself.
+
+use crate::{house, tidy, tools};
+
+/// `cargo xtask test [FILTER...]`.
+///
+/// # Errors
+/// One sentence naming the check that failed.
+pub(crate) fn test(filters: &[String]) -> Result<(), String> {
+    if let Some(flag) = filters.iter().find(|filter| filter.starts_with('-')) {
+        return Err(format!(
+            "test takes names of tests, not {flag:?}; see `cargo xtask test --help`"
+        ));
+    }
+    let found = tools::provide()?;
+    if filters.is_empty() {
+        lint()?;
+    }
+    build()?;
+    if filters.is_empty() {
+        house::announce("tidy: the project's own rules");
+        tidy::check()?;
+        documentation_tests()?;
+    }
+    run_tests(filters, &found)
+}
+
+/// `cargo xtask ci [--full]`.
+///
+/// # Errors
+/// As [`test`].
+pub(crate) fn ci(arguments: &[String]) -> Result<(), String> {
+    let full = match arguments {
+        [] => false,
+        [flag] if flag == "--full" => true,
+        _ => return Err(format!("ci takes --full or nothing, not {arguments:?}")),
+    };
+    if full {
+        house::announce("build: the release binaries");
+        house::run(
+            "the release build",
+            house::cargo().args(["build", "--locked", "--release", "--workspace", "--bins"]),
+        )?;
+    }
+    test(&[])
+}
+
+/// `cargo xtask bench [ARGS...]`: measures release builds, since nothing else is worth measuring.
+///
+/// # Errors
+/// The build failed, or the benchmark did.
+pub(crate) fn bench(arguments: &[String]) -> Result<(), String> {
+    let found = tools::provide()?;
+    house::announce("build: the release binaries");
+    house::run(
+        "the release build",
+        house::cargo().args(["build", "--locked", "--release", "--workspace", "--bins"]),
+    )?;
+    let mut command = std::process::Command::new(house::target().join("release/homing-bench"));
+    command
+        .current_dir(house::root())
+        .args(arguments)
+        .envs(&found);
+    house::run("the benchmark", &mut command)
+}
+
+/// Builds every program, so that tests can start them as processes.
+///
+/// # Errors
+/// The build failed; cargo has said why.
+pub(crate) fn build() -> Result<(), String> {
+    house::announce("build: every program");
+    house::run(
+        "the build",
+        house::cargo().args(["build", "--locked", "--workspace", "--bins"]),
+    )
+}
+
+fn lint() -> Result<(), String> {
+    house::announce("rustfmt: is the code formatted?");
+    house::run(
+        "the format check (`cargo fmt --all` repairs it)",
+        house::cargo().args(["fmt", "--all", "--check"]),
+    )?;
+    house::announce("clippy: are there warnings?");
+    house::run(
+        "clippy",
+        house::cargo().args([
+            "clippy",
+            "--locked",
+            "--workspace",
+            "--all-targets",
+            "--",
+            "-D",
+            "warnings",
+        ]),
+    )
+}
+
+/// Documentation examples. They come before the other tests: the last lines of a run are then those of all its tests.
+fn documentation_tests() -> Result<(), String> {
+    let with_examples = tidy::crates_with_examples()?;
+    if with_examples.is_empty() {
+        return Ok(());
+    }
+    house::announce("documentation tests");
+    let mut command = house::cargo();
+    command.args(["test", "--locked", "--doc"]);
+    for package in with_examples {
+        command.args(["--package", &package]);
+    }
+    house::run("a documentation test", &mut command)
+}
+
+fn run_tests(filters: &[String], found: &tools::Found) -> Result<(), String> {
+    house::announce("tests");
+    let nextest = house::program("cargo-nextest").is_some()
+        || std::env::home_dir().is_some_and(|home| home.join(".cargo/bin/cargo-nextest").is_file());
+    let mut command = house::cargo();
+    if nextest {
+        command.args([
+            "nextest",
+            "run",
+            "--locked",
+            "--workspace",
+            "--no-fail-fast",
+        ]);
+        command.args(filters);
+    } else {
+        command.args([
+            "test",
+            "--locked",
+            "--workspace",
+            "--lib",
+            "--bins",
+            "--tests",
+            "--no-fail-fast",
+            "--",
+        ]);
+        command.args(filters);
+    }
+    house::run("a test", command.envs(found))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_option_where_a_test_name_belongs_is_refused_before_anything_runs() {
+        assert!(
+            test(&["--fast".to_owned()])
+                .unwrap_err()
+                .contains("\"--fast\"")
+        );
+        assert!(
+            ci(&["--ful".to_owned()])
+                .unwrap_err()
+                .contains("--full or nothing")
+        );
+    }
+}

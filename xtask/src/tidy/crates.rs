@@ -1,0 +1,216 @@
+//! Who may depend on whom, inside the house and outside: ARCHITECTURE.md's table against what cargo says. Reads no source text.
+
+use super::Breach;
+use crate::house;
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+
+/// Our own packages: who may name whom in its manifest (tests' dependencies included).
+const INSIDE: &[(&str, &[&str])] = &[
+    ("homing-protocol", &[]),
+    ("homing-policy", &["homing-protocol"]),
+    ("homing-hal", &["homing-protocol"]),
+    ("homing-link", &["homing-protocol"]),
+    ("homing-owner", &["homing-protocol"]),
+    (
+        "homingd",
+        &[
+            "homing-policy",
+            "homing-hal",
+            "homing-link",
+            "homing-protocol",
+        ],
+    ),
+    (
+        "homing",
+        &["homing-owner", "homing-link", "homing-protocol"],
+    ),
+    ("e2e", &["homing-protocol"]),
+    ("homing-bench", &["e2e", "homing-protocol"]),
+    ("xtask", &[]),
+];
+
+/// Third-party walls: who alone may name these packages.
+const WALLS: &[(&str, &[&str])] = &[
+    (
+        "tokio",
+        &["homing-link", "homingd", "homing", "e2e", "homing-bench"],
+    ),
+    ("rumqttc", &["homing-link"]),
+    ("rustls", &["homing-link"]),
+    ("gpsd_proto", &["homing-hal"]),
+    ("netlink-sys", &["homing-hal"]),
+    ("netlink-packet-core", &["homing-hal"]),
+    ("netlink-packet-route", &["homing-hal"]),
+    // The harness ends process groups and waits for Ctrl-C; that is all it needs nix for.
+    ("nix", &["homing-hal", "homingd", "e2e"]),
+    ("signal-hook", &["homingd"]),
+    ("sd-notify", &["homingd"]),
+    ("rusqlite", &["homingd", "homing"]),
+    ("rcgen", &["homing"]),
+    ("rpassword", &["homing"]),
+];
+
+/// What cargo says about the workspace.
+///
+/// # Errors
+/// cargo failed, or printed something else than JSON.
+pub(super) fn metadata() -> Result<Value, String> {
+    let text = house::output(
+        "cargo metadata",
+        house::cargo().args(["metadata", "--format-version", "1", "--no-deps", "--locked"]),
+    )?;
+    serde_json::from_str(&text).map_err(|error| format!("cargo metadata is not JSON: {error}"))
+}
+
+/// Compares every package's manifest with the two tables.
+///
+/// # Errors
+/// The metadata lacks what cargo documents.
+pub(super) fn check(metadata: &Value) -> Result<Vec<Breach>, String> {
+    let mut breaches = Vec::new();
+    for package in packages(metadata)? {
+        let name = text(package, "name")?;
+        let Some((_, allowed)) = INSIDE.iter().find(|(known, _)| *known == name) else {
+            breaches.push(Breach::new(
+                name,
+                "is not in the dependency table (xtask/src/tidy/crates.rs)",
+            ));
+            continue;
+        };
+        for dependency in list(package, "dependencies")? {
+            let wanted = text(dependency, "name")?;
+            let own = INSIDE.iter().any(|(known, _)| *known == wanted);
+            if own && wanted != name && !allowed.contains(&wanted) {
+                breaches.push(Breach::new(
+                    name,
+                    format!("must not depend on {wanted}: the table allows {allowed:?}"),
+                ));
+            }
+            if let Some((_, holders)) = WALLS.iter().find(|(walled, _)| *walled == wanted)
+                && !holders.contains(&name)
+            {
+                breaches.push(Breach::new(
+                    name,
+                    format!("must not depend on {wanted}: only {holders:?} may"),
+                ));
+            }
+        }
+    }
+    Ok(breaches)
+}
+
+/// The first file of every target (library, program, test), from the project's folder.
+///
+/// # Errors
+/// The metadata lacks what cargo documents.
+pub(super) fn roots(metadata: &Value, root: &Path) -> Result<Vec<String>, String> {
+    let mut roots = Vec::new();
+    for package in packages(metadata)? {
+        for target in list(package, "targets")? {
+            let path = PathBuf::from(text(target, "src_path")?);
+            let path = path.strip_prefix(root).unwrap_or(&path);
+            roots.push(path.display().to_string());
+        }
+    }
+    Ok(roots)
+}
+
+/// Name and folder of every package that has a library.
+///
+/// # Errors
+/// The metadata lacks what cargo documents.
+pub(super) fn libraries(metadata: &Value, root: &Path) -> Result<Vec<(String, PathBuf)>, String> {
+    let mut libraries = Vec::new();
+    for package in packages(metadata)? {
+        let has_library = list(package, "targets")?.iter().any(|target| {
+            target["kind"]
+                .as_array()
+                .is_some_and(|kinds| kinds.iter().any(|kind| kind == "lib"))
+        });
+        let manifest = PathBuf::from(text(package, "manifest_path")?);
+        let folder = manifest.parent().unwrap_or(root);
+        let folder = folder.strip_prefix(root).unwrap_or(folder).to_path_buf();
+        if has_library {
+            libraries.push((text(package, "name")?.to_owned(), folder));
+        }
+    }
+    Ok(libraries)
+}
+
+fn packages(metadata: &Value) -> Result<&Vec<Value>, String> {
+    list(metadata, "packages")
+}
+
+fn list<'a>(value: &'a Value, key: &str) -> Result<&'a Vec<Value>, String> {
+    value[key]
+        .as_array()
+        .ok_or_else(|| format!("cargo metadata holds no list {key:?}"))
+}
+
+fn text<'a>(value: &'a Value, key: &str) -> Result<&'a str, String> {
+    value[key]
+        .as_str()
+        .ok_or_else(|| format!("cargo metadata holds no text {key:?}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn package(name: &str, dependencies: &[&str]) -> Value {
+        let dependencies: Vec<Value> = dependencies
+            .iter()
+            .map(|name| json!({ "name": name }))
+            .collect();
+        json!({ "packages": [{
+            "name": name,
+            "manifest_path": format!("/p/{name}/Cargo.toml"),
+            "dependencies": dependencies,
+            "targets": [{ "kind": ["lib"], "src_path": format!("/p/{name}/src/lib.rs") }],
+        }]})
+    }
+
+    #[test]
+    fn a_room_that_reaches_into_another_is_named() {
+        let breaches = check(&package(
+            "homing-policy",
+            &["homing-protocol", "homing-hal"],
+        ))
+        .unwrap();
+        assert_eq!(breaches.len(), 1);
+        assert!(breaches[0].rule.contains("must not depend on homing-hal"));
+    }
+
+    #[test]
+    fn a_third_party_package_outside_its_wall_is_named() {
+        let breaches = check(&package("homing-policy", &["tokio", "thiserror"])).unwrap();
+        assert_eq!(breaches.len(), 1);
+        assert!(breaches[0].rule.contains("must not depend on tokio"));
+        assert!(
+            check(&package("homing-link", &["tokio"]))
+                .unwrap()
+                .is_empty()
+        );
+    }
+
+    #[test]
+    fn a_new_package_must_be_entered_in_the_table() {
+        let breaches = check(&package("homing-misc", &[])).unwrap();
+        assert!(breaches[0].rule.contains("not in the dependency table"));
+    }
+
+    #[test]
+    fn roots_and_libraries_are_paths_inside_the_project() {
+        let metadata = package("homing-link", &[]);
+        assert_eq!(
+            roots(&metadata, Path::new("/p")).unwrap(),
+            ["homing-link/src/lib.rs"]
+        );
+        assert_eq!(
+            libraries(&metadata, Path::new("/p")).unwrap(),
+            [("homing-link".to_owned(), PathBuf::from("homing-link"))]
+        );
+    }
+}
