@@ -2,3 +2,6 @@
 
 pub mod capability;
 pub mod fault;
+pub mod linux;
+#[cfg(test)]
+mod scratch;

@@ -1,0 +1,7 @@
+//! The Linux drivers: each translates one capability to one interface of the kernel or of a system daemon. They never decide.
+
+pub mod gpsd;
+pub mod identity;
+pub mod netlink;
+pub mod network;
+pub mod power;

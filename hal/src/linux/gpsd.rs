@@ -1,0 +1,313 @@
+//! The position from gpsd over TCP or a Unix socket. It watches only while somebody asks for the position, because gpsd powers the receiver as long as a client watches.
+
+pub mod lines;
+pub mod message;
+pub mod time;
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::{Duration, Instant};
+
+use crate::capability::gate::{Gate, Verdict};
+use crate::capability::position::{Fix, PositionSource};
+use crate::fault::{Cancel, Fault, Probe};
+use lines::LineReader;
+use message::{Message, SkyView, parse, reading};
+
+/// Where gpsd listens when nobody says otherwise (its IANA port).
+pub const DEFAULT_ADDRESS: &str = "127.0.0.1:2947";
+/// How long a gpsd that was never reached is tried before it counts as absent: a restarted service is back within this.
+const ABSENT_AFTER: Duration = Duration::from_secs(5);
+/// First pause before connecting again; doubled up to [`LONGEST_PAUSE`].
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+/// Longest pause before connecting again: a deadline is tens of seconds, so half a dozen tries remain.
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// How long a probe or a single connection attempt may take; gpsd is local.
+const GREETING_TIME: Duration = Duration::from_secs(2);
+/// Bytes read at once. gpsd's lines are about 1 KiB.
+const CHUNK: usize = 2048;
+
+const WATCH: &[u8] = b"?WATCH={\"enable\":true,\"json\":true};\n";
+const UNWATCH: &[u8] = b"?WATCH={\"enable\":false};\n";
+
+/// Where a gpsd is reached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum GpsdAddress {
+    /// A TCP address; names are not resolved, because that may block for longer than any deadline.
+    Tcp(SocketAddr),
+    /// A Unix socket, such as `/run/gpsd.sock`.
+    Unix(PathBuf),
+}
+
+impl FromStr for GpsdAddress {
+    type Err = String;
+
+    /// Reads `HOST:PORT` with a numeric host (or `localhost`), or an absolute path.
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text.starts_with('/') {
+            return Ok(Self::Unix(text.into()));
+        }
+        text.replacen("localhost:", "127.0.0.1:", 1)
+            .parse()
+            .map(Self::Tcp)
+            .map_err(|_| format!("gpsd's address `{text}` is neither NUMBER.OF.THE.HOST:PORT nor an absolute path"))
+    }
+}
+
+impl std::fmt::Display for GpsdAddress {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Tcp(address) => write!(f, "{address}"),
+            Self::Unix(path) => write!(f, "{}", path.display()),
+        }
+    }
+}
+
+/// The driver.
+#[derive(Debug)]
+pub struct Gpsd {
+    address: GpsdAddress,
+}
+
+impl Gpsd {
+    /// A driver for the gpsd at this address; nothing is opened yet.
+    #[must_use]
+    pub fn new(address: GpsdAddress) -> Self {
+        Self { address }
+    }
+
+    fn greeting(&self) -> Result<String, Fault> {
+        let until = Instant::now() + GREETING_TIME;
+        let mut session = Session::connect(&self.address)?;
+        let mut release = None;
+        while release.is_none() {
+            session.next_lines(until, &Cancel::new(), |line| {
+                if let Message::Version(found) = parse(line) {
+                    release.get_or_insert(found);
+                }
+            })?;
+        }
+        release.ok_or_else(|| Fault::Broken("gpsd did not greet".into()))
+    }
+}
+
+impl PositionSource for Gpsd {
+    fn name(&self) -> &'static str {
+        "gpsd"
+    }
+
+    fn probe(&self) -> Probe {
+        match self.greeting() {
+            Ok(release) => Probe::Ready {
+                detail: format!("gpsd {release} at {}", self.address),
+            },
+            Err(fault) => Probe::Unsupported {
+                reason: format!("gpsd at {}: {fault}", self.address),
+            },
+        }
+    }
+
+    fn locate(&mut self, deadline: Duration, cancel: &Cancel) -> Result<Fix, Fault> {
+        let began = Instant::now();
+        let mut attempt = Attempt {
+            began,
+            until: began + deadline,
+            gate: Gate::new(),
+            sky: SkyView::default(),
+            reached: Reached::Never,
+        };
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let fault = match attempt.session(&self.address, cancel) {
+                Ok(fix) => return Ok(fix),
+                Err(fault @ Fault::Cancelled(_)) => return Err(fault),
+                Err(fault) => fault,
+            };
+            let now = Instant::now();
+            if now >= attempt.until {
+                return attempt.at_deadline(fault);
+            }
+            if attempt.reached == Reached::Never && now.duration_since(began) >= ABSENT_AFTER {
+                return Err(fault);
+            }
+            tracing::debug!(%fault, "gpsd: connecting again");
+            cancel.rest((now + pause).min(attempt.until))?;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Reached {
+    Never,
+    Once,
+}
+
+/// One call of `locate`, over as many connections as it takes.
+struct Attempt {
+    began: Instant,
+    until: Instant,
+    gate: Gate,
+    sky: SkyView,
+    reached: Reached,
+}
+
+impl Attempt {
+    /// Watches over one connection until the position is confirmed, the connection ends or the deadline passes.
+    fn session(&mut self, address: &GpsdAddress, cancel: &Cancel) -> Result<Fix, Fault> {
+        let mut session = Session::connect(address)?;
+        self.reached = Reached::Once;
+        session.send(WATCH)?;
+        let mut confirmed = None;
+        let ended = loop {
+            let fed = session.next_lines(self.until, cancel, |line| {
+                if let (None, Some(fix)) = (confirmed, self.take(line)) {
+                    confirmed = Some(fix);
+                }
+            });
+            match (confirmed, fed) {
+                (Some(fix), _) => break Ok(fix),
+                (None, Err(fault)) => break Err(fault),
+                (None, Ok(())) => {}
+            }
+        };
+        // Closing would do too; saying so first lets gpsd stop the receiver without waiting for the reset.
+        if let Err(fault) = session.send(UNWATCH) {
+            tracing::debug!(%fault, "gpsd: ending the watch");
+        }
+        ended
+    }
+
+    fn take(&mut self, line: &[u8]) -> Option<Fix> {
+        match parse(line) {
+            Message::Sky(sky) => {
+                self.sky = SkyView {
+                    // gpsd splits the sky over several lines; a line without a part does not unsay it.
+                    hdop: sky.hdop.or(self.sky.hdop),
+                    satellites: sky.satellites.or(self.sky.satellites),
+                };
+                None
+            }
+            Message::Place(tpv) => {
+                match self
+                    .gate
+                    .offer(reading(&tpv, self.sky, self.began.elapsed())?)
+                {
+                    Verdict::Confirmed(fix) => Some(fix),
+                    Verdict::Waiting => None,
+                    Verdict::Rejected(reason) => {
+                        tracing::debug!(reason, "gpsd: reading rejected");
+                        None
+                    }
+                }
+            }
+            Message::NoFix | Message::Version(_) | Message::Ignored => None,
+        }
+    }
+
+    fn at_deadline(&self, fault: Fault) -> Result<Fix, Fault> {
+        match (self.gate.best(self.began.elapsed()), self.reached) {
+            (Some(fix), _) => Ok(fix),
+            (None, Reached::Never) => Err(fault),
+            (None, Reached::Once) => Err(Fault::TimedOut("gpsd: no fix by the deadline".into())),
+        }
+    }
+}
+
+enum Stream {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+/// One connection.
+struct Session {
+    stream: Stream,
+    lines: LineReader,
+}
+
+impl Session {
+    fn connect(address: &GpsdAddress) -> Result<Self, Fault> {
+        let stream = match address {
+            GpsdAddress::Tcp(address) => TcpStream::connect_timeout(address, GREETING_TIME)
+                .and_then(|stream| {
+                    stream.set_nonblocking(true)?;
+                    Ok(Stream::Tcp(stream))
+                }),
+            GpsdAddress::Unix(path) => UnixStream::connect(path).and_then(|stream| {
+                stream.set_nonblocking(true)?;
+                Ok(Stream::Unix(stream))
+            }),
+        };
+        match stream {
+            Ok(stream) => Ok(Self {
+                stream,
+                lines: LineReader::new(),
+            }),
+            Err(error) => Err(Fault::from_io(
+                &format!("connecting to gpsd at {address}"),
+                &error,
+            )),
+        }
+    }
+
+    /// Waits for bytes, reads once and hands the completed lines to `each`.
+    fn next_lines(
+        &mut self,
+        until: Instant,
+        cancel: &Cancel,
+        each: impl FnMut(&[u8]),
+    ) -> Result<(), Fault> {
+        cancel.wait_readable(self.stream.as_fd(), until)?;
+        let mut chunk = [0; CHUNK];
+        match self.stream.read(&mut chunk) {
+            Ok(0) => Err(Fault::Broken("gpsd closed the connection".into())),
+            Ok(length) => {
+                self.lines
+                    .push(chunk.get(..length).unwrap_or_default(), each);
+                Ok(())
+            }
+            Err(error)
+                if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) =>
+            {
+                Ok(())
+            }
+            Err(error) => Err(Fault::from_io("reading from gpsd", &error)),
+        }
+    }
+
+    /// Sends a request of a few bytes, which an empty socket buffer always takes whole.
+    fn send(&mut self, request: &[u8]) -> Result<(), Fault> {
+        self.stream
+            .write_all(request)
+            .map_err(|error| Fault::from_io("writing to gpsd", &error))
+    }
+}
+
+impl Stream {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Tcp(stream) => stream.read(buffer),
+            Self::Unix(stream) => stream.read(buffer),
+        }
+    }
+
+    fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        match self {
+            Self::Tcp(stream) => stream.write_all(bytes),
+            Self::Unix(stream) => stream.write_all(bytes),
+        }
+    }
+}
+
+impl AsFd for Stream {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Tcp(stream) => stream.as_fd(),
+            Self::Unix(stream) => stream.as_fd(),
+        }
+    }
+}
