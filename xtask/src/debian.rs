@@ -203,12 +203,18 @@ fn write_starter(program: &str, store: &Path) -> Result<(), String> {
         .iter()
         .map(|folder| format!("$root/{}", folder.display()))
         .collect();
+    let library_path = if folders.is_empty() {
+        String::new()
+    } else {
+        format!(
+            "LD_LIBRARY_PATH=\"{}${{LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}}\"\nexport LD_LIBRARY_PATH\n",
+            folders.join(":")
+        )
+    };
     let text = format!(
-        "#!/bin/sh\n# Written by `cargo xtask tools`: starts an unpacked {program} with the libraries unpacked beside it.\n\
+        "#!/bin/sh\n# Written by `cargo xtask tools`: becomes the unpacked {program}, with the libraries unpacked beside it.\n\
          root=$(CDPATH= cd -- \"$(dirname -- \"$0\")/../root\" && pwd) || exit 1\n\
-         LD_LIBRARY_PATH=\"{}${{LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}}\"\nexport LD_LIBRARY_PATH\n\
-         exec \"$root/{}\" \"$@\"\n",
-        folders.join(":"),
+         {library_path}exec \"$root/{}\" \"$@\"\n",
         inside.display()
     );
     let starter = store.join("bin").join(program);
