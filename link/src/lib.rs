@@ -21,6 +21,7 @@ mod disconnect;
 pub mod drain;
 mod endpoint;
 mod error;
+pub mod loopback;
 mod mqtt;
 mod session;
 mod settings;
