@@ -1,0 +1,478 @@
+//! The keyring blob: all that an owner holds, wrapped by the find key, the full key and the recovery code. Opaque to whoever stores it; never holds a passphrase.
+
+use crate::cbor::{self, Fields, Map};
+use crate::id::{AccountId, DeviceId};
+use crate::keys::{sha256, KemSecret, SigningKey, VerifyingKey};
+use crate::rand_core::CryptoRng;
+use crate::Malformed;
+use aes_gcm::aead::{Aead, KeyInit, Payload};
+use aes_gcm::Aes256Gcm;
+use hkdf::Hkdf;
+use sha2::Sha256;
+use zeroize::Zeroizing;
+
+const MAGIC: &str = "homing keyring";
+const SALT_LEN: usize = 16;
+const LONGEST_PEM: usize = 16 * 1024;
+/// Most devices of one account in a keyring.
+pub const MOST_DEVICES: usize = 256;
+
+/// Argon2id's cost (RFC 9106), stored beside the salt but pinned to a range here: whoever stores the blob can neither weaken it nor exhaust the reader's memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PassphraseCost {
+    /// Memory, KiB, 64 MiB..=1 GiB.
+    pub memory_kib: u32,
+    /// Passes, 3..=16.
+    pub passes: u32,
+}
+
+impl PassphraseCost {
+    /// 128 MiB, 3 passes: about half a second on a 2020 laptop core.
+    pub const DEFAULT: Self = Self { memory_kib: 128 * 1024, passes: 3 };
+    /// The floor of protocol v1; what a phone's browser can still do.
+    pub const FLOOR: Self = Self { memory_kib: 64 * 1024, passes: 3 };
+
+    const fn acceptable(self) -> bool {
+        self.memory_kib >= Self::FLOOR.memory_kib
+            && self.memory_kib <= 1024 * 1024
+            && self.passes >= Self::FLOOR.passes
+            && self.passes <= 16
+    }
+}
+
+/// 32 bytes stretched from the passphrase; both keys derive from it.
+struct Stretched(Zeroizing<[u8; 32]>);
+
+fn stretch(passphrase: &str, salt: &[u8; SALT_LEN], cost: PassphraseCost) -> Result<Stretched, Malformed> {
+    if !cost.acceptable() {
+        return Err(Malformed::Field(2));
+    }
+    let params = argon2::Params::new(cost.memory_kib, cost.passes, 1, Some(32)).map_err(|_| Malformed::Field(2))?;
+    let argon = argon2::Argon2::new(argon2::Algorithm::Argon2id, argon2::Version::V0x13, params);
+    let mut out = Zeroizing::new([0; 32]);
+    argon.hash_password_into(passphrase.as_bytes(), salt, out.as_mut()).map_err(|_| Malformed::Field(2))?;
+    Ok(Stretched(out))
+}
+
+fn derive(input: &[u8], salt: &[u8; SALT_LEN], label: &str) -> Zeroizing<[u8; 32]> {
+    let mut out = Zeroizing::new([0; 32]);
+    Hkdf::<Sha256>::new(Some(salt), input).expand(label.as_bytes(), out.as_mut()).expect("32 bytes are a valid length");
+    out
+}
+
+/// The 128-bit secret on enrolled clients and on the printed kit; second half of the full key.
+#[derive(Clone)]
+pub struct KitSecret(pub Zeroizing<[u8; 16]>);
+
+/// The 160-bit code on paper that opens everything without the passphrase.
+#[derive(Clone)]
+pub struct RecoveryCode(pub Zeroizing<[u8; 20]>);
+
+macro_rules! paper_secret {
+    ($name:ident, $len:literal, $sum:literal) => {
+        impl $name {
+            /// A fresh one.
+            #[must_use]
+            pub fn generate(rng: &mut impl CryptoRng) -> Self {
+                let mut bytes = Zeroizing::new([0; $len]);
+                rng.fill_bytes(bytes.as_mut());
+                Self(bytes)
+            }
+            /// For paper: hexadecimal groups of four with two check digits pairs at the end.
+            #[must_use]
+            pub fn to_text(&self) -> Zeroizing<String> {
+                let check = sha256(self.0.as_ref());
+                let bytes = self.0.iter().chain(&check[..$sum]);
+                let digits: Zeroizing<String> = Zeroizing::new(bytes.map(|byte| format!("{byte:02x}")).collect());
+                let groups: Vec<&str> = digits.as_bytes().chunks(4).filter_map(|group| core::str::from_utf8(group).ok()).collect();
+                Zeroizing::new(groups.join("-"))
+            }
+            /// From paper: spaces, dashes and case do not matter.
+            ///
+            /// # Errors
+            /// [`Malformed::Length`] for a wrong number of digits, [`Malformed::Field`] when the check digits do not fit (a typing mistake).
+            pub fn from_text(text: &str) -> Result<Self, Malformed> {
+                let digits: Zeroizing<String> = Zeroizing::new(text.chars().filter(|c| !c.is_whitespace() && *c != '-').collect());
+                if !digits.is_ascii() || digits.len() != 2 * ($len + $sum) {
+                    return Err(Malformed::Length);
+                }
+                let mut bytes = Zeroizing::new([0u8; $len + $sum]);
+                for (byte, pair) in bytes.iter_mut().zip(digits.as_bytes().chunks_exact(2)) {
+                    let pair = core::str::from_utf8(pair).map_err(|_| Malformed::Length)?;
+                    *byte = u8::from_str_radix(pair, 16).map_err(|_| Malformed::Length)?;
+                }
+                let (secret, check) = bytes.split_at($len);
+                if sha256(secret)[..$sum] != *check {
+                    return Err(Malformed::Field(0));
+                }
+                let mut out = Zeroizing::new([0; $len]);
+                out.copy_from_slice(secret);
+                Ok(Self(out))
+            }
+        }
+        impl core::fmt::Debug for $name {
+            fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+                f.write_str(concat!(stringify!($name), "(secret)"))
+            }
+        }
+    };
+}
+paper_secret!(KitSecret, 16, 2);
+paper_secret!(RecoveryCode, 20, 2);
+
+/// A phone of the account, as every owner client should know it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KnownDevice {
+    /// Its id.
+    pub device: DeviceId,
+    /// The owner's name for it, at most 64 bytes.
+    pub name: String,
+    /// The ROOT-signed device certificate; empty until the phone has enrolled.
+    pub certificate: Vec<u8>,
+    /// The ROOT-signed key set; empty until the phone has enrolled.
+    pub key_set: Vec<u8>,
+    /// Serial number of its TLS certificate, for the revocation list.
+    pub tls_serial: Vec<u8>,
+}
+
+/// What finding needs: opened by the passphrase alone.
+#[derive(Clone)]
+pub struct FindPart {
+    /// The account.
+    pub account: AccountId,
+    /// ROOT's public half.
+    pub root: VerifyingKey,
+    /// The find client's signing key.
+    pub signing: SigningKey,
+    /// The find client's reading key.
+    pub reading: KemSecret,
+    /// `mqtts://HOST:PORT`.
+    pub broker: String,
+    /// The household CA, PEM.
+    pub ca_pem: String,
+    /// The newest ROOT-signed authority list.
+    pub authority: Vec<u8>,
+    /// The phones.
+    pub devices: Vec<KnownDevice>,
+}
+
+/// What only passphrase and kit together open.
+#[derive(Clone)]
+pub struct FullPart {
+    /// ROOT.
+    pub root: SigningKey,
+    /// The household CA's key, PEM.
+    pub ca_key_pem: Zeroizing<String>,
+    /// The newest revocation list, PEM.
+    pub crl_pem: String,
+}
+
+impl core::fmt::Debug for FindPart {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "FindPart({}, secret)", self.account)
+    }
+}
+impl core::fmt::Debug for FullPart {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("FullPart(secret)")
+    }
+}
+
+/// The wrapping keys of one keyring; whoever holds them can write the next generation without asking for the passphrase again.
+#[derive(Clone)]
+pub struct WrappingKeys {
+    salt: [u8; SALT_LEN],
+    cost: PassphraseCost,
+    find: Zeroizing<[u8; 32]>,
+    full: Zeroizing<[u8; 32]>,
+    recovery: Zeroizing<[u8; 32]>,
+}
+
+impl core::fmt::Debug for WrappingKeys {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("WrappingKeys(secret)")
+    }
+}
+
+impl WrappingKeys {
+    /// Makes the keys of a new keyring.
+    ///
+    /// # Errors
+    /// [`Malformed::Field`] for a cost outside the pinned range.
+    pub fn create(passphrase: &str, kit: &KitSecret, code: &RecoveryCode, cost: PassphraseCost, rng: &mut impl CryptoRng) -> Result<Self, Malformed> {
+        let mut salt = [0; SALT_LEN];
+        rng.fill_bytes(&mut salt);
+        let stretched = stretch(passphrase, &salt, cost)?;
+        Ok(Self {
+            salt,
+            cost,
+            find: find_key(&stretched, &salt),
+            full: full_key(&stretched, kit, &salt),
+            recovery: derive(code.0.as_ref(), &salt, "homing/v1 recovery"),
+        })
+    }
+
+    /// Wraps both parts; `generation` counts the blobs of an account, the highest is the newest.
+    ///
+    /// # Errors
+    /// [`Malformed::Seal`], [`Malformed::TooMany`].
+    pub fn wrap(&self, generation: u64, find: &FindPart, full: &FullPart, rng: &mut impl CryptoRng) -> Result<Vec<u8>, Malformed> {
+        if find.devices.len() > MOST_DEVICES {
+            return Err(Malformed::TooMany);
+        }
+        let keys = Zeroizing::new([*self.find, *self.full].concat());
+        Ok(Map::new()
+            .text(0, MAGIC)
+            .bytes(1, &self.salt)
+            .uint(2, self.cost.memory_kib.into())
+            .uint(3, self.cost.passes.into())
+            .uint(4, generation)
+            .bytes(5, &wrap(&self.find, "find", generation, &write_find(find), rng)?)
+            .bytes(6, &wrap(&self.full, "full", generation, &write_full(full), rng)?)
+            // The code opens the two keys, and the full key the code's key: each way in keeps the others writable.
+            .bytes(7, &wrap(&self.recovery, "recovery", generation, &keys, rng)?)
+            .bytes(8, &wrap(&self.full, "rewrap", generation, self.recovery.as_ref(), rng)?)
+            .encode())
+    }
+}
+
+fn find_key(stretched: &Stretched, salt: &[u8; SALT_LEN]) -> Zeroizing<[u8; 32]> {
+    derive(stretched.0.as_ref(), salt, "homing/v1 find")
+}
+
+fn full_key(stretched: &Stretched, kit: &KitSecret, salt: &[u8; SALT_LEN]) -> Zeroizing<[u8; 32]> {
+    let both = Zeroizing::new([stretched.0.as_slice(), kit.0.as_slice()].concat());
+    derive(&both, salt, "homing/v1 full")
+}
+
+fn wrap(key: &[u8; 32], label: &str, generation: u64, plain: &[u8], rng: &mut impl CryptoRng) -> Result<Vec<u8>, Malformed> {
+    let mut nonce = [0; 12];
+    rng.fill_bytes(&mut nonce);
+    let aad = [label.as_bytes(), &generation.to_be_bytes()].concat();
+    let sealed = Aes256Gcm::new(key.into())
+        .encrypt(&nonce.into(), Payload { msg: plain, aad: &aad })
+        .map_err(|_| Malformed::Seal)?;
+    Ok([&nonce[..], &sealed].concat())
+}
+
+fn unwrap(key: &[u8; 32], label: &str, generation: u64, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, Malformed> {
+    let (nonce, sealed) = sealed.split_first_chunk::<12>().ok_or(Malformed::Length)?;
+    let aad = [label.as_bytes(), &generation.to_be_bytes()].concat();
+    Aes256Gcm::new(key.into())
+        .decrypt(&(*nonce).into(), Payload { msg: sealed, aad: &aad })
+        .map(Zeroizing::new)
+        .map_err(|_| Malformed::Seal)
+}
+
+/// A blob that was parsed and not opened.
+#[derive(Clone, Debug)]
+pub struct Keyring {
+    salt: [u8; SALT_LEN],
+    cost: PassphraseCost,
+    /// Which blob of the account it is; the highest is the newest.
+    pub generation: u64,
+    find: Vec<u8>,
+    full: Vec<u8>,
+    recovery: Vec<u8>,
+    rewrap: Vec<u8>,
+}
+
+impl Keyring {
+    /// Parses a blob.
+    ///
+    /// # Errors
+    /// Any [`Malformed`] but [`Malformed::Seal`].
+    pub fn parse(bytes: &[u8]) -> Result<Self, Malformed> {
+        let value = cbor::decode(bytes)?;
+        let mut fields = Fields::of(&value)?;
+        if fields.text(0, 32)? != MAGIC {
+            return Err(Malformed::Format);
+        }
+        let keyring = Self {
+            salt: fields.bytes(1)?,
+            cost: PassphraseCost { memory_kib: fields.narrow(2)?, passes: fields.narrow(3)? },
+            generation: fields.uint(4)?,
+            find: fields.blob(5)?.to_vec(),
+            full: fields.blob(6)?.to_vec(),
+            recovery: fields.blob(7)?.to_vec(),
+            rewrap: fields.blob(8)?.to_vec(),
+        };
+        fields.end()?;
+        if keyring.cost.acceptable() { Ok(keyring) } else { Err(Malformed::Field(2)) }
+    }
+
+    /// Opens what finding needs.
+    ///
+    /// # Errors
+    /// [`Malformed::Seal`] for a wrong passphrase.
+    pub fn open_find(&self, passphrase: &str) -> Result<FindPart, Malformed> {
+        let stretched = stretch(passphrase, &self.salt, self.cost)?;
+        self.find_part(&find_key(&stretched, &self.salt))
+    }
+
+    /// Opens everything with passphrase and kit.
+    ///
+    /// # Errors
+    /// [`Malformed::Seal`] when either is wrong; a wrong passphrase can be told apart with [`Self::open_find`].
+    pub fn open_full(&self, passphrase: &str, kit: &KitSecret) -> Result<(FindPart, FullPart, WrappingKeys), Malformed> {
+        let stretched = stretch(passphrase, &self.salt, self.cost)?;
+        self.everything(find_key(&stretched, &self.salt), full_key(&stretched, kit, &self.salt))
+    }
+
+    /// Opens everything with the recovery code.
+    ///
+    /// # Errors
+    /// [`Malformed::Seal`] for a wrong code.
+    pub fn open_with_code(&self, code: &RecoveryCode) -> Result<(FindPart, FullPart, WrappingKeys), Malformed> {
+        let recovery = derive(code.0.as_ref(), &self.salt, "homing/v1 recovery");
+        let keys = unwrap(&recovery, "recovery", self.generation, &self.recovery)?;
+        let (find, full) = keys.split_first_chunk::<32>().ok_or(Malformed::Length)?;
+        let full: &[u8; 32] = full.try_into().map_err(|_| Malformed::Length)?;
+        self.everything(Zeroizing::new(*find), Zeroizing::new(*full))
+    }
+
+    fn everything(&self, find: Zeroizing<[u8; 32]>, full: Zeroizing<[u8; 32]>) -> Result<(FindPart, FullPart, WrappingKeys), Malformed> {
+        let rest = read_full(&unwrap(&full, "full", self.generation, &self.full)?)?;
+        let recovery = unwrap(&full, "rewrap", self.generation, &self.rewrap)?;
+        let recovery: [u8; 32] = recovery.as_slice().try_into().map_err(|_| Malformed::Length)?;
+        let found = self.find_part(&find)?;
+        let keys = WrappingKeys { salt: self.salt, cost: self.cost, find, full, recovery: Zeroizing::new(recovery) };
+        Ok((found, rest, keys))
+    }
+
+
+    fn find_part(&self, key: &[u8; 32]) -> Result<FindPart, Malformed> {
+        read_find(&unwrap(key, "find", self.generation, &self.find)?)
+    }
+}
+
+fn write_find(find: &FindPart) -> Zeroizing<Vec<u8>> {
+    let devices = find.devices.iter().map(|device| {
+        Map::new()
+            .bytes(0, &device.device.0)
+            .text(1, &device.name)
+            .bytes(2, &device.certificate)
+            .bytes(3, &device.key_set)
+            .bytes(4, &device.tls_serial)
+            .value()
+    });
+    Zeroizing::new(
+        Map::new()
+            .bytes(0, &find.account.0)
+            .bytes(1, &find.root.0)
+            .bytes(2, find.signing.to_bytes().as_ref())
+            .bytes(3, find.reading.to_bytes().as_ref())
+            .text(4, &find.broker)
+            .text(5, &find.ca_pem)
+            .bytes(6, &find.authority)
+            .list(7, devices)
+            .encode(),
+    )
+}
+
+fn read_find(bytes: &[u8]) -> Result<FindPart, Malformed> {
+    let value = cbor::decode(bytes)?;
+    let mut fields = Fields::of(&value)?;
+    let part = FindPart {
+        account: AccountId(fields.bytes(0)?),
+        root: VerifyingKey(fields.bytes(1)?),
+        signing: SigningKey::from_bytes(&fields.bytes(2)?),
+        reading: KemSecret::from_bytes(&fields.bytes(3)?),
+        broker: fields.text(4, 300)?.to_owned(),
+        ca_pem: fields.text(5, LONGEST_PEM)?.to_owned(),
+        authority: fields.blob(6)?.to_vec(),
+        devices: fields.list(7, MOST_DEVICES)?.iter().map(read_device).collect::<Result<_, _>>()?,
+    };
+    fields.end()?;
+    Ok(part)
+}
+
+fn read_device(value: &ciborium::Value) -> Result<KnownDevice, Malformed> {
+    let mut fields = Fields::of(value)?;
+    let device = KnownDevice {
+        device: DeviceId(fields.bytes(0)?),
+        name: fields.text(1, 64)?.to_owned(),
+        certificate: fields.blob(2)?.to_vec(),
+        key_set: fields.blob(3)?.to_vec(),
+        tls_serial: fields.blob(4)?.to_vec(),
+    };
+    fields.end()?;
+    Ok(device)
+}
+
+fn write_full(full: &FullPart) -> Zeroizing<Vec<u8>> {
+    let map = Map::new().bytes(0, full.root.to_bytes().as_ref()).text(1, &full.ca_key_pem).text(2, &full.crl_pem);
+    Zeroizing::new(map.encode())
+}
+
+fn read_full(bytes: &[u8]) -> Result<FullPart, Malformed> {
+    let value = cbor::decode(bytes)?;
+    let mut fields = Fields::of(&value)?;
+    let part = FullPart {
+        root: SigningKey::from_bytes(&fields.bytes(0)?),
+        ca_key_pem: Zeroizing::new(fields.text(1, LONGEST_PEM)?.to_owned()),
+        crl_pem: fields.text(2, 1024 * 1024)?.to_owned(),
+    };
+    fields.end()?;
+    Ok(part)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rand_core::UnwrapErr;
+
+    type Rng = UnwrapErr<getrandom::SysRng>;
+
+    fn parts(rng: &mut Rng) -> (FindPart, FullPart) {
+        let root = SigningKey::generate(rng);
+        let find = FindPart {
+            account: AccountId::random(rng),
+            root: root.public(),
+            signing: SigningKey::generate(rng),
+            reading: KemSecret::generate(rng),
+            broker: "mqtts://broker:8883".into(),
+            ca_pem: "CA".into(),
+            authority: vec![1, 2, 3],
+            devices: Vec::new(),
+        };
+        (find, FullPart { root, ca_key_pem: Zeroizing::new("KEY".into()), crl_pem: String::new() })
+    }
+
+    #[test]
+    fn each_way_in_opens_the_keyring_and_can_write_the_next_one() {
+        let rng = &mut UnwrapErr(getrandom::SysRng);
+        let (kit, code) = (KitSecret::generate(rng), RecoveryCode::generate(rng));
+        let (find, full) = parts(rng);
+        let keys = WrappingKeys::create("open sesame", &kit, &code, PassphraseCost::FLOOR, rng).expect("keys");
+        let first = Keyring::parse(&keys.wrap(1, &find, &full, rng).expect("wrap")).expect("parse");
+        assert_eq!(first.open_find("open sesame").expect("find").account, find.account);
+        let (_, _, again) = first.open_with_code(&code).expect("code");
+        let second = Keyring::parse(&again.wrap(2, &find, &full, rng).expect("wrap")).expect("parse");
+        let (_, opened, _) = second.open_full("open sesame", &kit).expect("full");
+        assert_eq!(opened.root.public(), full.root.public());
+        assert!(second.open_find("open simsim").is_err());
+        assert!(second.open_full("open sesame", &KitSecret::generate(rng)).is_err());
+        assert!(second.open_with_code(&RecoveryCode::generate(rng)).is_err());
+    }
+
+    #[test]
+    fn a_cost_below_the_floor_or_above_the_ceiling_is_refused() {
+        let rng = &mut UnwrapErr(getrandom::SysRng);
+        let (kit, code) = (KitSecret::generate(rng), RecoveryCode::generate(rng));
+        for cost in [PassphraseCost { memory_kib: 8 * 1024, passes: 3 }, PassphraseCost { memory_kib: 2 << 20, passes: 3 }, PassphraseCost { memory_kib: 64 * 1024, passes: 1 }] {
+            assert!(WrappingKeys::create("p", &kit, &code, cost, rng).is_err());
+        }
+    }
+
+    #[test]
+    fn a_code_typed_with_one_wrong_digit_is_noticed() {
+        let rng = &mut UnwrapErr(getrandom::SysRng);
+        let code = RecoveryCode::generate(rng);
+        let text = code.to_text();
+        assert_eq!(RecoveryCode::from_text(&text.to_uppercase().replace('-', " ")).expect("same").0, code.0);
+        let first = text.as_bytes()[0];
+        let typo = format!("{}{}", if first == b'0' { '1' } else { '0' }, &text[1..]);
+        assert_eq!(RecoveryCode::from_text(&typo).map(|_| ()), Err(Malformed::Field(0)));
+    }
+}
