@@ -8,7 +8,7 @@ have() { command -v "$1" >/dev/null 2>&1; }
 apt() {
     [ "$(id -u)" = 0 ] && have apt-get || return 1
     say "installing $* with apt-get"
-    { apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends "$@"; } >&2
+    { apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends "$@"; } >/dev/null
 }
 
 wanted=$(sed -n 's/^rust-version = "\(.*\)"$/\1/p' Cargo.toml)
