@@ -1,0 +1,28 @@
+//! What can go wrong on the owner's side without any I/O. Carries no secret and no content of a message.
+use homing_protocol::Malformed;
+
+/// What was being done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// Verifying or opening what a phone sent.
+    #[error("a message that claims to come from the phone is not acceptable: {0}")]
+    Hear(Malformed),
+    /// Signing or sealing something for a phone.
+    #[error("cannot sign or seal for the phone: {0}")]
+    Seal(Malformed),
+    /// Reading what this owner signed earlier.
+    #[error("what was stored is not what this account signed: {0}")]
+    Stored(Malformed),
+    /// Unwrapping the keyring.
+    #[error("the keyring does not open: {0}")]
+    Keyring(Malformed),
+    /// Unwrapping the keyring with a wrong passphrase, kit secret or recovery code.
+    #[error("wrong passphrase, or a recovery kit of another account")]
+    WrongSecret,
+    /// Reading a recovery code or kit secret that a person typed.
+    #[error("{0}")]
+    Mistyped(&'static str),
+    /// Adding a client or reader beyond what the protocol allows.
+    #[error("the account has as many clients as the protocol allows; revoke one first")]
+    TooMany,
+}

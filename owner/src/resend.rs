@@ -1,0 +1,220 @@
+//! When to publish a command (again): the sender's outbox is the queue, a broker's acknowledgement proves nothing. Reads no clock, sends nothing.
+use crate::delivery::{State, UnixMs};
+
+/// First wait before a command is published again by time alone, milliseconds; doubles each time.
+pub const FIRST_WAIT_MS: i64 = 10_000;
+
+/// First such wait once the phone has signed that it accepted the command: only its next receipt can be missing, which the phone keeps.
+pub const FIRST_WAIT_ACCEPTED_MS: i64 = 60_000;
+
+/// Longest such wait: the link's own longest back-off.
+pub const LONGEST_WAIT_MS: i64 = 15 * 60_000;
+
+/// How old a publication must be before a beacon that does not show it counts as proof of loss: the beacon may have been made while the command was still travelling.
+pub const TRAVEL_MS: i64 = 2_000;
+
+/// What the newest beacon of the phone says about a sequence number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Seen {
+    /// No beacon, or none that arrived after the last publication.
+    Unknown,
+    /// A beacon that arrived after the last publication does not have it.
+    No,
+    /// A beacon has it.
+    Yes,
+}
+
+/// What is known about one command on its way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sending {
+    /// Where it stands.
+    pub state: State,
+    /// When it was last handed to the broker; `None` when never since it was last signed.
+    pub published_at: Option<UnixMs>,
+    /// How often it was handed to the broker since it was last signed.
+    pub published_times: u32,
+    /// What the phone's newest beacon says.
+    pub seen: Seen,
+    /// When that beacon arrived, if there is one.
+    pub beacon_at: Option<UnixMs>,
+}
+
+/// What to do with a command now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Next {
+    /// Publish it.
+    Publish,
+    /// Look again then, or when something arrives.
+    WaitUntil(UnixMs),
+    /// It has ended.
+    Nothing,
+}
+
+/// Decides for one command while this client is connected since `connected_at`.
+pub fn next(sending: &Sending, connected_at: UnixMs, now: UnixMs) -> Next {
+    if sending.state.is_final() {
+        return Next::Nothing;
+    }
+    let Some(published_at) = sending.published_at else {
+        return Next::Publish;
+    };
+    // What was under way when a connection ended is forgotten by the link, perhaps by the broker too.
+    // A clock that was set back makes the last publication lie in the future: treat it as lost as well.
+    if published_at < connected_at || published_at > now {
+        return Next::Publish;
+    }
+    let due = published_at.saturating_add(wait_after(sending.state, sending.published_times));
+    let travelled = published_at.saturating_add(TRAVEL_MS);
+    let proves_loss =
+        sending.seen == Seen::No && sending.beacon_at.is_some_and(|at| at >= travelled);
+    if proves_loss || now >= due {
+        Next::Publish
+    } else {
+        Next::WaitUntil(due)
+    }
+}
+
+/// 10 s (accepted: 60 s), then doubling, at most 15 min.
+fn wait_after(state: State, times: u32) -> i64 {
+    let first = match state {
+        State::Delivered | State::Running => FIRST_WAIT_ACCEPTED_MS,
+        _ => FIRST_WAIT_MS,
+    };
+    let doublings = times.saturating_sub(1).min(10);
+    (first << doublings).min(LONGEST_WAIT_MS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const CONNECTED: UnixMs = 1_000_000;
+
+    fn sent(published_at: UnixMs, times: u32) -> Sending {
+        Sending {
+            state: State::Sent,
+            published_at: Some(published_at),
+            published_times: times,
+            seen: Seen::Unknown,
+            beacon_at: None,
+        }
+    }
+
+    #[test]
+    fn each_situation_is_decided_as_the_table_says() {
+        let at = CONNECTED + 1_000;
+        let fresh = sent(at, 1);
+        for (what, sending, now, expected) in [
+            (
+                "never published",
+                Sending {
+                    published_at: None,
+                    ..fresh
+                },
+                at,
+                Next::Publish,
+            ),
+            (
+                "ended",
+                Sending {
+                    state: State::Done,
+                    ..fresh
+                },
+                at,
+                Next::Nothing,
+            ),
+            ("just published", fresh, at, Next::WaitUntil(at + 10_000)),
+            ("first wait over", fresh, at + 10_000, Next::Publish),
+            (
+                "second wait",
+                sent(at, 2),
+                at + 10_000,
+                Next::WaitUntil(at + 20_000),
+            ),
+            (
+                "eleventh wait",
+                sent(at, 11),
+                at + 10_000,
+                Next::WaitUntil(at + LONGEST_WAIT_MS),
+            ),
+            (
+                "published before the reconnect",
+                sent(CONNECTED - 1, 1),
+                at,
+                Next::Publish,
+            ),
+            ("clock set back", sent(at + 50_000, 1), at, Next::Publish),
+            (
+                "a later beacon does not show it",
+                Sending {
+                    seen: Seen::No,
+                    beacon_at: Some(at + TRAVEL_MS),
+                    ..fresh
+                },
+                at + TRAVEL_MS,
+                Next::Publish,
+            ),
+            (
+                "a beacon that crossed it",
+                Sending {
+                    seen: Seen::No,
+                    beacon_at: Some(at + 1),
+                    ..fresh
+                },
+                at + 2,
+                Next::WaitUntil(at + 10_000),
+            ),
+            (
+                "running",
+                Sending {
+                    state: State::Running,
+                    ..fresh
+                },
+                at + 10_000,
+                Next::WaitUntil(at + FIRST_WAIT_ACCEPTED_MS),
+            ),
+            (
+                "seen, receipt missing",
+                Sending {
+                    seen: Seen::Yes,
+                    beacon_at: Some(at + 5_000),
+                    ..fresh
+                },
+                at + 10_000,
+                Next::Publish,
+            ),
+        ] {
+            assert_eq!(next(&sending, CONNECTED, now), expected, "{what}");
+        }
+    }
+
+    #[test]
+    fn the_longest_wait_is_reached_and_not_passed() {
+        for state in [State::Sent, State::Running] {
+            assert_eq!(
+                (1..12).map(|times| wait_after(state, times)).max(),
+                Some(LONGEST_WAIT_MS)
+            );
+            assert_eq!(wait_after(state, u32::MAX), LONGEST_WAIT_MS);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_command_that_has_not_ended_is_always_published_again_in_the_end(
+            published_at in 0..i64::MAX / 2, times in 0u32..1_000, later in 0..i64::MAX / 4
+        ) {
+            let sending = sent(published_at, times);
+            match next(&sending, 0, published_at + later) {
+                Next::Publish => {}
+                Next::WaitUntil(until) => {
+                    prop_assert!(until > published_at + later);
+                    prop_assert_eq!(next(&sending, 0, until), Next::Publish);
+                }
+                Next::Nothing => prop_assert!(false),
+            }
+        }
+    }
+}
