@@ -72,9 +72,9 @@ impl Authority {
         Ok(Self { certificate, key })
     }
 
-    /// Takes up an authority again from its certificate (PEM) and private key (PKCS #8 DER).
-    pub(crate) fn load(certificate: &str, key: &[u8]) -> Result<Self, Error> {
-        let key = KeyPair::from_pkcs8_der_and_sign_algo(&key.into(), &PKCS_ECDSA_P256_SHA256)
+    /// Takes up an authority again from its certificate (PEM) and private key (PKCS #8 PEM).
+    pub(crate) fn load(certificate: &str, key: &str) -> Result<Self, Error> {
+        let key = KeyPair::from_pkcs8_pem_and_sign_algo(key, &PKCS_ECDSA_P256_SHA256)
             .map_err(Error::Certificate)?;
         let authority = Self {
             certificate: certificate.to_owned(),
@@ -89,9 +89,9 @@ impl Authority {
         &self.certificate
     }
 
-    /// The private key, PKCS #8 DER, for the keyring blob and nothing else.
-    pub(crate) fn key(&self) -> Zeroizing<Vec<u8>> {
-        Zeroizing::new(self.key.serialize_der())
+    /// The private key, PKCS #8 PEM, for the keyring blob and nothing else.
+    pub(crate) fn key(&self) -> Zeroizing<String> {
+        Zeroizing::new(self.key.serialize_pem())
     }
 
     /// A client certificate; `common_name` is the device id or `owner-` with the account's id, which the broker takes as the user name.

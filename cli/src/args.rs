@@ -1,0 +1,253 @@
+//! The command line: every command and flag of homing(1), and nothing about how they are carried out.
+use crate::duration::Span;
+use clap::{Args, Parser, Subcommand};
+use clap_complete::Shell;
+use std::path::PathBuf;
+
+/// Find your Linux phone: locate it and make it ring.
+#[derive(Parser)]
+#[command(name = "homing", version, max_term_width = 100)]
+#[command(
+    after_help = "Exit codes: 0 done, 64 usage, 69 the phone refused or failed, 70 bug, 74 input/output or network, 75 no answer yet (the order stays queued), 77 permission or wrong passphrase, 78 state or file not usable. See homing(1)."
+)]
+pub(crate) struct Cli {
+    /// Flags that every command takes.
+    #[command(flatten)]
+    pub(crate) global: Global,
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Flags that every command takes.
+#[derive(Args)]
+pub(crate) struct Global {
+    /// Folder that holds the account [default: $XDG_DATA_HOME/homing or ~/.local/share/homing]
+    #[arg(long, global = true, value_name = "DIR")]
+    pub(crate) home: Option<PathBuf>,
+    /// Print JSON: one object, or one object a line
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// Read the passphrase from this open file descriptor instead of asking
+    #[arg(long, global = true, value_name = "N")]
+    pub(crate) passphrase_fd: Option<u32>,
+}
+
+/// What to do.
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// Start a new account: keys, household certificates, recovery kit
+    Init(Init),
+    /// Add, show, rename or revoke a phone
+    #[command(subcommand)]
+    Device(Device),
+    /// List the phones
+    Devices,
+    /// Ask where a phone is
+    Locate(Locate),
+    /// Let a phone sound its siren, or stop it
+    Ring(Ring),
+    /// Show every order to a phone with its states and times
+    Log(Log),
+    /// Stay resident: deliver orders, store what the phones report
+    Watch,
+    /// Show the account, what is queued, and what needs attention
+    Status,
+    /// Write the recovery kit file again
+    Kit(Kit),
+    /// Bring the account back on this machine from the recovery kit
+    Recover(Recover),
+    /// Print shell completions
+    Completions {
+        /// Which shell
+        shell: Shell,
+    },
+}
+
+/// `homing init`.
+#[derive(Args)]
+pub(crate) struct Init {
+    /// Where phones and owners meet
+    #[arg(long, value_name = "mqtts://HOST:PORT")]
+    pub(crate) broker: String,
+    /// Certificate authority (PEM) of a broker that has its certificate already; without it the household's own authority issues one
+    #[arg(long, value_name = "FILE")]
+    pub(crate) ca: Option<PathBuf>,
+    /// Where the recovery kit file goes
+    #[arg(long, value_name = "FILE", default_value = "homing-recovery-kit.json")]
+    pub(crate) kit_out: PathBuf,
+}
+
+/// `homing device …`.
+#[derive(Subcommand)]
+pub(crate) enum Device {
+    /// Make the bundle with which a phone joins the account
+    Add {
+        /// What to call the phone
+        name: String,
+        /// Where the bundle goes; it holds a private key and a one-time secret
+        #[arg(long, value_name = "BUNDLE")]
+        out: PathBuf,
+        /// Wait until the phone has joined [default when given without a value: 15m]
+        #[arg(long, value_name = "DURATION", num_args = 0..=1, default_missing_value = "15m")]
+        wait: Option<Span>,
+        /// How long the phone keeps its movement history: off, 7d, 30d or 365d
+        #[arg(long, value_name = "DURATION", default_value = "30d")]
+        history: History,
+    },
+    /// Show one phone in full
+    Show {
+        /// Name or id
+        name: String,
+    },
+    /// Call a phone something else
+    Rename {
+        /// Name or id
+        name: String,
+        /// The new name
+        new_name: String,
+    },
+    /// End a phone's membership: certificate revoked, nothing more sent or believed
+    Revoke {
+        /// Name or id
+        name: String,
+    },
+}
+
+/// How long a phone keeps its movement history (02: off, 7, 30 or 365 days).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum History {
+    /// Keeps none.
+    #[value(name = "off")]
+    Off,
+    /// A week.
+    #[value(name = "7d")]
+    Week,
+    /// A month.
+    #[value(name = "30d")]
+    Month,
+    /// A year.
+    #[value(name = "365d")]
+    Year,
+}
+
+impl History {
+    /// Days, 0 for off.
+    pub(crate) const fn days(self) -> u16 {
+        match self {
+            Self::Off => 0,
+            Self::Week => 7,
+            Self::Month => 30,
+            Self::Year => 365,
+        }
+    }
+}
+
+/// `homing locate`.
+#[derive(Args)]
+pub(crate) struct Locate {
+    /// Name or id
+    pub(crate) name: String,
+    /// How long to wait for the answer
+    #[arg(long, value_name = "DURATION", default_value = "60s")]
+    pub(crate) wait: Span,
+    /// Only print the last position known here; nothing is sent
+    #[arg(long, conflicts_with = "wait")]
+    pub(crate) last: bool,
+}
+
+/// `homing ring`.
+#[derive(Args)]
+pub(crate) struct Ring {
+    /// Name or id
+    pub(crate) name: String,
+    /// How long it sounds, at most 1h
+    #[arg(long = "for", value_name = "DURATION", default_value = "5m")]
+    pub(crate) sound_for: Span,
+    /// Drop the order when the phone comes back only after this time
+    #[arg(long, value_name = "DURATION", default_value = "24h")]
+    pub(crate) within: Span,
+    /// Stop the siren, also one that has not been delivered yet
+    #[arg(long, conflicts_with_all = ["sound_for", "within"])]
+    pub(crate) stop: bool,
+    /// How long to wait until the phone says that it sounds (or is silent again)
+    #[arg(long, value_name = "DURATION", default_value = "20s")]
+    pub(crate) wait: Span,
+}
+
+/// `homing log`.
+#[derive(Args)]
+pub(crate) struct Log {
+    /// Name or id
+    pub(crate) name: String,
+    /// Go on printing as states change
+    #[arg(long)]
+    pub(crate) follow: bool,
+}
+
+/// `homing kit`.
+#[derive(Args)]
+pub(crate) struct Kit {
+    /// Where the recovery kit file goes
+    #[arg(long, value_name = "FILE", default_value = "homing-recovery-kit.json")]
+    pub(crate) out: PathBuf,
+    /// Also print the kit secret, as text and QR code (asks for the passphrase)
+    #[arg(long)]
+    pub(crate) show: bool,
+}
+
+/// `homing recover`.
+#[derive(Args)]
+pub(crate) struct Recover {
+    /// The recovery kit file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) kit: PathBuf,
+    /// Use the recovery code from paper instead of the passphrase
+    #[arg(long)]
+    pub(crate) code: bool,
+    /// Read the recovery code from this open file descriptor instead of asking
+    #[arg(long, value_name = "N", conflicts_with = "passphrase_fd")]
+    pub(crate) code_fd: Option<u32>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn secrets_have_no_flag_that_takes_them_as_text() {
+        fn flags(command: &clap::Command, found: &mut Vec<String>) {
+            found.extend(command.get_arguments().map(|arg| arg.get_id().to_string()));
+            for sub in command.get_subcommands() {
+                flags(sub, found);
+            }
+        }
+        let mut found = Vec::new();
+        flags(&Cli::command(), &mut found);
+        for secret in ["passphrase", "kit_secret", "secret", "password"] {
+            assert!(!found.iter().any(|flag| flag == secret), "{secret}");
+        }
+    }
+
+    #[test]
+    fn stopping_a_ring_takes_no_length() {
+        assert!(Cli::try_parse_from(["homing", "ring", "p", "--stop", "--for", "1m"]).is_err());
+        assert!(Cli::try_parse_from(["homing", "ring", "p", "--stop"]).is_ok());
+    }
+
+    #[test]
+    fn global_flags_may_stand_before_or_after_the_command() {
+        for line in [
+            ["homing", "--json", "devices"],
+            ["homing", "devices", "--json"],
+        ] {
+            assert!(Cli::try_parse_from(line).expect("parses").global.json);
+        }
+    }
+}

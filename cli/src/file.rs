@@ -1,0 +1,107 @@
+//! Files of the owner: replaced whole and durably, private unless said otherwise. The only place that writes files.
+use crate::error::Error;
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::Write;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+/// Largest file that is read whole, bytes: kits, certificates and bundles are far smaller.
+const LARGEST: u64 = 1 << 20;
+
+/// Who may read a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Access {
+    /// The owner alone (0600).
+    Private,
+    /// Everybody (0644): certificates and configuration without secrets.
+    Public,
+}
+
+/// Makes a folder that only the owner may enter (0700), with its parents.
+pub(crate) fn private_folder(path: &Path) -> Result<(), Error> {
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+        .map_err(|source| Error::Write {
+            path: path.to_owned(),
+            source,
+        })
+}
+
+/// Replaces a file as a whole: a reader or a power cut sees the old or the new content, never a part.
+pub(crate) fn replace(path: &Path, content: &[u8], access: Access) -> Result<(), Error> {
+    let fault = |source| Error::Write {
+        path: path.to_owned(),
+        source,
+    };
+    let folder = match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    let name = path
+        .file_name()
+        .ok_or_else(|| fault(std::io::ErrorKind::InvalidInput.into()))?;
+    let mut temporary = name.to_owned();
+    temporary.push(format!(".{}.new", std::process::id()));
+    let temporary: PathBuf = folder.join(temporary);
+    let mode = match access {
+        Access::Private => 0o600,
+        Access::Public => 0o644,
+    };
+    let written = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(mode)
+        .open(&temporary)
+        .and_then(|mut file| file.write_all(content).and_then(|()| file.sync_all()))
+        .and_then(|()| fs::rename(&temporary, path))
+        .and_then(|()| File::open(folder)?.sync_all());
+    if written.is_err() {
+        // What is left of a failed attempt may hold a key.
+        let _ = fs::remove_file(&temporary);
+    }
+    written.map_err(fault)
+}
+
+/// Reads a file of at most 1 MiB as text.
+pub(crate) fn read_text(path: &Path) -> Result<String, Error> {
+    let fault = |source| Error::Read {
+        path: path.to_owned(),
+        source,
+    };
+    let size = fs::metadata(path).map_err(fault)?.len();
+    if size > LARGEST {
+        return Err(Error::File {
+            path: path.to_owned(),
+            reason: "it is larger than 1 MiB".into(),
+        });
+    }
+    fs::read_to_string(path).map_err(fault)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn a_private_file_is_the_owners_alone_and_is_replaced_whole() {
+        let folder = tempfile::tempdir().expect("folder");
+        let path = folder.path().join("kit");
+        for content in ["first", "second"] {
+            replace(&path, content.as_bytes(), Access::Private).expect("written");
+            assert_eq!(read_text(&path).expect("read"), content);
+        }
+        let mode = fs::metadata(&path).expect("metadata").permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        assert_eq!(fs::read_dir(folder.path()).expect("folder").count(), 1);
+    }
+
+    #[test]
+    fn a_folder_that_is_missing_is_named_in_the_error() {
+        let error =
+            replace(Path::new("/nonexistent/kit"), b"", Access::Private).expect_err("refused");
+        assert!(error.to_string().contains("/nonexistent/kit"), "{error}");
+    }
+}

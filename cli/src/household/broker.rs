@@ -1,0 +1,175 @@
+//! The folder `broker/`: all that mosquitto needs, made from the very files this project ships. Only paths, the port and the owners' lines differ from them.
+use super::{Authority, Serial};
+use crate::error::Error;
+use crate::file::{self, Access};
+use std::path::{Path, PathBuf};
+
+const CONFIGURATION: &str = include_str!("../../../mqtt-broker-config/mosquitto.conf");
+const ACCESS: &str = include_str!("../../../mqtt-broker-config/acl");
+
+/// Where the shipped configuration expects its files, and its database.
+const SHIPPED_FOLDER: &str = "/etc/mosquitto/homing/";
+const SHIPPED_DATABASE: &str = "/var/lib/mosquitto/";
+
+/// Who gives the broker its own certificate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ServerCertificate<'a> {
+    /// The household's authority, for this host name or address.
+    Household {
+        /// Name or address in the certificate.
+        host: &'a str,
+    },
+    /// Somebody else: the broker has one already.
+    Elsewhere,
+}
+
+/// The folder of one household's broker.
+#[derive(Clone, Debug)]
+pub(crate) struct BrokerFiles {
+    folder: PathBuf,
+}
+
+impl BrokerFiles {
+    /// `broker/` inside the owner's state.
+    pub(crate) fn inside(home: &Path) -> Self {
+        Self {
+            folder: home.join("broker"),
+        }
+    }
+
+    /// The folder.
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Writes everything; `owners` are the common names of owner certificates.
+    pub(crate) fn write(
+        &self,
+        authority: &Authority,
+        server: ServerCertificate<'_>,
+        port: u16,
+        owners: &[String],
+        crl: &str,
+    ) -> Result<(), Error> {
+        file::private_folder(&self.folder.join("data"))?;
+        self.put("ca.crt", authority.certificate(), Access::Public)?;
+        if let ServerCertificate::Household { host } = server {
+            let credential = authority.issue_broker(host)?;
+            self.put("broker.crt", &credential.certificate, Access::Public)?;
+            self.put("broker.key", &credential.key, Access::Private)?;
+        }
+        self.put("acl", &render_access(owners), Access::Private)?;
+        self.put(
+            "mosquitto.conf",
+            &render_configuration(&self.folder, port),
+            Access::Public,
+        )?;
+        self.write_revocations(crl)
+    }
+
+    /// Replaces the revocation list; the broker reads it again on SIGHUP or restart.
+    pub(crate) fn write_revocations(&self, crl: &str) -> Result<(), Error> {
+        self.put("crl.pem", crl, Access::Public)
+    }
+
+    fn put(&self, name: &str, content: &str, access: Access) -> Result<(), Error> {
+        file::replace(&self.folder.join(name), content.as_bytes(), access)
+    }
+}
+
+fn render_configuration(folder: &Path, port: u16) -> String {
+    let folder = format!("{}/", folder.display());
+    CONFIGURATION
+        .lines()
+        .map(|line| match line.split_once(' ') {
+            Some(("listener", _)) => format!("listener {port}"),
+            _ => line
+                .replace(SHIPPED_FOLDER, &folder)
+                .replace(SHIPPED_DATABASE, &format!("{folder}data/")),
+        })
+        .map(|line| line + "\n")
+        .collect()
+}
+
+fn render_access(owners: &[String]) -> String {
+    let mut text = ACCESS.trim_end().to_owned() + "\n";
+    for owner in owners {
+        text.push_str(&format!("\nuser {owner}\ntopic readwrite homing/v1/#\n"));
+    }
+    text
+}
+
+/// The serials that a revocation list (PEM) names; an owner who comes back must not forget whom the household put out.
+pub(crate) fn revoked_serials(crl: &str) -> Result<Vec<Serial>, Error> {
+    let damaged = |_| Error::Damaged("revocation list");
+    let (_, pem) = x509_parser::pem::parse_x509_pem(crl.as_bytes())
+        .map_err(|_| Error::Damaged("revocation list"))?;
+    let (_, list) = x509_parser::parse_x509_crl(&pem.contents)
+        .map_err(|_| Error::Damaged("revocation list"))?;
+    list.iter_revoked_certificates()
+        .map(|revoked| revoked.raw_serial().try_into().map(Serial).map_err(damaged))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_paths_the_port_and_the_owners_differ_from_the_shipped_files() {
+        let folder = Path::new("/home/o/.local/share/homing/broker");
+        let rendered = render_configuration(folder, 18_883);
+        assert!(!rendered.contains("/etc/mosquitto") && !rendered.contains("/var/lib"));
+        assert!(rendered.contains("\nlistener 18883\n"));
+        assert!(rendered.contains("\ncrlfile /home/o/.local/share/homing/broker/crl.pem\n"));
+        let back = rendered
+            .replace("/home/o/.local/share/homing/broker/data/", SHIPPED_DATABASE)
+            .replace("/home/o/.local/share/homing/broker/", SHIPPED_FOLDER)
+            .replace("listener 18883", "listener 8883");
+        assert_eq!(back, CONFIGURATION);
+        let access = render_access(&["owner-aa".into()]);
+        assert_eq!(
+            access.strip_prefix(ACCESS.trim_end()),
+            Some("\n\nuser owner-aa\ntopic readwrite homing/v1/#\n")
+        );
+    }
+
+    #[test]
+    fn the_revoked_serials_read_back_from_the_list() {
+        let authority = Authority::generate("test").expect("authority");
+        let revoked: Vec<_> = (0..3)
+            .map(|_| authority.issue_client("aa").expect("certificate").serial)
+            .collect();
+        let crl = authority.revocation_list(4, &revoked).expect("list");
+        assert_eq!(revoked_serials(&crl).expect("read"), revoked);
+        let empty = authority.revocation_list(1, &[]).expect("list");
+        assert_eq!(revoked_serials(&empty).expect("read"), Vec::new());
+        assert!(revoked_serials("nonsense").is_err());
+    }
+
+    #[test]
+    fn the_folder_holds_what_mosquitto_needs_and_the_key_is_private() {
+        use std::os::unix::fs::PermissionsExt;
+        let home = tempfile::tempdir().expect("folder");
+        let authority = Authority::generate("test").expect("authority");
+        let crl = authority.revocation_list(1, &[]).expect("list");
+        let files = BrokerFiles::inside(home.path());
+        let server = ServerCertificate::Household { host: "localhost" };
+        files
+            .write(&authority, server, 8883, &["owner-aa".into()], &crl)
+            .expect("written");
+        for name in [
+            "mosquitto.conf",
+            "acl",
+            "ca.crt",
+            "broker.crt",
+            "broker.key",
+            "crl.pem",
+            "data",
+        ] {
+            assert!(files.folder().join(name).exists(), "{name}");
+        }
+        let key = std::fs::metadata(files.folder().join("broker.key")).expect("key");
+        assert_eq!(key.permissions().mode() & 0o777, 0o600);
+    }
+}
