@@ -1,7 +1,159 @@
 //! The body of Homing: what a phone's hardware and system can do, as capability traits with Linux drivers and one simulator. It never decides and never talks to the account.
 
 pub mod capability;
+pub mod conformance;
 pub mod fault;
 pub mod linux;
 #[cfg(test)]
 mod scratch;
+pub mod settings;
+pub mod sim;
+
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use capability::identity::Identity;
+use capability::network::Network;
+use capability::position::{Fix, PositionSource};
+use capability::power::Power;
+use capability::siren::SoundCard;
+pub use fault::{Cancel, Fault, Probe, Roots};
+use linux::gpsd::Gpsd;
+use linux::identity::SystemIdentity;
+use linux::network::KernelNetwork;
+use linux::power::SysfsPower;
+pub use settings::{Backend, HalSettings, PositionDriver};
+use sim::client::{SimIdentity, SimNetwork, SimPosition, SimPower, SimSoundCard};
+
+/// A phone's capabilities with the drivers that were chosen for them. The fields may be taken apart, so that each can live on the thread that needs it.
+///
+/// Opening it opens no file, starts no thread and takes no buffer: a driver does so when it is used.
+pub struct Hal {
+    /// Sources of the position, best first.
+    pub positions: Vec<Box<dyn PositionSource>>,
+    /// The sound card, where a driver for one exists.
+    pub sound: Option<Box<dyn SoundCard>>,
+    /// The battery.
+    pub power: Box<dyn Power>,
+    /// The network.
+    pub network: Box<dyn Network>,
+    /// What phone this is.
+    pub identity: Box<dyn Identity>,
+}
+
+impl fmt::Debug for Hal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<_> = self.positions.iter().map(|source| source.name()).collect();
+        write!(f, "Hal(positions: {names:?}, power: {})", self.power.name())
+    }
+}
+
+/// One line of [`Hal::probe_all`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Probed {
+    /// The capability: position, siren, power, network or identity.
+    pub capability: &'static str,
+    /// The driver's name, or `none`.
+    pub driver: &'static str,
+    /// What it said.
+    pub probe: Probe,
+}
+
+impl Hal {
+    /// Chooses the drivers.
+    #[must_use]
+    pub fn open(settings: &HalSettings, roots: &Roots) -> Self {
+        let socket = settings.simulator_socket(roots);
+        let positions = settings
+            .position_sources()
+            .into_iter()
+            .map(|driver| -> Box<dyn PositionSource> {
+                match driver {
+                    PositionDriver::Gpsd => Box::new(Gpsd::new(settings.position.gpsd.clone())),
+                    PositionDriver::Simulator => Box::new(SimPosition::new(&socket)),
+                }
+            })
+            .collect();
+        match settings.backend {
+            Backend::Linux => Self {
+                positions,
+                sound: None,
+                power: Box::new(SysfsPower::new(roots)),
+                network: Box::new(KernelNetwork::new(roots)),
+                identity: Box::new(SystemIdentity::new(roots)),
+            },
+            Backend::Sim => Self {
+                positions,
+                sound: Some(Box::new(SimSoundCard::new(&socket))),
+                power: Box::new(SimPower::new(&socket)),
+                network: Box::new(SimNetwork::new(&socket)),
+                identity: Box::new(SimIdentity::new(&socket)),
+            },
+        }
+    }
+
+    /// Finds the phone: asks the ranked sources one after the other, see [`locate`].
+    ///
+    /// # Errors
+    /// As [`locate`].
+    pub fn locate(&mut self, deadline: Duration, cancel: &Cancel) -> Result<Fix, Fault> {
+        locate(&mut self.positions, deadline, cancel)
+    }
+
+    /// What every driver says about this phone, for `homingd doctor`; takes up to a few seconds.
+    #[must_use]
+    pub fn probe_all(&self) -> Vec<Probed> {
+        let line = |capability, driver, probe| Probed {
+            capability,
+            driver,
+            probe,
+        };
+        let mut found: Vec<Probed> = self
+            .positions
+            .iter()
+            .map(|source| line("position", source.name(), source.probe()))
+            .collect();
+        found.push(match &self.sound {
+            Some(card) => line("siren", card.name(), card.probe()),
+            None => {
+                let reason = "no driver for this system's sound yet".into();
+                line("siren", "none", Probe::Unsupported { reason })
+            }
+        });
+        found.push(line("power", self.power.name(), self.power.probe()));
+        found.push(line("network", self.network.name(), self.network.probe()));
+        found.push(line(
+            "identity",
+            self.identity.name(),
+            self.identity.probe(),
+        ));
+        found
+    }
+}
+
+/// Asks sources in turn, best first, each with an equal share of the time that is left, until one finds the phone.
+///
+/// # Errors
+/// [`Fault::Cancelled`]; else the last source's fault; [`Fault::Absent`] when there is no source.
+pub fn locate(
+    sources: &mut [Box<dyn PositionSource>],
+    deadline: Duration,
+    cancel: &Cancel,
+) -> Result<Fix, Fault> {
+    let until = Instant::now() + deadline;
+    let count = sources.len();
+    let mut last = Fault::Absent("no source of positions is configured".into());
+    for (index, source) in sources.iter_mut().enumerate() {
+        let left = until.saturating_duration_since(Instant::now());
+        let share = left / u32::try_from(count - index).unwrap_or(1);
+        match source.locate(share, cancel) {
+            Ok(fix) => return Ok(fix),
+            Err(fault @ Fault::Cancelled(_)) => return Err(fault),
+            Err(fault) => {
+                tracing::debug!(source = source.name(), %fault, "no position");
+                last = fault;
+            }
+        }
+    }
+    Err(last)
+}

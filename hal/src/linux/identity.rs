@@ -86,11 +86,8 @@ fn pretty_name(text: &str) -> Option<String> {
     let value = text
         .lines()
         .find_map(|line| line.trim().strip_prefix("PRETTY_NAME="))?;
-    let quote = value
-        .chars()
-        .next()
-        .filter(|first| matches!(first, '"' | '\''));
-    let bare = quote.map_or(value, |quote| value.trim_matches(quote));
+    let unquoted = |quote| value.strip_prefix(quote)?.strip_suffix(quote);
+    let bare = unquoted('"').or_else(|| unquoted('\'')).unwrap_or(value);
     (!bare.is_empty()).then(|| bare.replace("\\\"", "\"").replace("\\$", "$"))
 }
 

@@ -1,0 +1,254 @@
+//! One suite per capability: what every driver, real or simulated, has to do. It is for tests and panics where a driver breaks its promise; no product code calls it.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::capability::gate::{Reading, SMALLEST_RADIUS_M, distance_m};
+use crate::capability::identity::Identity;
+use crate::capability::network::{Network, NetworkEvent};
+use crate::capability::position::{Fix, PositionSource};
+use crate::capability::power::Power;
+use crate::capability::siren::SoundCard;
+use crate::fault::{Cancel, Fault, Probe};
+
+/// How late a driver may be beyond its deadline: the scheduling of a loaded build host, not a property of any driver.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// A working source near `expected` (latitude, longitude in degrees): it is ready, finds the phone within `deadline` with an honest radius, and can be cancelled.
+///
+/// # Panics
+/// Where the driver breaks a promise of [`PositionSource`].
+pub fn a_working_position_source(
+    source: &mut dyn PositionSource,
+    expected: (f64, f64),
+    deadline: Duration,
+) {
+    assert!(
+        matches!(source.probe(), Probe::Ready { .. }),
+        "{}",
+        source.probe()
+    );
+    let fix = within(deadline, || source.locate(deadline, &Cancel::new()));
+    match fix {
+        Ok(fix) => is_near(&fix, expected),
+        Err(fault) => panic!("{}: {fault}", source.name()),
+    }
+    let cancel = Cancel::new();
+    cancel.cancel();
+    let ended = within(Duration::ZERO, || {
+        source.locate(Duration::from_secs(60), &cancel)
+    });
+    assert!(matches!(ended, Err(Fault::Cancelled(_))), "{ended:?}");
+}
+
+/// A source whose receiver has no fix: it says so at the deadline, not before and not much later, and a cancellation ends it earlier.
+///
+/// # Panics
+/// Where the driver breaks a promise of [`PositionSource`].
+pub fn a_position_source_without_a_fix(source: &mut dyn PositionSource) {
+    let deadline = Duration::from_millis(700);
+    let began = Instant::now();
+    let ended = within(deadline, || source.locate(deadline, &Cancel::new()));
+    assert!(matches!(ended, Err(Fault::TimedOut(_))), "{ended:?}");
+    assert!(
+        began.elapsed() >= deadline,
+        "it gave up after {:?}",
+        began.elapsed()
+    );
+
+    let cancel = Cancel::new();
+    let ended = thread::scope(|scope| {
+        let waiting =
+            scope.spawn(|| within(deadline, || source.locate(Duration::from_secs(60), &cancel)));
+        cancel.cancel();
+        waiting.join()
+    });
+    assert!(matches!(ended, Ok(Err(Fault::Cancelled(_)))), "{ended:?}");
+}
+
+/// A source that is not there: its probe says why, and `locate` fails as absent within seconds instead of waiting for a long deadline.
+///
+/// # Panics
+/// Where the driver breaks a promise of [`PositionSource`].
+pub fn an_absent_position_source(source: &mut dyn PositionSource) {
+    assert!(matches!(source.probe(), Probe::Unsupported { .. }));
+    let ended = within(Duration::from_secs(10), || {
+        source.locate(Duration::from_secs(90), &Cancel::new())
+    });
+    assert!(matches!(ended, Err(Fault::Absent(_))), "{ended:?}");
+}
+
+/// Whether a fix is as near to the true place (degrees) as its radius promises; twice the radius is allowed, because 5 % of honest fixes lie outside of it.
+///
+/// # Panics
+/// Where it is not.
+pub fn is_near(fix: &Fix, (latitude_deg, longitude_deg): (f64, f64)) {
+    let reading = |latitude_deg, longitude_deg| Reading {
+        at: Duration::ZERO,
+        time_unix_ms: None,
+        latitude_deg,
+        longitude_deg,
+        radius_m: None,
+        hdop: None,
+        satellites: None,
+        altitude_m: None,
+        speed_m_s: None,
+        course_deg: None,
+    };
+    let found = reading(
+        f64::from(fix.position.latitude_e7) / 1e7,
+        f64::from(fix.position.longitude_e7) / 1e7,
+    );
+    let off = distance_m(&found, &reading(latitude_deg, longitude_deg));
+    let radius = f64::from(fix.position.accuracy_dm) / 10.0;
+    assert!(
+        radius >= SMALLEST_RADIUS_M,
+        "a radius of {radius} m promises too much"
+    );
+    assert!(
+        off <= 2.0 * radius,
+        "{off:.1} m off with a radius of {radius} m"
+    );
+    assert!(fix.position.time_unix_ms.is_some(), "the fix is not dated");
+}
+
+/// A working sound card: it opens, states a rate, plays at the pace of real time, is exclusive while held, and is free after its release and after a drop.
+///
+/// # Panics
+/// Where the driver breaks a promise of [`SoundCard`].
+pub fn a_working_sound_card(card: &mut dyn SoundCard) {
+    assert!(
+        matches!(card.probe(), Probe::Ready { .. }),
+        "{}",
+        card.probe()
+    );
+    let mut output = match card.open() {
+        Ok(output) => output,
+        Err(fault) => panic!("{}: {fault}", card.name()),
+    };
+    let rate = output.sample_rate();
+    assert!(
+        (8_000..=192_000).contains(&rate),
+        "{rate} Hz is no sample rate of a phone"
+    );
+    assert_eq!(output.assert_loud(), Ok(()));
+    let began = Instant::now();
+    let tenth = vec![0; rate as usize / 10];
+    for _ in 0..10 {
+        assert_eq!(output.write(&tenth), Ok(()));
+    }
+    let took = began.elapsed();
+    assert!(
+        took >= Duration::from_millis(500),
+        "a second of sound was taken in {took:?}"
+    );
+    assert!(
+        took <= Duration::from_secs(1) + GRACE,
+        "a second of sound took {took:?}"
+    );
+
+    assert!(
+        matches!(card.open(), Err(Fault::Busy(_))),
+        "the loudspeaker was given out twice"
+    );
+    assert_eq!(output.release(), Ok(()));
+    match card.open() {
+        Ok(output) => drop(output),
+        Err(fault) => panic!("{}: after a release: {fault}", card.name()),
+    }
+    eventually("the loudspeaker is free after a drop", || {
+        card.open().is_ok()
+    });
+}
+
+/// A battery: ready, and in range.
+///
+/// # Panics
+/// Where the driver breaks a promise of [`Power`].
+pub fn a_working_battery(power: &mut dyn Power) {
+    assert!(
+        matches!(power.probe(), Probe::Ready { .. }),
+        "{}",
+        power.probe()
+    );
+    match power.battery() {
+        Ok(battery) => assert!(battery.percent.is_none_or(|percent| percent <= 100)),
+        Err(fault) => panic!("{}: {fault}", power.name()),
+    }
+}
+
+/// A network: a path to an address, quiet when nothing happens, cancellable, and woken by `change`, which the caller provides where it can change something.
+///
+/// # Panics
+/// Where the driver breaks a promise of [`Network`].
+pub fn a_working_network(network: &mut dyn Network, change: Option<&dyn Fn()>) {
+    assert!(
+        matches!(network.probe(), Probe::Ready { .. }),
+        "{}",
+        network.probe()
+    );
+    let address = IpAddr::V4(Ipv4Addr::LOCALHOST);
+    match network.path_to(address) {
+        Ok(path) => assert!(!path.interface.is_empty()),
+        Err(fault) => panic!("{}: {fault}", network.name()),
+    }
+    let short = Duration::from_millis(100);
+    // Another program may change the network of a build host meanwhile, so quiet is not asserted.
+    let ended = within(short, || network.wait_for_change(short, &Cancel::new()));
+    assert!(ended.is_ok(), "{ended:?}");
+    if let Some(change) = change {
+        change();
+        // It happened between two calls and must not be lost.
+        let ended = within(Duration::from_secs(5), || {
+            network.wait_for_change(Duration::from_secs(60), &Cancel::new())
+        });
+        assert_eq!(ended, Ok(NetworkEvent::Changed));
+    }
+    let cancel = Cancel::new();
+    cancel.cancel();
+    let ended = within(Duration::ZERO, || {
+        network.wait_for_change(Duration::from_secs(60), &cancel)
+    });
+    assert!(matches!(ended, Err(Fault::Cancelled(_))), "{ended:?}");
+}
+
+/// An identity: it names the phone.
+///
+/// # Panics
+/// Where the driver breaks a promise of [`Identity`].
+pub fn a_working_identity(identity: &mut dyn Identity) {
+    assert!(
+        matches!(identity.probe(), Probe::Ready { .. }),
+        "{}",
+        identity.probe()
+    );
+    match identity.identity() {
+        Ok(found) => assert!(found.model.is_some() || found.system.is_some()),
+        Err(fault) => panic!("{}: {fault}", identity.name()),
+    }
+}
+
+/// Runs `call` and checks that it ended by `deadline` and some grace.
+fn within<T>(deadline: Duration, call: impl FnOnce() -> T) -> T {
+    let began = Instant::now();
+    let value = call();
+    let took = began.elapsed();
+    assert!(
+        took <= deadline + GRACE,
+        "it took {took:?} with a deadline of {deadline:?}"
+    );
+    value
+}
+
+/// Waits for a condition, up to five seconds.
+///
+/// # Panics
+/// With `what` when it does not come true.
+pub fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+    let until = Instant::now() + Duration::from_secs(5);
+    while !holds() {
+        assert!(Instant::now() < until, "it never happened: {what}");
+        thread::yield_now();
+    }
+}

@@ -1,0 +1,162 @@
+//! The `[hal]` part of the configuration: which drivers to use. It opens nothing.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Deserializer};
+
+use crate::fault::Roots;
+use crate::linux::gpsd::{DEFAULT_ADDRESS, GpsdAddress};
+
+/// The `[hal]` table. Everything has a default; unknown keys are errors.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct HalSettings {
+    /// Whose drivers are used.
+    pub backend: Backend,
+    /// `[hal.sim]`.
+    pub sim: SimSettings,
+    /// `[hal.position]`.
+    pub position: PositionSettings,
+}
+
+/// Whose drivers are used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Backend {
+    /// The phone's own.
+    #[default]
+    Linux,
+    /// Those of the simulated phone.
+    Sim,
+}
+
+/// Where the simulated phone is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SimSettings {
+    /// The control socket of `homing-sim`; `homing-sim.sock` in the runtime folder when not said.
+    pub socket: Option<PathBuf>,
+}
+
+/// Where positions come from.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct PositionSettings {
+    /// gpsd's address: `HOST:PORT` with a numeric host, or the absolute path of its socket.
+    #[serde(deserialize_with = "address")]
+    pub gpsd: GpsdAddress,
+    /// Sources, best first; the backend's own when empty. `driver = "gpsd"` is the short form for a single one.
+    #[serde(alias = "driver", deserialize_with = "one_or_many")]
+    pub sources: Vec<PositionDriver>,
+}
+
+/// A source of positions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PositionDriver {
+    /// gpsd.
+    Gpsd,
+    /// The simulated receiver, asked directly.
+    Simulator,
+}
+
+impl Default for PositionSettings {
+    fn default() -> Self {
+        Self {
+            gpsd: DEFAULT_ADDRESS
+                .parse()
+                .expect("the default address is a constant that a test reads"),
+            sources: Vec::new(),
+        }
+    }
+}
+
+impl HalSettings {
+    /// The sources of positions in effect, best first.
+    #[must_use]
+    pub fn position_sources(&self) -> Vec<PositionDriver> {
+        match (self.position.sources.is_empty(), self.backend) {
+            (false, _) => self.position.sources.clone(),
+            (true, Backend::Linux) => vec![PositionDriver::Gpsd],
+            (true, Backend::Sim) => vec![PositionDriver::Simulator],
+        }
+    }
+
+    /// Whether any part of the phone would be simulated, which a daemon refuses unless it is allowed on its command line.
+    #[must_use]
+    pub fn uses_simulator(&self) -> bool {
+        self.backend == Backend::Sim || self.position.sources.contains(&PositionDriver::Simulator)
+    }
+
+    /// The simulator's control socket in effect.
+    #[must_use]
+    pub fn simulator_socket(&self, roots: &Roots) -> PathBuf {
+        let named = self.sim.socket.clone();
+        named.unwrap_or_else(|| roots.run.join("homing-sim.sock"))
+    }
+}
+
+fn address<'de, D: Deserializer<'de>>(from: D) -> Result<GpsdAddress, D::Error> {
+    let text = String::deserialize(from)?;
+    text.parse().map_err(serde::de::Error::custom)
+}
+
+fn one_or_many<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<PositionDriver>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged, expecting = "a position source is gpsd or simulator")]
+    enum OneOrMany {
+        One(PositionDriver),
+        Many(Vec<PositionDriver>),
+    }
+    Ok(match OneOrMany::deserialize(from)? {
+        OneOrMany::One(driver) => vec![driver],
+        OneOrMany::Many(drivers) => drivers,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(json: &str) -> Result<HalSettings, String> {
+        serde_json::from_str(json).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn nothing_said_is_a_linux_phone_with_gpsd() {
+        let settings = read("{}").unwrap();
+        assert_eq!(settings.position_sources(), [PositionDriver::Gpsd]);
+        assert_eq!(settings.position.gpsd.to_string(), DEFAULT_ADDRESS);
+        assert!(!settings.uses_simulator());
+    }
+
+    #[test]
+    fn a_simulated_phone_may_be_located_by_a_real_gpsd() {
+        let settings = read(
+            r#"{"backend":"sim","sim":{"socket":"/x"},"position":{"driver":"gpsd","gpsd":"/run/gpsd.sock"}}"#,
+        )
+        .unwrap();
+        assert_eq!(settings.position_sources(), [PositionDriver::Gpsd]);
+        assert_eq!(
+            settings.position.gpsd,
+            GpsdAddress::Unix("/run/gpsd.sock".into())
+        );
+        assert!(settings.uses_simulator());
+    }
+
+    #[test]
+    fn what_cannot_be_meant_is_refused_with_a_sentence() {
+        for (json, part) in [
+            (r#"{"backnd":"sim"}"#, "unknown field `backnd`"),
+            (r#"{"backend":"halium"}"#, "unknown variant `halium`"),
+            (
+                r#"{"position":{"gpsd":"gps.example:2947"}}"#,
+                "neither NUMBER",
+            ),
+            (r#"{"position":{"sources":["moon"]}}"#, "gpsd or simulator"),
+        ] {
+            let sentence = read(json).unwrap_err();
+            assert!(sentence.contains(part), "{json}: {sentence}");
+        }
+    }
+}

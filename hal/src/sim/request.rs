@@ -1,0 +1,254 @@
+//! The control socket's requests, one JSON object a line; docs/simulator.md shows each. Types only.
+
+use serde::{Deserialize, Serialize};
+
+use super::card::{Mute, Route};
+use super::track::{Place, Repeat};
+
+/// What a test, a demo or a person does to the simulated world.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(tag = "set", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Set {
+    /// Puts the phone somewhere, or changes its view of the sky or its receiver; what is not named stays.
+    Position {
+        /// Latitude, degrees.
+        lat: Option<f64>,
+        /// Longitude, degrees.
+        lon: Option<f64>,
+        /// Under a roof there is no fix.
+        indoors: Option<bool>,
+        /// Standard deviation of the receiver's error on each axis, metres.
+        noise_m: Option<f64>,
+        /// Time to first fix once the receiver is on under an open sky, milliseconds.
+        first_fix_ms: Option<u64>,
+        /// Horizontal dilution of precision that the receiver states.
+        hdop: Option<f64>,
+        /// Satellites that the receiver uses.
+        satellites: Option<u8>,
+    },
+    /// Sends the phone along straight lines.
+    Track {
+        /// Points as `[latitude, longitude]` in degrees.
+        points: Vec<Place>,
+        /// Speed, m/s.
+        speed_m_s: f64,
+        /// What happens at the last point.
+        #[serde(default)]
+        repeat: Repeat,
+    },
+    /// Changes what carries the phone's traffic.
+    Network {
+        /// wifi, cellular, ethernet, vpn, unknown, or none.
+        kind: Option<Carrier>,
+        /// yes, no or unknown.
+        metered: Option<Price>,
+    },
+    /// Changes the battery.
+    Battery {
+        /// Charge, percent.
+        percent: Option<f64>,
+        /// charging, discharging, full or unknown.
+        charging: Option<Flow>,
+        /// How fast the charge changes, percent an hour; negative empties.
+        percent_per_hour: Option<f64>,
+    },
+    /// The person holding the phone moves the volume or the mute switch.
+    Mixer {
+        /// Volume, percent of amplitude.
+        volume: Option<u8>,
+        /// The mute switch.
+        mute: Option<Mute>,
+    },
+    /// The person plugs or unplugs a headset.
+    Route {
+        /// speaker or headset.
+        to: Route,
+    },
+}
+
+/// What is asked of the world.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Get {
+    /// What is heard beside the phone.
+    Siren,
+    /// Everything, for a person or a test.
+    World,
+    /// The battery (driver).
+    Battery,
+    /// The network (driver).
+    Network,
+    /// What phone this is (driver).
+    Identity,
+    /// What the receiver states now (driver); it is powered as long as the connection asks.
+    Reading,
+}
+
+/// A capability that can fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[expect(missing_docs, reason = "the names are the capabilities' own")]
+pub enum Capability {
+    Position,
+    Siren,
+    Battery,
+    Network,
+    Identity,
+}
+
+/// How it fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum How {
+    /// It works again.
+    None,
+    /// It is not there.
+    Absent,
+    /// Somebody else holds it.
+    Busy,
+    /// Access is refused.
+    Denied,
+    /// It errs.
+    Broken,
+    /// It answers late, by `ms`.
+    Slow,
+}
+
+/// A fault on request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Fail {
+    /// Which capability.
+    pub fail: Capability,
+    /// How.
+    pub how: How,
+    /// How late with `slow`, milliseconds; two seconds when not said.
+    pub ms: Option<u64>,
+}
+
+/// What a driver does with the phone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "do", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Do {
+    /// Takes the loudspeaker for this connection.
+    SirenOpen,
+    /// Plays: this many little-endian `i16` samples follow the line as raw bytes. The answer comes when more may be written.
+    Pcm {
+        /// Number of samples, at most [`PCM_LIMIT`].
+        samples: u32,
+    },
+    /// Speaker, full volume, not muted.
+    AssertLoud,
+    /// Gives the loudspeaker back with the mixer as found.
+    SirenRelease,
+    /// Answers when the network changed since `seen`, or after `ms`.
+    AwaitNetwork {
+        /// The network's version that the driver knows.
+        seen: u64,
+        /// Milliseconds.
+        ms: u64,
+    },
+}
+
+/// Most samples in one `pcm` request: one second.
+pub const PCM_LIMIT: u32 = super::card::SAMPLE_RATE;
+
+/// What carries traffic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[expect(
+    missing_docs,
+    reason = "as protocol::measure::NetworkKind, and no network at all"
+)]
+pub enum Carrier {
+    Wifi,
+    Cellular,
+    Ethernet,
+    Vpn,
+    Unknown,
+    None,
+}
+
+/// Whether it costs money, as protocol::measure::Metered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[expect(missing_docs, reason = "as protocol::measure::Metered")]
+pub enum Price {
+    Unknown,
+    Yes,
+    No,
+}
+
+/// Direction of the battery's current, as protocol::measure::Charging.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[expect(missing_docs, reason = "as protocol::measure::Charging")]
+pub enum Flow {
+    Unknown,
+    Charging,
+    Discharging,
+    Full,
+}
+
+/// Any request.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Request {
+    /// Changes the world.
+    Set(Set),
+    /// Asks.
+    Get(Get),
+    /// Breaks or mends.
+    Fail(Fail),
+    /// Acts as a driver.
+    Do(Do),
+}
+
+impl Request {
+    /// Reads one line.
+    ///
+    /// # Errors
+    /// A sentence for the person who wrote the line.
+    pub fn parse(line: &str) -> Result<Self, String> {
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct GetLine {
+            get: Get,
+        }
+        let value: serde_json::Value = serde_json::from_str(line)
+            .map_err(|error| format!("this line is not a JSON object: {error}"))?;
+        let has = |key| value.get(key).is_some();
+        let read = if has("set") {
+            serde_json::from_value(value).map(Self::Set)
+        } else if has("get") {
+            serde_json::from_value(value).map(|line: GetLine| Self::Get(line.get))
+        } else if has("fail") {
+            serde_json::from_value(value).map(Self::Fail)
+        } else if has("do") {
+            serde_json::from_value(value).map(Self::Do)
+        } else {
+            return Err("a request names what it does: one of set, get, fail or do".into());
+        };
+        read.map_err(|error| format!("this request cannot be done: {error}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unknown_requests_and_misspelt_fields_get_a_sentence() {
+        for (line, part) in [
+            ("hello", "not a JSON object"),
+            ("[]", "one of set, get, fail or do"),
+            (r#"{"set":"weather"}"#, "unknown variant `weather`"),
+            (r#"{"set":"battery","percnt":3}"#, "unknown field `percnt`"),
+            (r#"{"get":"moon"}"#, "unknown variant `moon`"),
+            (r#"{"fail":"siren","how":"sad"}"#, "unknown variant `sad`"),
+            (r#"{"set":"route"}"#, "missing field `to`"),
+        ] {
+            let sentence = Request::parse(line).unwrap_err();
+            assert!(sentence.contains(part), "{line}: {sentence}");
+        }
+    }
+}
