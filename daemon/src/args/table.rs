@@ -1,0 +1,106 @@
+//! The table of subcommands and flags, from which parsing and help are made; it must not hold code.
+
+/// A subcommand's identity.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Name {
+    /// `homingd siren`
+    Siren,
+    /// `homingd check-config`
+    CheckConfig,
+    /// `homingd doctor`
+    Doctor,
+}
+
+/// A subcommand.
+#[derive(Debug)]
+pub struct Subcommand {
+    /// Which one.
+    pub name: Name,
+    /// Its word on the command line.
+    pub word: &'static str,
+    /// What it does, in one line of the overview.
+    pub summary: &'static str,
+    /// Its operands as the synopsis shows them; empty when it takes none.
+    pub operands: &'static str,
+    /// How many operands it needs.
+    pub least_operands: usize,
+    /// How many operands it takes at most.
+    pub most_operands: usize,
+    /// What its help says below the synopsis, in lines of at most 80 characters.
+    pub about: &'static str,
+    /// Its own flags.
+    pub flags: &'static [Flag],
+}
+
+/// A flag.
+#[derive(Debug)]
+pub struct Flag {
+    /// With its dashes.
+    pub name: &'static str,
+    /// What its value is, such as `FILE`; `None` for a switch.
+    pub value: Option<&'static str>,
+    /// What it does, in one line.
+    pub summary: &'static str,
+}
+
+/// The flags of every subcommand, besides `--help` and `--version`.
+pub static COMMON: [Flag; 2] = [
+    Flag {
+        name: "--config",
+        value: Some("FILE"),
+        summary: "read FILE instead of /etc/homing/homingd.toml",
+    },
+    Flag {
+        name: "--allow-simulator",
+        value: None,
+        summary: "accept hal.backend = \"sim\"",
+    },
+];
+
+const JSON: Flag = Flag {
+    name: "--json",
+    value: None,
+    summary: "print one JSON object",
+};
+
+/// Every subcommand, in the order of the overview.
+pub static SUBCOMMANDS: [Subcommand; 3] = [
+    Subcommand {
+        name: Name::Siren,
+        word: "siren",
+        summary: "sound while the agent's intent file asks for it",
+        operands: "",
+        least_operands: 0,
+        most_operands: 0,
+        about: "Sounds at full loudness while STATE_DIR/siren/intent.json stands, until the
+deadline written there. Without an intent it ends at once, so that a path unit
+can start it; it goes on when the agent dies.",
+        flags: &[Flag {
+            name: "--resident",
+            value: None,
+            summary: "wait for the next intent instead of ending",
+        }],
+    },
+    Subcommand {
+        name: Name::CheckConfig,
+        word: "check-config",
+        summary: "check the configuration and name every fault",
+        operands: "[FILE...]",
+        least_operands: 0,
+        most_operands: usize::MAX,
+        about: "Checks the configuration that the other subcommands would use, or each FILE
+alone. Prints OK for each, or every fault with its file, line and key.",
+        flags: &[],
+    },
+    Subcommand {
+        name: Name::Doctor,
+        word: "doctor",
+        summary: "tell what this phone can do and what is weak",
+        operands: "",
+        least_operands: 0,
+        most_operands: 0,
+        about: "Asks every driver what it finds on this phone, tells which one each feature
+would use, and lists what is weak and why. Changes nothing.",
+        flags: &[JSON],
+    },
+];

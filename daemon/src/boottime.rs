@@ -1,0 +1,42 @@
+//! The clock that counts from the start of the phone and goes on while it sleeps; it must not be mistaken for the time of day.
+
+use std::io;
+use std::time::Duration;
+
+use nix::time::{ClockId, clock_gettime};
+
+use crate::error::Error;
+
+/// Time since the phone started, sleep included (`CLOCK_BOOTTIME`).
+///
+/// # Errors
+/// [`Error::Kernel`] when the kernel has no such clock (it has had one since 2.6.39).
+pub fn now() -> Result<Duration, Error> {
+    clock_gettime(ClockId::CLOCK_BOOTTIME)
+        .map(Duration::from)
+        .map_err(|errno| Error::Kernel {
+            doing: "read the clock since boot",
+            source: io::Error::from(errno),
+        })
+}
+
+/// [`now`] in whole milliseconds, as the siren's files carry it.
+///
+/// # Errors
+/// As [`now`].
+pub fn now_ms() -> Result<u64, Error> {
+    // 584 million years fit.
+    Ok(u64::try_from(now()?.as_millis()).unwrap_or(u64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_clock_since_boot_never_goes_back() {
+        let first = now_ms().unwrap();
+        assert!(first > 0);
+        assert!(now_ms().unwrap() >= first);
+    }
+}

@@ -1,0 +1,225 @@
+//! What the doctor looks at besides the drivers; it must not write, and each finding names what follows from it.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use homing_hal::fault::Roots;
+use nix::sys::stat::{major, minor};
+use nix::unistd::{AccessFlags, access};
+
+use super::diagnosis::Weakness;
+use crate::config::{DEFAULT_PATH, Loaded};
+
+/// 2026-01-01, before the first version of this program: no right clock shows less.
+const EARLIEST_RIGHT_TIME: Duration = Duration::from_secs(1_767_225_600);
+
+/// Whether the agent's database is there; `None` where it cannot be known.
+pub(super) fn enrolled(state_dir: &Path) -> Option<bool> {
+    fs::exists(state_dir.join("agent.db")).ok()
+}
+
+/// Everything weak about the phone around the drivers.
+pub(super) fn weaknesses(loaded: &Loaded, enrolled: Option<bool>, roots: &Roots) -> Vec<Weakness> {
+    let state_dir = &loaded.settings.state_dir;
+    let mut weak = Vec::new();
+    if loaded.files.is_empty() {
+        weak.push(Weakness::new(
+            "configuration",
+            format!("{DEFAULT_PATH} is not there: the built-in defaults are in force"),
+        ));
+    }
+    if enrolled == Some(false) {
+        weak.push(Weakness::new(
+            "enrolment",
+            "the phone belongs to no account yet, so nobody can find it: run homingd enrol BUNDLE",
+        ));
+    }
+    weak.extend(state_folder(state_dir));
+    weak.extend(clock(roots, SystemTime::now()));
+    weak.extend(storage(state_dir, roots));
+    weak.extend(sleep(roots));
+    weak
+}
+
+fn state_folder(state_dir: &Path) -> Option<Weakness> {
+    let what = "state directory";
+    let shown = state_dir.display();
+    let metadata = match fs::metadata(state_dir) {
+        Ok(metadata) if metadata.is_dir() => metadata,
+        Ok(_) => {
+            return Some(Weakness::new(
+                what,
+                format!("{shown} is not a folder: nothing can be remembered"),
+            ));
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return Some(Weakness::new(
+                what,
+                format!("{shown} is missing: nothing can be remembered; the package makes it"),
+            ));
+        }
+        Err(error) => {
+            return Some(Weakness::new(
+                what,
+                format!("{shown} cannot be looked at: {error}"),
+            ));
+        }
+    };
+    let mode = metadata.permissions().mode() & 0o7777;
+    if mode & 0o007 != 0 {
+        return Some(Weakness::new(
+            what,
+            format!("every user may look into {shown} (mode {mode:04o}): chmod o= {shown}"),
+        ));
+    }
+    access(state_dir, AccessFlags::W_OK | AccessFlags::X_OK).err().map(|errno| {
+        Weakness::new(what, format!("the user who asks may not write {shown} ({}); run the doctor as the agent's user", errno.desc()))
+    })
+}
+
+fn clock(roots: &Roots, now: SystemTime) -> Option<Weakness> {
+    let what = "clock";
+    if now < SystemTime::UNIX_EPOCH + EARLIEST_RIGHT_TIME {
+        return Some(Weakness::new(
+            what,
+            "it shows a time before this program was made; positions carry wrong times until it is set",
+        ));
+    }
+    // systemd-timesyncd's mark; where another service keeps the time nothing can be said from here.
+    let kept = roots.run.join("systemd/timesync/synchronized").exists();
+    (!kept).then(|| {
+        Weakness::new(
+            what,
+            "no sign that it was set from the network since the phone started; times may be wrong",
+        )
+    })
+}
+
+fn storage(state_dir: &Path, roots: &Roots) -> Option<Weakness> {
+    let what = "storage";
+    let device = fs::metadata(state_dir).ok()?.dev();
+    let block = roots
+        .sys
+        .join(format!("dev/block/{}:{}", major(device), minor(device)));
+    if !block.exists() {
+        // btrfs, overlay and the like have no block device of their own.
+        return Some(Weakness::new(
+            what,
+            "it cannot be seen whether it is encrypted",
+        ));
+    }
+    let encrypted =
+        fs::read_to_string(block.join("dm/uuid")).is_ok_and(|uuid| uuid.starts_with("CRYPT-"));
+    Some(Weakness::new(
+        what,
+        if encrypted {
+            "it is encrypted: after a restart the phone is unreachable until somebody enters the passphrase"
+        } else {
+            "it is not encrypted: whoever takes it out of the phone can read it, this phone's keys included"
+        },
+    ))
+}
+
+fn sleep(roots: &Roots) -> Option<Weakness> {
+    let states = fs::read_to_string(roots.sys.join("power/state")).unwrap_or_default();
+    let sleeps = states.split_whitespace().any(|state| state == "mem");
+    sleeps.then(|| {
+        Weakness::new("sleep", "this phone can suspend, and homingd does not wake it: orders wait until something else does")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn roots(root: &Path) -> Roots {
+        Roots {
+            sys: root.join("sys"),
+            run: root.join("run"),
+            ..Roots::default()
+        }
+    }
+
+    #[test]
+    fn a_state_directory_that_is_missing_or_open_to_all_is_weak_and_a_private_one_is_not() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = root.path().join("state");
+        assert!(state_folder(&folder).unwrap().why.contains("is missing"));
+        fs::create_dir(&folder).unwrap();
+        fs::set_permissions(&folder, fs::Permissions::from_mode(0o755)).unwrap();
+        assert!(state_folder(&folder).unwrap().why.contains("mode 0755"));
+        fs::set_permissions(&folder, fs::Permissions::from_mode(0o710)).unwrap();
+        assert_eq!(state_folder(&folder), None);
+        let file = root.path().join("file");
+        fs::write(&file, "").unwrap();
+        assert!(state_folder(&file).unwrap().why.contains("not a folder"));
+    }
+
+    #[test]
+    fn a_clock_at_1970_is_weak_and_one_set_from_the_network_is_not() {
+        let root = tempfile::tempdir().unwrap();
+        let roots = roots(root.path());
+        assert!(
+            clock(&roots, SystemTime::UNIX_EPOCH)
+                .unwrap()
+                .why
+                .contains("before this program")
+        );
+        let today = SystemTime::UNIX_EPOCH + EARLIEST_RIGHT_TIME;
+        assert!(clock(&roots, today).unwrap().why.contains("no sign"));
+        fs::create_dir_all(roots.run.join("systemd/timesync")).unwrap();
+        fs::write(roots.run.join("systemd/timesync/synchronized"), "").unwrap();
+        assert_eq!(clock(&roots, today), None);
+    }
+
+    #[test]
+    fn storage_is_judged_by_the_device_below_the_state_directory() {
+        let root = tempfile::tempdir().unwrap();
+        let roots = roots(root.path());
+        assert!(
+            storage(root.path(), &roots)
+                .unwrap()
+                .why
+                .contains("cannot be seen")
+        );
+        let device = fs::metadata(root.path()).unwrap().dev();
+        let mapper = roots
+            .sys
+            .join(format!("dev/block/{}:{}/dm", major(device), minor(device)));
+        fs::create_dir_all(&mapper).unwrap();
+        assert!(
+            storage(root.path(), &roots)
+                .unwrap()
+                .why
+                .contains("not encrypted")
+        );
+        fs::write(mapper.join("uuid"), "CRYPT-LUKS2-0123-root\n").unwrap();
+        assert!(
+            storage(root.path(), &roots)
+                .unwrap()
+                .why
+                .contains("until somebody enters")
+        );
+    }
+
+    #[test]
+    fn only_a_phone_that_can_suspend_is_said_to_sleep() {
+        let root = tempfile::tempdir().unwrap();
+        let roots = roots(root.path());
+        assert_eq!(sleep(&roots), None);
+        fs::create_dir_all(roots.sys.join("power")).unwrap();
+        fs::write(roots.sys.join("power/state"), "freeze mem disk\n").unwrap();
+        assert!(sleep(&roots).is_some());
+    }
+
+    #[test]
+    fn the_database_tells_whether_the_phone_is_enrolled() {
+        let root = tempfile::tempdir().unwrap();
+        assert_eq!(enrolled(root.path()), Some(false));
+        fs::write(root.path().join("agent.db"), "").unwrap();
+        assert_eq!(enrolled(root.path()), Some(true));
+    }
+}

@@ -1,0 +1,78 @@
+//! What homingd was doing when it failed; it must not carry keys, positions or whole commands.
+
+use std::io;
+use std::path::PathBuf;
+
+use crate::config::Fault;
+use crate::exit::ExitStatus;
+
+/// Every failure of the daemon; the variant says what was being done.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Reading the command line.
+    #[error("{0}")]
+    Usage(String),
+    /// Reading the configuration: every fault that was found, never empty.
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
+    Config(Vec<Fault>),
+    /// Reading a file.
+    #[error("cannot read {}: {source}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// Replacing a file in one step.
+    #[error("cannot write {}: {source}", path.display())]
+    Replace {
+        /// The file.
+        path: PathBuf,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// Using a folder that the package or the administrator provides.
+    #[error("cannot use the folder {}: {source}", path.display())]
+    Folder {
+        /// The folder.
+        path: PathBuf,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// Waiting for changes of a folder.
+    #[error("cannot watch the folder {}: {source}", path.display())]
+    Watch {
+        /// The folder.
+        path: PathBuf,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// Asking the kernel for a limit, a clock or a signal.
+    #[error("cannot {doing}: {source}")]
+    Kernel {
+        /// What was asked, as a verb phrase.
+        doing: &'static str,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// Writing the answer to stdout.
+    #[error("cannot write the answer: {0}")]
+    Print(io::Error),
+}
+
+impl Error {
+    /// The exit status a supervisor should see.
+    #[must_use]
+    pub fn exit_status(&self) -> ExitStatus {
+        match self {
+            Self::Usage(_) => ExitStatus::Usage,
+            Self::Config(_) => ExitStatus::Config,
+            Self::Read { source, .. }
+            | Self::Replace { source, .. }
+            | Self::Folder { source, .. }
+            | Self::Watch { source, .. }
+            | Self::Kernel { source, .. }
+            | Self::Print(source) => ExitStatus::of_io(source),
+        }
+    }
+}

@@ -1,0 +1,68 @@
+//! The daemon on the phone, as modules behind one entry; it must not hold logic that policy, hal or link own.
+#![forbid(unsafe_code)]
+
+pub mod args;
+pub mod boottime;
+pub mod check_config;
+pub mod config;
+pub mod doctor;
+pub mod durable;
+pub mod error;
+pub mod exit;
+pub mod folder;
+pub mod log;
+pub mod notify;
+pub mod privacy;
+pub mod signal;
+pub mod siren;
+pub mod suggest;
+
+use std::ffi::OsString;
+use std::io::Write;
+use std::process::ExitCode;
+
+use crate::args::{Invocation, Name, Order, Switch};
+use crate::error::Error;
+use crate::exit::ExitError;
+use crate::siren::Residence;
+
+/// Runs homingd with the arguments after the program's name, to its exit code.
+#[must_use]
+pub fn start(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    exit::report_bugs();
+    match run(arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => error.report(),
+    }
+}
+
+fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<(), ExitError> {
+    privacy::protect()?;
+    match args::parse(arguments)? {
+        Invocation::Print(text) => Ok(print(&text)?),
+        Invocation::Run(order) => dispatch(&order),
+    }
+}
+
+fn dispatch(order: &Order) -> Result<(), ExitError> {
+    match order.name {
+        Name::Siren => siren::run(
+            &order.source,
+            match order.switch("--resident") {
+                Switch::On => Residence::Resident,
+                Switch::Off => Residence::OneShot,
+            },
+        ),
+        Name::CheckConfig => check_config::run(&order.source, &order.operands),
+        Name::Doctor => doctor::run(&order.source, order.switch("--json")),
+    }
+}
+
+/// Writes an answer to stdout; a reader that closed the pipe has read enough.
+pub(crate) fn print(text: &str) -> Result<(), Error> {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(Error::Print(error)),
+        _ => Ok(()),
+    }
+}

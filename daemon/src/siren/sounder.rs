@@ -1,0 +1,354 @@
+//! The siren's loop: from an intent to sound and back to silence; it must not end a sound because something other than its deadline or its intent did.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use homing_hal::capability::siren::{SirenOutput, SoundCard};
+use homing_hal::fault::Fault;
+
+use super::BLOCK;
+use super::intent::{self, Found, Intent};
+use super::report::{DEADLINE, INTERRUPTED, Phase, Report, STOPPED};
+use super::sweep::Sweep;
+use super::wake::Wake;
+use crate::boottime;
+use crate::error::Error;
+use crate::notify;
+use crate::signal::Signal;
+
+/// How often the loudness is asserted. Half of the promised second, so that a hand on the volume key is
+/// heard for less than that.
+const ASSERT_EVERY: Duration = Duration::from_millis(500);
+/// The first pause after the sound card failed; it doubles up to [`LONGEST_PAUSE`].
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+/// The longest pause between two tries at the sound card.
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+
+/// Whether the siren waits for the next intent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Residence {
+    /// End when no intent is left; a path unit starts the next siren.
+    OneShot,
+    /// Wait for the next intent.
+    Resident,
+}
+
+/// Why [`Sounder::serve`] returned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// No intent is left, and nobody asked to wait.
+    Idle,
+    /// SIGTERM or SIGINT.
+    Told,
+    /// SIGHUP, and the siren is silent.
+    Reload,
+}
+
+/// Why one sound ended.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Silence {
+    Deadline,
+    Withdrawn,
+    Told,
+}
+
+/// The siren of one phone.
+pub struct Sounder<'a> {
+    card: &'a mut dyn SoundCard,
+    wake: &'a mut Wake,
+    folder: PathBuf,
+    boot_id: String,
+    longest: Duration,
+    /// The last intent that was served or refused: should its file be impossible to remove, it is not served again.
+    spent: Option<Found>,
+    reload_due: bool,
+}
+
+/// One sound in progress.
+struct Sound {
+    intent: Intent,
+    output: Option<(Box<dyn SirenOutput>, Sweep)>,
+    block: Vec<i16>,
+    /// When the loudness was last asserted, since boot.
+    asserted: Duration,
+    /// Not before this, since boot, is the card tried again.
+    next_try: Duration,
+    pause: Duration,
+    /// What the report file says, to write it on changes only.
+    reported: Option<(Phase, Option<String>)>,
+}
+
+impl Sound {
+    fn new(intent: Intent) -> Self {
+        Self {
+            intent,
+            output: None,
+            block: Vec::new(),
+            asserted: Duration::ZERO,
+            next_try: Duration::ZERO,
+            pause: FIRST_PAUSE,
+            reported: None,
+        }
+    }
+}
+
+impl<'a> Sounder<'a> {
+    /// A siren on `card` that serves the intent in `folder` during the boot `boot_id`, for at most `longest` each.
+    pub fn new(
+        card: &'a mut dyn SoundCard,
+        wake: &'a mut Wake,
+        folder: PathBuf,
+        boot_id: String,
+        longest: Duration,
+    ) -> Self {
+        Self {
+            card,
+            wake,
+            folder,
+            boot_id,
+            longest,
+            spent: None,
+            reload_due: false,
+        }
+    }
+
+    /// Serves intents until the process is told otherwise or, one-shot, none is left.
+    ///
+    /// # Errors
+    /// The siren's folder can no longer be read or watched while it is silent. While it sounds such
+    /// faults are logged and the sound goes on to its deadline.
+    pub fn serve(&mut self, residence: Residence) -> Result<End, Error> {
+        loop {
+            if self.told() {
+                return Ok(End::Told);
+            }
+            if self.reload_due {
+                return Ok(End::Reload);
+            }
+            self.wake.forget_changes()?;
+            if let Some(intent) = self.due()? {
+                if self.sound(intent)? == Silence::Told {
+                    return Ok(End::Told);
+                }
+            } else if residence == Residence::OneShot {
+                return Ok(End::Idle);
+            } else {
+                notify::status("silent, waiting for an order");
+                self.wake.wait(None)?;
+            }
+        }
+    }
+
+    /// The intent to serve now; one that orders nothing is reported and put away.
+    fn due(&mut self) -> Result<Option<Intent>, Error> {
+        let found = intent::load(&self.folder)?;
+        if found == Found::Nothing || self.spent.as_ref() == Some(&found) {
+            return Ok(None);
+        }
+        let (command, reason) = match &found {
+            Found::Nothing => return Ok(None),
+            Found::Unreadable(reason) => (None, reason.clone()),
+            Found::Intent(intent) => {
+                match intent.remaining(&self.boot_id, boottime::now()?, self.longest) {
+                    Ok(_) => return Ok(Some(intent.clone())),
+                    Err(reason) => (Some(intent.command.clone()), reason),
+                }
+            }
+        };
+        tracing::warn!(%reason, "an intent is put away unserved");
+        let phase = if reason == DEADLINE {
+            Phase::Ended
+        } else {
+            Phase::Failed
+        };
+        self.report(command, phase, Some(&reason));
+        self.put_away(found);
+        Ok(None)
+    }
+
+    /// Sounds from now to the deadline, whatever happens to the card meanwhile.
+    fn sound(&mut self, intent: Intent) -> Result<Silence, Error> {
+        notify::status("sounding");
+        tracing::info!(command = %intent.command, "the siren begins");
+        let mut sound = Sound::new(intent);
+        let silence = loop {
+            notify::alive();
+            if self.told() {
+                break Silence::Told;
+            }
+            let now = boottime::now()?;
+            let left = sound.intent.deadline().saturating_sub(now);
+            if left.is_zero() {
+                break Silence::Deadline;
+            }
+            if self.follow(&mut sound, now) == Some(Silence::Withdrawn) {
+                break Silence::Withdrawn;
+            }
+            if let Err(fault) = self.step(&mut sound, now, left)? {
+                self.fail(&mut sound, now, &fault);
+            }
+        };
+        self.fall_silent(sound, silence);
+        Ok(silence)
+    }
+
+    /// Looks whether the intent still stands; a newer one takes over the sound in progress.
+    fn follow(&mut self, sound: &mut Sound, now: Duration) -> Option<Silence> {
+        match intent::load(&self.folder) {
+            Ok(Found::Nothing) => Some(Silence::Withdrawn),
+            Ok(Found::Intent(newer)) if newer != sound.intent => {
+                if newer.remaining(&self.boot_id, now, self.longest).is_ok() {
+                    tracing::info!(command = %newer.command, "a newer order takes over");
+                    sound.intent = newer;
+                    sound.reported = None;
+                    None
+                } else {
+                    // The order being served is no longer there; `due` says what is wrong with the new one.
+                    Some(Silence::Withdrawn)
+                }
+            }
+            Ok(Found::Intent(_)) => None,
+            // In doubt the phone is to be found: only a clear end is an end.
+            Ok(Found::Unreadable(reason)) => {
+                tracing::debug!(%reason, "the siren goes on");
+                None
+            }
+            Err(error) => {
+                tracing::debug!(%error, "the siren goes on");
+                None
+            }
+        }
+    }
+
+    /// One block of sound, or, without a card, one try or one pause.
+    fn step(
+        &mut self,
+        sound: &mut Sound,
+        now: Duration,
+        left: Duration,
+    ) -> Result<Result<(), Fault>, Error> {
+        if sound.output.is_none() {
+            if now < sound.next_try {
+                self.wake.wait(Some(left.min(sound.next_try - now)))?;
+                // A folder that is gone would keep the wait from waiting; the sound matters more.
+                if self.wake.forget_changes().is_err() {
+                    self.wake.ignore_folder();
+                }
+                return Ok(Ok(()));
+            }
+            match self.card.open() {
+                Ok(output) => {
+                    let sweep = Sweep::new(output.sample_rate());
+                    sound.output = Some((output, sweep));
+                    sound.asserted = Duration::ZERO;
+                }
+                Err(fault) => return Ok(Err(fault)),
+            }
+        }
+        let played = play(sound, now, left);
+        if played.is_ok() {
+            sound.pause = FIRST_PAUSE;
+            self.report_once(sound, Phase::Sounding, None);
+        }
+        Ok(played)
+    }
+
+    /// Gives up the card for now and says so.
+    fn fail(&mut self, sound: &mut Sound, now: Duration, fault: &Fault) {
+        if let Some((output, _)) = sound.output.take() {
+            log_fault(output.release());
+        }
+        self.report_once(sound, Phase::Failed, Some(&fault.to_string()));
+        sound.next_try = now + sound.pause;
+        sound.pause = (sound.pause * 2).min(LONGEST_PAUSE);
+    }
+
+    /// Silence, the mixer as it was, the report, and the served intent put away, in this order.
+    fn fall_silent(&mut self, mut sound: Sound, silence: Silence) {
+        if let Some((output, _)) = sound.output.take() {
+            log_fault(output.release());
+        }
+        let (phase, reason) = match silence {
+            Silence::Deadline => (Phase::Ended, DEADLINE),
+            Silence::Withdrawn => (Phase::Ended, STOPPED),
+            Silence::Told => (Phase::Failed, INTERRUPTED),
+        };
+        tracing::info!(command = %sound.intent.command, reason, "the siren is silent");
+        self.report(Some(sound.intent.command.clone()), phase, Some(reason));
+        // An interrupted order stays: the next start of this process carries it on.
+        if silence == Silence::Deadline {
+            self.put_away(Found::Intent(sound.intent));
+        }
+    }
+
+    fn report_once(&self, sound: &mut Sound, phase: Phase, reason: Option<&str>) {
+        let news = Some((phase, reason.map(str::to_owned)));
+        if sound.reported != news {
+            if let Some(reason) = reason {
+                tracing::warn!(reason, "the siren cannot sound and tries again");
+            }
+            self.report(Some(sound.intent.command.clone()), phase, reason);
+            sound.reported = news;
+        }
+    }
+
+    /// Writes the report; a full disk must not silence the siren, so a failure is only logged.
+    fn report(&self, command: Option<String>, phase: Phase, reason: Option<&str>) {
+        let written = boottime::now_ms().and_then(|boottime_ms| {
+            let reason = reason.map(str::to_owned);
+            Report {
+                command,
+                phase,
+                reason,
+                boottime_ms,
+                pid: std::process::id(),
+            }
+            .store(&self.folder)
+        });
+        if let Err(error) = written {
+            tracing::warn!(%error, "the siren's report is lost");
+        }
+    }
+
+    fn put_away(&mut self, found: Found) {
+        if let Err(error) = intent::discard(&self.folder, &found) {
+            tracing::warn!(%error, "a served intent stays in its place");
+        }
+        self.spent = Some(found);
+    }
+
+    /// Whether the process is to end; a reload is kept for the next silence.
+    fn told(&mut self) -> bool {
+        while let Some(signal) = self.wake.signal() {
+            match signal {
+                Signal::Stop => return true,
+                Signal::Reload => self.reload_due = true,
+            }
+        }
+        false
+    }
+}
+
+/// Plays one block, no longer than the time left, and asserts the loudness when that is due.
+fn play(sound: &mut Sound, now: Duration, left: Duration) -> Result<(), Fault> {
+    let Some((output, sweep)) = &mut sound.output else {
+        return Ok(());
+    };
+    if sound.asserted.is_zero() || now.saturating_sub(sound.asserted) >= ASSERT_EVERY {
+        output.assert_loud()?;
+        sound.asserted = now;
+    }
+    let rate = u128::from(output.sample_rate());
+    let samples = usize::try_from(rate * left.min(BLOCK).as_millis() / 1000)
+        .unwrap_or(1)
+        .max(1);
+    sound.block.resize(samples, 0);
+    sweep.fill(&mut sound.block);
+    output.write(&sound.block)
+}
+
+fn log_fault(released: Result<(), Fault>) {
+    if let Err(fault) = released {
+        tracing::warn!(%fault, "the sound card was given back in disorder");
+    }
+}

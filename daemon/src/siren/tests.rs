@@ -1,0 +1,406 @@
+//! Tests of the siren's loop against a sound card that records what it is told and plays at the pace of real time.
+
+use std::collections::VecDeque;
+use std::fs;
+use std::os::fd::AsFd;
+use std::path::Path;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use homing_hal::capability::siren::{SirenOutput, SoundCard};
+use homing_hal::fault::{Cancel, Fault, Probe};
+use tempfile::TempDir;
+
+use super::intent::{Found, Intent};
+use super::report::{Phase, Report};
+use super::*;
+
+const BOOT: &str = "7b0f4a3e-0000-4000-8000-000000000001";
+const FIRST: &str = "00112233445566778899aabbccddeeff";
+const SECOND: &str = "ffeeddccbbaa99887766554433221100";
+/// How long a test waits for what must happen at all.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// What the sound card was told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Told {
+    Open,
+    Loud,
+    Play { peak: i16 },
+    Release,
+}
+
+/// Faults that the card is to show.
+#[derive(Default)]
+struct Troubles {
+    on_open: VecDeque<Fault>,
+    on_write: VecDeque<Fault>,
+}
+
+struct Card {
+    told: Sender<Told>,
+    troubles: Arc<Mutex<Troubles>>,
+}
+
+impl SoundCard for Card {
+    fn name(&self) -> &'static str {
+        "recorder"
+    }
+
+    fn probe(&self) -> Probe {
+        Probe::Ready {
+            detail: "a recorder".into(),
+        }
+    }
+
+    fn open(&mut self) -> Result<Box<dyn SirenOutput>, Fault> {
+        match self.troubles.lock().unwrap().on_open.pop_front() {
+            Some(fault) => Err(fault),
+            None => {
+                drop(self.told.send(Told::Open));
+                Ok(Box::new(Output {
+                    told: self.told.clone(),
+                    troubles: Arc::clone(&self.troubles),
+                }))
+            }
+        }
+    }
+}
+
+struct Output {
+    told: Sender<Told>,
+    troubles: Arc<Mutex<Troubles>>,
+}
+
+impl SirenOutput for Output {
+    fn sample_rate(&self) -> u32 {
+        48_000
+    }
+
+    fn write(&mut self, samples: &[i16]) -> Result<(), Fault> {
+        if let Some(fault) = self.troubles.lock().unwrap().on_write.pop_front() {
+            return Err(fault);
+        }
+        let peak = samples.iter().copied().max().unwrap_or(0);
+        let duration = Duration::from_secs_f64(samples.len() as f64 / 48_000.0);
+        Cancel::new().rest(Instant::now() + duration)?;
+        drop(self.told.send(Told::Play { peak }));
+        Ok(())
+    }
+
+    fn assert_loud(&mut self) -> Result<(), Fault> {
+        drop(self.told.send(Told::Loud));
+        Ok(())
+    }
+
+    fn release(self: Box<Self>) -> Result<(), Fault> {
+        drop(self.told.send(Told::Release));
+        Ok(())
+    }
+}
+
+/// A one-shot siren on a recording card in a thread of its own.
+struct Siren {
+    folder: TempDir,
+    told: Receiver<Told>,
+    troubles: Arc<Mutex<Troubles>>,
+    card: Option<Card>,
+    thread: Option<JoinHandle<End>>,
+}
+
+impl Siren {
+    fn new() -> Self {
+        let (sender, told) = channel();
+        let troubles = Arc::<Mutex<Troubles>>::default();
+        let card = Some(Card {
+            told: sender,
+            troubles: Arc::clone(&troubles),
+        });
+        Self {
+            folder: tempfile::tempdir().unwrap(),
+            told,
+            troubles,
+            card,
+            thread: None,
+        }
+    }
+
+    fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    fn start(&mut self) {
+        let (mut card, folder) = (self.card.take().unwrap(), self.folder().to_owned());
+        self.thread = Some(std::thread::spawn(move || {
+            let mut wake = Wake::new(Signals::install().unwrap());
+            wake.watch(&folder).unwrap();
+            let longest = Duration::from_secs(60);
+            Sounder::new(&mut card, &mut wake, folder, BOOT.into(), longest)
+                .serve(Residence::OneShot)
+                .unwrap()
+        }));
+    }
+
+    fn order(&self, command: &str, lasting: Duration) {
+        order_until(self.folder(), command, now() + lasting);
+    }
+
+    /// Waits until the card is told this.
+    fn hear(&self, wanted: impl Fn(&Told) -> bool) {
+        let until = Instant::now() + PATIENCE;
+        while !wanted(
+            &self
+                .told
+                .recv_timeout(until.saturating_duration_since(Instant::now()))
+                .unwrap(),
+        ) {}
+    }
+
+    /// Waits until the report says this.
+    fn read_report(&self, wanted: impl Fn(&Report) -> bool) -> Report {
+        let watch = crate::folder::FolderWatch::new(self.folder()).unwrap();
+        let until = Instant::now() + PATIENCE;
+        loop {
+            if let Some(report) = Report::load(self.folder()).unwrap()
+                && wanted(&report)
+            {
+                return report;
+            }
+            Cancel::new().wait_readable(watch.as_fd(), until).unwrap();
+            watch.drain().unwrap();
+        }
+    }
+
+    fn end(&mut self) -> End {
+        self.thread.take().unwrap().join().unwrap()
+    }
+
+    fn report(&self) -> Report {
+        Report::load(self.folder()).unwrap().unwrap()
+    }
+}
+
+fn now() -> Duration {
+    crate::boottime::now().unwrap()
+}
+
+fn order_until(folder: &Path, command: &str, deadline: Duration) {
+    Intent {
+        command: command.into(),
+        boot_id: BOOT.into(),
+        started_boottime_ms: 0,
+        deadline_boottime_ms: u64::try_from(deadline.as_millis()).unwrap(),
+    }
+    .store(folder)
+    .unwrap();
+}
+
+fn is_play(told: &Told) -> bool {
+    matches!(told, Told::Play { .. })
+}
+
+#[test]
+fn it_is_loud_before_the_first_sound_and_silent_at_the_deadline() {
+    let mut siren = Siren::new();
+    let began = now();
+    siren.order(FIRST, Duration::from_millis(700));
+    siren.start();
+    assert_eq!(siren.end(), End::Idle);
+    let lasted = now() - began;
+    assert!(
+        (Duration::from_millis(650)..Duration::from_millis(1000)).contains(&lasted),
+        "{lasted:?}"
+    );
+    let told: Vec<Told> = siren.told.try_iter().collect();
+    assert_eq!(told[..2], [Told::Open, Told::Loud]);
+    assert_eq!(told.last(), Some(&Told::Release));
+    assert!(
+        told.iter().filter(|told| is_play(told)).count() >= 6,
+        "{told:?}"
+    );
+    assert!(matches!(told[2], Told::Play { peak } if peak > 32_700));
+    let report = siren.report();
+    assert_eq!(
+        (report.phase, report.reason.as_deref()),
+        (Phase::Ended, Some("deadline"))
+    );
+    assert_eq!(report.command.as_deref(), Some(FIRST));
+    assert_eq!(intent::load(siren.folder()).unwrap(), Found::Nothing);
+}
+
+#[test]
+fn it_is_silent_within_a_fifth_of_a_second_once_the_intent_is_withdrawn() {
+    let mut siren = Siren::new();
+    siren.order(FIRST, PATIENCE);
+    siren.start();
+    siren.hear(is_play);
+    let withdrawn = Instant::now();
+    intent::withdraw(siren.folder()).unwrap();
+    siren.hear(|told| *told == Told::Release);
+    assert!(
+        withdrawn.elapsed() < Duration::from_millis(200),
+        "{:?}",
+        withdrawn.elapsed()
+    );
+    assert_eq!(siren.end(), End::Idle);
+    let report = siren.report();
+    assert_eq!(
+        (report.phase, report.reason.as_deref()),
+        (Phase::Ended, Some("stopped"))
+    );
+}
+
+#[test]
+fn loudness_is_asserted_at_least_once_a_second_while_it_sounds() {
+    let mut siren = Siren::new();
+    siren.order(FIRST, PATIENCE);
+    siren.start();
+    siren.hear(is_play);
+    for _ in 0..3 {
+        let muted = Instant::now();
+        siren.hear(|told| *told == Told::Loud);
+        assert!(
+            muted.elapsed() < Duration::from_secs(1),
+            "{:?}",
+            muted.elapsed()
+        );
+    }
+    intent::withdraw(siren.folder()).unwrap();
+    siren.end();
+}
+
+#[test]
+fn a_newer_order_takes_over_without_a_pause_in_the_sound() {
+    let mut siren = Siren::new();
+    siren.order(FIRST, PATIENCE);
+    siren.start();
+    siren.read_report(|report| {
+        report.command.as_deref() == Some(FIRST) && report.phase == Phase::Sounding
+    });
+    siren.order(SECOND, Duration::from_millis(500));
+    siren.read_report(|report| {
+        report.command.as_deref() == Some(SECOND) && report.phase == Phase::Sounding
+    });
+    assert_eq!(siren.end(), End::Idle);
+    let told: Vec<Told> = siren.told.try_iter().collect();
+    assert_eq!(told.iter().filter(|told| **told == Told::Open).count(), 1);
+    assert_eq!(siren.report().reason.as_deref(), Some("deadline"));
+}
+
+#[test]
+fn a_busy_card_is_reported_and_tried_again_until_it_sounds() {
+    let mut siren = Siren::new();
+    siren
+        .troubles
+        .lock()
+        .unwrap()
+        .on_open
+        .extend(vec![Fault::Busy("a call".into()); 3]);
+    siren.order(FIRST, PATIENCE);
+    siren.start();
+    let failed = siren.read_report(|report| report.phase == Phase::Failed);
+    assert_eq!(failed.reason.as_deref(), Some("busy: a call"));
+    siren.read_report(|report| report.phase == Phase::Sounding);
+    intent::withdraw(siren.folder()).unwrap();
+    siren.end();
+}
+
+#[test]
+fn a_card_that_breaks_while_it_sounds_is_opened_again_and_made_loud_again() {
+    let mut siren = Siren::new();
+    siren.order(FIRST, PATIENCE);
+    siren.start();
+    siren.hear(is_play);
+    siren
+        .troubles
+        .lock()
+        .unwrap()
+        .on_write
+        .push_back(Fault::Broken("unplugged".into()));
+    siren.hear(|told| *told == Told::Release);
+    siren.hear(|told| *told == Told::Open);
+    siren.hear(|told| *told == Told::Loud);
+    siren.hear(is_play);
+    siren.read_report(|report| report.phase == Phase::Sounding);
+    intent::withdraw(siren.folder()).unwrap();
+    siren.end();
+}
+
+#[test]
+fn a_card_that_never_works_ends_the_tries_at_the_deadline() {
+    let mut siren = Siren::new();
+    siren
+        .troubles
+        .lock()
+        .unwrap()
+        .on_open
+        .extend(vec![Fault::Absent("no card".into()); 1000]);
+    siren.order(FIRST, Duration::from_millis(600));
+    siren.start();
+    assert_eq!(siren.end(), End::Idle);
+    assert!(
+        siren.troubles.lock().unwrap().on_open.len() > 990,
+        "the pauses grow"
+    );
+    assert_eq!(siren.report().reason.as_deref(), Some("deadline"));
+    assert!(siren.told.try_iter().next().is_none());
+}
+
+#[test]
+fn an_order_of_another_boot_is_reported_and_put_away_without_a_sound() {
+    let mut siren = Siren::new();
+    let stale = Intent {
+        command: FIRST.into(),
+        boot_id: "another".into(),
+        started_boottime_ms: 0,
+        deadline_boottime_ms: u64::MAX,
+    };
+    stale.store(siren.folder()).unwrap();
+    siren.start();
+    assert_eq!(siren.end(), End::Idle);
+    assert!(siren.told.try_iter().next().is_none());
+    assert_eq!(siren.report().phase, Phase::Failed);
+    assert_eq!(intent::load(siren.folder()).unwrap(), Found::Nothing);
+}
+
+#[test]
+fn a_damaged_intent_is_reported_and_put_away_without_a_sound() {
+    let mut siren = Siren::new();
+    fs::write(siren.folder().join("intent.json"), "{\"command\":").unwrap();
+    siren.start();
+    assert_eq!(siren.end(), End::Idle);
+    assert_eq!(
+        (siren.report().command, siren.report().phase),
+        (None, Phase::Failed)
+    );
+    assert_eq!(intent::load(siren.folder()).unwrap(), Found::Nothing);
+}
+
+#[test]
+fn a_report_that_cannot_be_written_does_not_silence_the_siren() {
+    let mut siren = Siren::new();
+    // A folder in its place cannot be replaced by a file.
+    fs::create_dir(siren.folder().join("state.json")).unwrap();
+    siren.order(FIRST, Duration::from_millis(400));
+    siren.start();
+    siren.hear(is_play);
+    siren.hear(is_play);
+    assert_eq!(siren.end(), End::Idle);
+}
+
+#[test]
+fn the_siren_makes_its_folder_but_not_the_state_directory() {
+    let root = tempfile::tempdir().unwrap();
+    let missing = root.path().join("state");
+    let error = prepare_folder(&missing).unwrap_err().to_string();
+    assert!(
+        error.contains("cannot use the folder") && error.contains("state"),
+        "{error}"
+    );
+    assert!(!missing.exists());
+    fs::create_dir(&missing).unwrap();
+    assert_eq!(prepare_folder(&missing).unwrap(), missing.join("siren"));
+    assert_eq!(prepare_folder(&missing).unwrap(), missing.join("siren"));
+}
