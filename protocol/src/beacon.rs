@@ -208,6 +208,10 @@ impl SealedStatus {
     }
 }
 
+fn percent(number: u8) -> Result<u8, Malformed> {
+    if number <= 100 { Ok(number) } else { Err(Malformed::Field(2)) }
+}
+
 impl Status {
     fn encode(&self) -> Vec<u8> {
         let mut map = Map::new()
@@ -237,7 +241,7 @@ impl Status {
                 _ => return Err(Malformed::Field(1)),
             },
             battery: Battery {
-                percent: fields.maybe_narrow(2)?,
+                percent: fields.maybe_narrow(2)?.map(percent).transpose()?,
                 charging: Charging::from_code(fields.uint(3)?).ok_or(Malformed::Field(3))?,
             },
             network: NetworkKind::from_code(fields.uint(4)?).ok_or(Malformed::Field(4))?,

@@ -1,7 +1,7 @@
 //! Deterministic CBOR (RFC 8949 §4.2) on top of ciborium: maps with small integer keys, no floats, no tags, depth at most 4. Never accepts two encodings of one value.
 
 use crate::Malformed;
-use ciborium::Value;
+pub use ciborium::Value;
 
 /// How deep containers may nest: a message, its parameters, a list in them, an entry of that list.
 pub const DEPTH: usize = 4;
@@ -35,7 +35,7 @@ fn canonical(value: &Value, depth: usize) -> bool {
         Value::Array(items) => depth > 0 && items.iter().all(|item| canonical(item, depth - 1)),
         Value::Map(entries) => {
             depth > 0
-                && entries.iter().all(|(key, item)| matches!(key, Value::Integer(_)) && canonical(item, depth - 1))
+                && entries.iter().all(|(key, item)| key_of(key).is_some() && canonical(item, depth - 1))
                 && entries.windows(2).all(|pair| key_of(&pair[0].0) < key_of(&pair[1].0))
         }
         _ => false,
@@ -277,7 +277,7 @@ mod tests {
 
     #[test]
     fn other_encodings_of_the_same_value_are_refused() {
-        let bad: [&[u8]; 9] = [
+        let bad: [&[u8]; 10] = [
             &[0xa1, 0x01, 0x18, 0x05],             // 5 in two bytes
             &[0xbf, 0x01, 0x05, 0xff],             // indefinite map
             &[0xa2, 0x02, 0x00, 0x01, 0x00],       // unsorted
@@ -286,6 +286,7 @@ mod tests {
             &[0xa1, 0x01, 0xc1, 0x00],             // a tag
             &[0xa1, 0x01, 0x05, 0x00],             // something behind
             &[0xa1, 0x61, 0x61, 0x05],             // a text key
+            &[0xa1, 0x20, 0x05],                   // a negative key
             &[0x81, 0x81, 0x81, 0x81, 0x81, 0x00], // too deep
         ];
         for bytes in bad {

@@ -10,8 +10,8 @@ use crate::signed::{self, Unverified};
 use crate::{Malformed, Refusal, VERSION};
 use ciborium::Value;
 
-/// Most rings that one stop may name.
-pub const MOST_NAMED_RINGS: usize = 16;
+/// Most rings that one stop may name; as many as fit the smallest bucket whatever the other fields hold, so that a stop looks like a ring.
+pub const MOST_NAMED_RINGS: usize = 15;
 
 /// What is ordered, with its parameters.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,7 +33,7 @@ pub enum Op {
     },
     /// Send a beacon with your state.
     Status,
-    /// An operation of a later version.
+    /// An operation of a later version, or one of this version whose parameters are out of range or of a later version.
     Unknown {
         /// Its code.
         code: u64,
@@ -41,6 +41,8 @@ pub enum Op {
 }
 
 impl Op {
+    /// The codes of this version.
+    pub const KNOWN_CODES: core::ops::RangeInclusive<u64> = 1..=4;
     /// The stable word.
     #[must_use]
     pub const fn word(&self) -> &'static str {
@@ -78,7 +80,11 @@ impl Op {
             Self::Status | Self::Unknown { .. } => Map::new().value(),
         }
     }
-    fn read(code: u64, params: &Value) -> Result<Self, Malformed> {
+    /// What was ordered. Parameters that this version cannot read do not make the message malformed: its sender is to be told.
+    fn read(code: u64, params: &Value) -> Self {
+        Self::read_known(code, params).unwrap_or(Self::Unknown { code })
+    }
+    fn read_known(code: u64, params: &Value) -> Result<Self, Malformed> {
         let mut fields = Fields::of(params)?;
         let op = match code {
             1 => Self::Locate { search_s: within(fields.narrow(0)?, 1, 600)? },
@@ -147,11 +153,9 @@ impl Command {
     /// Signs and seals it to the phone's DEV_KEM.
     ///
     /// # Errors
-    /// [`Malformed::TooMany`], [`Malformed::Seal`].
+    /// [`Malformed::TooMany`], [`Malformed::Seal`]; [`Malformed::Field`] for a parameter out of range.
     pub fn seal(&self, client: &SigningKey, device: &KemPublic, rng: &mut impl CryptoRng) -> Result<Vec<u8>, Malformed> {
-        if matches!(&self.op, Op::RingStop { rings } if rings.len() > MOST_NAMED_RINGS) {
-            return Err(Malformed::TooMany);
-        }
+        Op::read_known(self.op.code(), &self.op.params())?;
         let beacon = self.beacon.map(|beacon| {
             Value::Array(vec![Value::from(beacon.counter), Value::Bytes(beacon.nonce.0.to_vec())])
         });
@@ -193,7 +197,7 @@ impl Command {
             session: SessionId(fields.bytes(5)?),
             seq: fields.uint(6)?,
             id: CommandId(fields.bytes(7)?),
-            op: Op::read(fields.uint(8)?, fields.must(9)?)?,
+            op: Op::read(fields.uint(8)?, fields.must(9)?),
             issued_at: fields.uint(10)?,
             not_after: fields.maybe_uint(11)?,
             beacon: fields.maybe(12).map(read_beacon).transpose()?,
@@ -252,7 +256,7 @@ pub enum Rejected {
 /// Opens and verifies a sealed command, cheapest checks first.
 ///
 /// # Errors
-/// [`Rejected`]; [`Refusal::NeedAuthority`] when an unknown client says that it stands in a newer list than `authority`.
+/// [`Rejected`]; [`Refusal::NeedAuthority`] when a client that is unknown, or lacks the right, says that it stands in a newer list than `authority`.
 pub fn open(bytes: &[u8], address: &Address, epoch: u32, device: &KemSecret, authority: &AuthorityList) -> Result<Verified, Rejected> {
     let stranger = |fault: Malformed| Rejected::Stranger(fault.into());
     let header = envelope::Header::read(bytes).map_err(stranger)?;
@@ -274,10 +278,14 @@ pub fn open(bytes: &[u8], address: &Address, epoch: u32, device: &KemSecret, aut
     if command.address != *address || command.epoch != epoch {
         return client(Refusal::Misdirected, &command);
     }
+    let newer = command.authority_version > authority.version;
     match command.op.capability() {
+        None if Op::KNOWN_CODES.contains(&command.op.code()) => return client(Refusal::BadParameter, &command),
         None => return client(Refusal::Unsupported, &command),
-        Some(capability) if !entry.capabilities.allows(capability) => return client(Refusal::NotAllowed, &command),
-        Some(_) => {}
+        Some(capability) if entry.capabilities.allows(capability) => {}
+        // The right may have been given by a list that this phone has not received yet.
+        Some(_) if newer => return client(Refusal::NeedAuthority, &command),
+        Some(_) => return client(Refusal::NotAllowed, &command),
     }
     Ok(Verified { digest: sha256(&message), command })
 }

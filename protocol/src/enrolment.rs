@@ -5,7 +5,7 @@ use crate::cbor::{self, Fields, Map};
 use crate::certificate::{DeviceCertificate, DeviceKeys};
 use crate::envelope::{self, Address, MessageType};
 use crate::id::{AccountId, DeviceId};
-use crate::keys::{KemPublic, KemSecret, Psk, SigningKey, VerifyingKey};
+use crate::keys::{sha256, KemPublic, KemSecret, Psk, SigningKey, VerifyingKey};
 use crate::rand_core::CryptoRng;
 use crate::readers::KeySet;
 use crate::signed::{self, Unverified};
@@ -14,6 +14,8 @@ use zeroize::Zeroizing;
 
 const MAGIC: &str = "homing bundle";
 const LONGEST_PEM: usize = 16 * 1024;
+/// Longest name a phone may call itself, bytes.
+pub const LONGEST_MODEL: usize = 100;
 
 /// Everything a phone needs to reach its owner for the first time. Secret: whoever has it first, joins.
 #[derive(Clone)]
@@ -51,33 +53,34 @@ impl core::fmt::Debug for Bundle {
 }
 
 impl Bundle {
-    /// The file's bytes.
+    /// The file's bytes; the last field is SHA-256 of the map without it, so that a damaged copy is told from a good one.
     #[must_use]
     pub fn encode(&self) -> Zeroizing<Vec<u8>> {
-        Zeroizing::new(
-            Map::new()
-                .text(0, MAGIC)
-                .uint(1, VERSION)
-                .bytes(2, &self.address.account.0)
-                .bytes(3, &self.address.device.0)
-                .uint(4, self.epoch.into())
-                .text(5, &self.name)
-                .text(6, &self.broker)
-                .text(7, &self.ca_pem)
-                .text(8, &self.tls_certificate_pem)
-                .text(9, &self.tls_key_pem)
-                .bytes(10, &self.root.0)
-                .bytes(11, &self.authority)
-                .bytes(12, &self.owner.0)
-                .bytes(13, self.secret.0.as_ref())
-                .uint(14, self.retention_days.into())
-                .encode(),
-        )
+        let sum = sha256(&Zeroizing::new(self.map().encode()));
+        Zeroizing::new(self.map().bytes(15, &sum).encode())
+    }
+    fn map(&self) -> Map {
+        Map::new()
+            .text(0, MAGIC)
+            .uint(1, VERSION)
+            .bytes(2, &self.address.account.0)
+            .bytes(3, &self.address.device.0)
+            .uint(4, self.epoch.into())
+            .text(5, &self.name)
+            .text(6, &self.broker)
+            .text(7, &self.ca_pem)
+            .text(8, &self.tls_certificate_pem)
+            .text(9, &self.tls_key_pem)
+            .bytes(10, &self.root.0)
+            .bytes(11, &self.authority)
+            .bytes(12, &self.owner.0)
+            .bytes(13, self.secret.0.as_ref())
+            .uint(14, self.retention_days.into())
     }
     /// Reads a file's bytes and checks the authority list inside.
     ///
     /// # Errors
-    /// Any [`Malformed`].
+    /// Any [`Malformed`]; [`Malformed::Field`] of 15 when the checksum does not fit.
     pub fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
         let value = cbor::decode(bytes)?;
         let mut fields = Fields::of(&value)?;
@@ -98,7 +101,11 @@ impl Bundle {
             secret: Psk(Zeroizing::new(fields.bytes(13)?)),
             retention_days: fields.narrow(14)?,
         };
+        let sum: [u8; 32] = fields.bytes(15)?;
         fields.end()?;
+        if sum != sha256(&Zeroizing::new(bundle.map().encode())) {
+            return Err(Malformed::Field(15));
+        }
         AuthorityList::verify(&bundle.authority, &bundle.root, bundle.address.account)?;
         Ok(bundle)
     }
@@ -125,8 +132,11 @@ impl Claim {
     /// Signs it with the new DEV_SIG (proof of possession) and seals it to the owner under the one-time secret.
     ///
     /// # Errors
-    /// [`Malformed::Seal`], [`Malformed::Length`].
+    /// [`Malformed::Seal`], [`Malformed::Length`]; [`Malformed::Field`] of 9 for a longer name than [`LONGEST_MODEL`].
     pub fn seal(&self, agent: &SigningKey, owner: &KemPublic, secret: &Psk, rng: &mut impl CryptoRng) -> Result<Vec<u8>, Malformed> {
+        if self.model.len() > LONGEST_MODEL {
+            return Err(Malformed::Field(9));
+        }
         let map = Map::new()
             .uint(0, VERSION)
             .bytes(1, &self.address.account.0)
@@ -164,7 +174,7 @@ impl Claim {
             keys: DeviceKeys::read(&mut fields, 4)?,
             consent_at: fields.uint(7)?,
             retention_days: fields.narrow(8)?,
-            model: fields.text(9, 100)?.to_owned(),
+            model: fields.text(9, LONGEST_MODEL)?.to_owned(),
         };
         fields.end()?;
         unverified.verify(&claim.keys.agent, &address.context(MessageType::Enrolment))?;

@@ -130,21 +130,23 @@ impl Header {
     }
 }
 
-fn pad(content: &[u8]) -> Result<(u8, Zeroizing<Vec<u8>>), Malformed> {
+/// Length (2 bytes, big-endian), content, zeros up to the smallest bucket that holds them; gives the bucket's index too.
+pub(crate) fn pad(content: &[u8], buckets: &[usize; 4]) -> Result<(u8, Zeroizing<Vec<u8>>), Malformed> {
     let length = u16::try_from(content.len()).map_err(|_| Malformed::Length)?;
-    let index = BUCKETS.iter().position(|size| content.len() + 2 <= *size).ok_or(Malformed::Length)?;
-    let mut padded = Zeroizing::new(Vec::with_capacity(BUCKETS[index]));
+    let index = buckets.iter().position(|size| content.len() + 2 <= *size).ok_or(Malformed::Length)?;
+    let mut padded = Zeroizing::new(Vec::with_capacity(buckets[index]));
     padded.extend_from_slice(&length.to_be_bytes());
     padded.extend_from_slice(content);
-    padded.resize(BUCKETS[index], 0);
+    padded.resize(buckets[index], 0);
     Ok((u8::try_from(index).map_err(|_| Malformed::Length)?, padded))
 }
 
-fn unpad(padded: &[u8]) -> Result<&[u8], Malformed> {
+/// The content of what [`pad`] made.
+pub(crate) fn unpad<'a>(padded: &'a [u8], buckets: &[usize; 4]) -> Result<&'a [u8], Malformed> {
     let (length, rest) = padded.split_first_chunk::<2>().ok_or(Malformed::Length)?;
     let (content, padding) = rest.split_at_checked(usize::from(u16::from_be_bytes(*length))).ok_or(Malformed::Padding)?;
     // A smaller bucket must have been chosen where one fits, or one content would have several envelopes.
-    let smallest = BUCKETS.iter().find(|size| content.len() + 2 <= **size);
+    let smallest = buckets.iter().find(|size| content.len() + 2 <= **size);
     if padding.iter().any(|byte| *byte != 0) || smallest != Some(&padded.len()) {
         return Err(Malformed::Padding);
     }
@@ -156,7 +158,7 @@ fn unpad(padded: &[u8]) -> Result<&[u8], Malformed> {
 /// # Errors
 /// [`Malformed::Length`] when it is longer than [`LONGEST_CONTENT`]; [`Malformed::Seal`] for an unusable public key.
 pub fn seal(kind: MessageType, address: &Address, recipient: &KemPublic, psk: Option<&Psk>, content: &[u8], rng: &mut impl CryptoRng) -> Result<Vec<u8>, Malformed> {
-    let (bucket, padded) = pad(content)?;
+    let (bucket, padded) = pad(content, &BUCKETS)?;
     let header = Header { kind, key: recipient.key_id(), bucket }.bytes();
     let aad = [&header[..], &address.context(kind)].concat();
     let (enc, ciphertext) = recipient.seal(psk, SEAL_INFO, &aad, &padded, rng)?;
@@ -178,7 +180,7 @@ pub fn open(bytes: &[u8], address: &Address, secret: &KemSecret, psk: Option<&Ps
     let aad = [&header.bytes()[..], &address.context(header.kind)].concat();
     let (enc, ciphertext) = bytes[HEADER_LEN..].split_at(ENCAPSULATED_LEN);
     let padded = secret.open(psk, SEAL_INFO, &aad, enc, ciphertext)?;
-    Ok((header.kind, Zeroizing::new(unpad(&padded)?.to_vec())))
+    Ok((header.kind, Zeroizing::new(unpad(&padded, &BUCKETS)?.to_vec())))
 }
 
 /// Wraps a message that the device signed.
@@ -186,7 +188,7 @@ pub fn open(bytes: &[u8], address: &Address, secret: &KemSecret, psk: Option<&Ps
 /// # Errors
 /// [`Malformed::Length`] when it is longer than [`LONGEST_CONTENT`].
 pub fn carry(kind: MessageType, signer: KeyId, content: &[u8]) -> Result<Vec<u8>, Malformed> {
-    let (bucket, padded) = pad(content)?;
+    let (bucket, padded) = pad(content, &BUCKETS)?;
     let header = Header { kind, key: signer, bucket }.bytes();
     Ok([&header[..], &padded].concat())
 }
@@ -203,5 +205,5 @@ pub fn carried(bytes: &[u8], kind: MessageType, signer: KeyId) -> Result<&[u8], 
     if header.key != signer {
         return Err(Malformed::Signature);
     }
-    unpad(&bytes[HEADER_LEN..])
+    unpad(&bytes[HEADER_LEN..], &BUCKETS)
 }

@@ -78,7 +78,7 @@ macro_rules! paper_secret {
                 rng.fill_bytes(bytes.as_mut());
                 Self(bytes)
             }
-            /// For paper: hexadecimal groups of four with two check digits pairs at the end.
+            /// For paper: hexadecimal digits in groups of four; the last group is the first two bytes of SHA-256 over the secret, which notices typing mistakes.
             #[must_use]
             pub fn to_text(&self) -> Zeroizing<String> {
                 let check = sha256(self.0.as_ref());
@@ -93,7 +93,7 @@ macro_rules! paper_secret {
             /// [`Malformed::Length`] for a wrong number of digits, [`Malformed::Field`] when the check digits do not fit (a typing mistake).
             pub fn from_text(text: &str) -> Result<Self, Malformed> {
                 let digits: Zeroizing<String> = Zeroizing::new(text.chars().filter(|c| !c.is_whitespace() && *c != '-').collect());
-                if !digits.is_ascii() || digits.len() != 2 * ($len + $sum) {
+                if !digits.bytes().all(|digit| digit.is_ascii_hexdigit()) || digits.len() != 2 * ($len + $sum) {
                     return Err(Malformed::Length);
                 }
                 let mut bytes = Zeroizing::new([0u8; $len + $sum]);
@@ -215,23 +215,28 @@ impl WrappingKeys {
     /// Wraps both parts; `generation` counts the blobs of an account, the highest is the newest.
     ///
     /// # Errors
-    /// [`Malformed::Seal`], [`Malformed::TooMany`].
+    /// [`Malformed::Seal`], [`Malformed::TooMany`]; [`Malformed::Field`] for a text longer than readers accept.
     pub fn wrap(&self, generation: u64, find: &FindPart, full: &FullPart, rng: &mut impl CryptoRng) -> Result<Vec<u8>, Malformed> {
         if find.devices.len() > MOST_DEVICES {
             return Err(Malformed::TooMany);
         }
         let keys = Zeroizing::new([*self.find, *self.full].concat());
+        let (find, full) = (write_find(find), write_full(full));
+        // What could not be read again must never become the newest copy of an owner's keys.
+        read_find(&find)?;
+        read_full(&full)?;
+        let bound = Bound { salt: self.salt, cost: self.cost, generation };
         Ok(Map::new()
             .text(0, MAGIC)
             .bytes(1, &self.salt)
             .uint(2, self.cost.memory_kib.into())
             .uint(3, self.cost.passes.into())
             .uint(4, generation)
-            .bytes(5, &wrap(&self.find, "find", generation, &write_find(find), rng)?)
-            .bytes(6, &wrap(&self.full, "full", generation, &write_full(full), rng)?)
+            .bytes(5, &bound.wrap(&self.find, "find", &find, rng)?)
+            .bytes(6, &bound.wrap(&self.full, "full", &full, rng)?)
             // The code opens the two keys, and the full key the code's key: each way in keeps the others writable.
-            .bytes(7, &wrap(&self.recovery, "recovery", generation, &keys, rng)?)
-            .bytes(8, &wrap(&self.full, "rewrap", generation, self.recovery.as_ref(), rng)?)
+            .bytes(7, &bound.wrap(&self.recovery, "recovery", &keys, rng)?)
+            .bytes(8, &bound.wrap(&self.full, "rewrap", self.recovery.as_ref(), rng)?)
             .encode())
     }
 }
@@ -245,23 +250,34 @@ fn full_key(stretched: &Stretched, kit: &KitSecret, salt: &[u8; SALT_LEN]) -> Ze
     derive(&both, salt, "homing/v1 full")
 }
 
-fn wrap(key: &[u8; 32], label: &str, generation: u64, plain: &[u8], rng: &mut impl CryptoRng) -> Result<Vec<u8>, Malformed> {
-    let mut nonce = [0; 12];
-    rng.fill_bytes(&mut nonce);
-    let aad = [label.as_bytes(), &generation.to_be_bytes()].concat();
-    let sealed = Aes256Gcm::new(key.into())
-        .encrypt(&nonce.into(), Payload { msg: plain, aad: &aad })
-        .map_err(|_| Malformed::Seal)?;
-    Ok([&nonce[..], &sealed].concat())
+/// The clear part of a blob, to which each wrapped part is bound: a changed cost would otherwise pass unseen through the recovery code into the next blob, which no passphrase opens.
+struct Bound {
+    salt: [u8; SALT_LEN],
+    cost: PassphraseCost,
+    generation: u64,
 }
 
-fn unwrap(key: &[u8; 32], label: &str, generation: u64, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, Malformed> {
-    let (nonce, sealed) = sealed.split_first_chunk::<12>().ok_or(Malformed::Length)?;
-    let aad = [label.as_bytes(), &generation.to_be_bytes()].concat();
-    Aes256Gcm::new(key.into())
-        .decrypt(&(*nonce).into(), Payload { msg: sealed, aad: &aad })
-        .map(Zeroizing::new)
-        .map_err(|_| Malformed::Seal)
+impl Bound {
+    /// Label, salt, memory in KiB and passes (4 bytes each), generation (8 bytes); numbers big-endian.
+    fn aad(&self, label: &str) -> Vec<u8> {
+        let numbers = [self.cost.memory_kib.to_be_bytes(), self.cost.passes.to_be_bytes()].concat();
+        [label.as_bytes(), &self.salt, &numbers, &self.generation.to_be_bytes()].concat()
+    }
+    fn wrap(&self, key: &[u8; 32], label: &str, plain: &[u8], rng: &mut impl CryptoRng) -> Result<Vec<u8>, Malformed> {
+        let mut nonce = [0; 12];
+        rng.fill_bytes(&mut nonce);
+        let sealed = Aes256Gcm::new(key.into())
+            .encrypt(&nonce.into(), Payload { msg: plain, aad: &self.aad(label) })
+            .map_err(|_| Malformed::Seal)?;
+        Ok([&nonce[..], &sealed].concat())
+    }
+    fn unwrap(&self, key: &[u8; 32], label: &str, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, Malformed> {
+        let (nonce, sealed) = sealed.split_first_chunk::<12>().ok_or(Malformed::Length)?;
+        Aes256Gcm::new(key.into())
+            .decrypt(&(*nonce).into(), Payload { msg: sealed, aad: &self.aad(label) })
+            .map(Zeroizing::new)
+            .map_err(|_| Malformed::Seal)
+    }
 }
 
 /// A blob that was parsed and not opened.
@@ -325,24 +341,27 @@ impl Keyring {
     /// [`Malformed::Seal`] for a wrong code.
     pub fn open_with_code(&self, code: &RecoveryCode) -> Result<(FindPart, FullPart, WrappingKeys), Malformed> {
         let recovery = derive(code.0.as_ref(), &self.salt, "homing/v1 recovery");
-        let keys = unwrap(&recovery, "recovery", self.generation, &self.recovery)?;
+        let keys = self.bound().unwrap(&recovery, "recovery", &self.recovery)?;
         let (find, full) = keys.split_first_chunk::<32>().ok_or(Malformed::Length)?;
         let full: &[u8; 32] = full.try_into().map_err(|_| Malformed::Length)?;
         self.everything(Zeroizing::new(*find), Zeroizing::new(*full))
     }
 
     fn everything(&self, find: Zeroizing<[u8; 32]>, full: Zeroizing<[u8; 32]>) -> Result<(FindPart, FullPart, WrappingKeys), Malformed> {
-        let rest = read_full(&unwrap(&full, "full", self.generation, &self.full)?)?;
-        let recovery = unwrap(&full, "rewrap", self.generation, &self.rewrap)?;
+        let rest = read_full(&self.bound().unwrap(&full, "full", &self.full)?)?;
+        let recovery = self.bound().unwrap(&full, "rewrap", &self.rewrap)?;
         let recovery: [u8; 32] = recovery.as_slice().try_into().map_err(|_| Malformed::Length)?;
         let found = self.find_part(&find)?;
         let keys = WrappingKeys { salt: self.salt, cost: self.cost, find, full, recovery: Zeroizing::new(recovery) };
         Ok((found, rest, keys))
     }
 
-
     fn find_part(&self, key: &[u8; 32]) -> Result<FindPart, Malformed> {
-        read_find(&unwrap(key, "find", self.generation, &self.find)?)
+        read_find(&self.bound().unwrap(key, "find", &self.find)?)
+    }
+
+    const fn bound(&self) -> Bound {
+        Bound { salt: self.salt, cost: self.cost, generation: self.generation }
     }
 }
 

@@ -1,7 +1,7 @@
 //! Who may read what a phone says: the ROOT-signed key set, and the seal of one content key to every reader in it.
 
 use crate::cbor::{self, Fields, Map};
-use crate::envelope::{Address, MessageType};
+use crate::envelope::{self, Address, MessageType};
 use crate::id::{ClientId, KeyId};
 use crate::keys::{KemPublic, KemSecret, SigningKey, VerifyingKey, ENCAPSULATED_LEN, TAG_LEN};
 use crate::rand_core::CryptoRng;
@@ -12,6 +12,8 @@ use zeroize::Zeroizing;
 
 /// Most readers of one phone (protocol v1).
 pub const MOST_READERS: usize = 8;
+/// Padded sizes of what is sealed to readers, bytes: the length of a status, a detail or a batch of positions says little of what is in it.
+pub const PLAIN_BUCKETS: [usize; 4] = [256, 512, 1024, 2048];
 const WRAP_LEN: usize = KeyId::LEN + ENCAPSULATED_LEN + 32 + TAG_LEN;
 const INFO: &[u8] = b"homing/v1 content key";
 
@@ -108,14 +110,15 @@ fn read_reader(value: &ciborium::Value) -> Result<Reader, Malformed> {
     Ok(reader)
 }
 
-/// Seals plain text to every key: count (1 byte), per reader key id ‖ encapsulated key ‖ wrapped content key (104 bytes), then AES-256-GCM under the one-time content key with a zero nonce.
+/// Seals plain text to every key: count (1 byte), per reader key id ‖ encapsulated key ‖ wrapped content key (104 bytes), then AES-256-GCM of the padded plain text ([`PLAIN_BUCKETS`]) under the one-time content key with a zero nonce.
 ///
 /// # Errors
-/// [`Malformed::TooMany`], [`Malformed::Seal`].
+/// [`Malformed::TooMany`]; [`Malformed::Length`] for a plain text of more than 2,046 bytes; [`Malformed::Seal`] for an unusable key.
 pub fn seal_to_readers(keys: &[KemPublic], context: &[u8], plain: &[u8], rng: &mut impl CryptoRng) -> Result<Vec<u8>, Malformed> {
     if keys.len() > MOST_READERS {
         return Err(Malformed::TooMany);
     }
+    let (_, padded) = envelope::pad(plain, &PLAIN_BUCKETS)?;
     let mut content_key = Zeroizing::new([0; 32]);
     rng.fill_bytes(content_key.as_mut());
     let mut out = vec![u8::try_from(keys.len()).map_err(|_| Malformed::TooMany)?];
@@ -127,7 +130,7 @@ pub fn seal_to_readers(keys: &[KemPublic], context: &[u8], plain: &[u8], rng: &m
     }
     let aad = [context, &out].concat();
     let cipher = Aes256Gcm::new(&(*content_key).into());
-    let ciphertext = cipher.encrypt(&[0; 12].into(), Payload { msg: plain, aad: &aad }).map_err(|_| Malformed::Seal)?;
+    let ciphertext = cipher.encrypt(&[0; 12].into(), Payload { msg: &padded, aad: &aad }).map_err(|_| Malformed::Seal)?;
     out.extend_from_slice(&ciphertext);
     Ok(out)
 }
@@ -135,7 +138,7 @@ pub fn seal_to_readers(keys: &[KemPublic], context: &[u8], plain: &[u8], rng: &m
 /// Opens what [`seal_to_readers`] made, with one reader's key.
 ///
 /// # Errors
-/// [`Malformed::Length`]; [`Malformed::Seal`] also when this key is not among the readers.
+/// [`Malformed::Length`], [`Malformed::Padding`], [`Malformed::TooMany`]; [`Malformed::Seal`] also when this key is not among the readers.
 pub fn open_as_reader(bytes: &[u8], context: &[u8], secret: &KemSecret) -> Result<Zeroizing<Vec<u8>>, Malformed> {
     let (&count, rest) = bytes.split_first().ok_or(Malformed::Length)?;
     let count = usize::from(count);
@@ -150,8 +153,9 @@ pub fn open_as_reader(bytes: &[u8], context: &[u8], secret: &KemSecret) -> Resul
     let content_key: &[u8; 32] = content_key.as_slice().try_into().map_err(|_| Malformed::Seal)?;
     let aad = [context, &bytes[..=wraps.len()]].concat();
     let cipher = Aes256Gcm::new(content_key.into());
-    cipher
+    let padded = cipher
         .decrypt(&[0; 12].into(), Payload { msg: ciphertext, aad: &aad })
         .map(Zeroizing::new)
-        .map_err(|_| Malformed::Seal)
+        .map_err(|_| Malformed::Seal)?;
+    Ok(Zeroizing::new(envelope::unpad(&padded, &PLAIN_BUCKETS)?.to_vec()))
 }
