@@ -1,0 +1,91 @@
+//! What may happen to a phone, and the time at which it happened. Carries no unverified bytes.
+
+use homing_protocol::beacon::ClockTrust;
+use homing_protocol::command::{Command, Verified};
+use homing_protocol::id::{BeaconNonce, BootId, CommandId};
+use homing_protocol::measure::Position;
+use homing_protocol::Refusal;
+
+/// The time of an event on every clock the phone has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Now {
+    /// The start of the phone that is running.
+    pub boot: BootId,
+    /// Time since that start, sleep included, milliseconds.
+    pub boottime_ms: u64,
+    /// The wall clock, seconds since 1970 UTC. It may refuse, never permit.
+    pub wall_unix_s: u64,
+    /// Whether the wall clock was set from outside.
+    pub clock: ClockTrust,
+}
+
+/// How a search for the position ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SearchOutcome<'a> {
+    /// A position, with source and radius.
+    Found(Position),
+    /// None; a sentence for the owner.
+    Failed(&'a str),
+}
+
+/// What the siren process says of itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SirenPhase<'a> {
+    /// Samples reach the speaker.
+    Sounding,
+    /// Silent again, because of the deadline or a stop.
+    Ended,
+    /// It cannot sound; it goes on trying until the deadline. A sentence for the owner.
+    Failing(&'a str),
+}
+
+/// One thing that happened.
+#[derive(Clone, Debug)]
+pub enum Event<'a> {
+    /// The daemon has started; unfinished business is taken up again.
+    Started,
+    /// A verified command came in.
+    Command(&'a Verified),
+    /// A command of a known client that may not be done.
+    Refused(Refusal, &'a Command),
+    /// A ROOT-signed authority list, verified; the bytes are what was signed.
+    Authority {
+        /// Its version.
+        version: u64,
+        /// What ROOT signed.
+        signed: &'a [u8],
+    },
+    /// A ROOT-signed key set, verified.
+    KeySet {
+        /// Its version.
+        version: u64,
+        /// What ROOT signed.
+        signed: &'a [u8],
+    },
+    /// A reader has stored every report up to here.
+    ReportsStored {
+        /// The number.
+        through: u64,
+    },
+    /// The search for a command ended.
+    SearchEnded {
+        /// Which command.
+        command: CommandId,
+        /// How.
+        outcome: SearchOutcome<'a>,
+    },
+    /// The siren process changed its mind.
+    Siren {
+        /// The ring that it serves.
+        command: CommandId,
+        /// What it says.
+        phase: SirenPhase<'a>,
+    },
+    /// It is time for a sign of life.
+    BeaconDue {
+        /// Fresh random bytes.
+        nonce: BeaconNonce,
+    },
+    /// Time has passed since the last event; something may be overdue.
+    Tick,
+}

@@ -1,0 +1,97 @@
+//! One rule for each kind of event. They read the state and write a decision; they must not keep anything themselves.
+
+mod command;
+mod lists;
+mod locate;
+mod replay;
+mod ring;
+
+use crate::decision::{Decision, Effect, Outgoing};
+use crate::event::{Event, Now};
+use crate::record::{Accepted, Record};
+use crate::state::State;
+use homing_protocol::command::{Command, Op};
+use homing_protocol::id::{BeaconNonce, CommandId, SessionId};
+use homing_protocol::receipt::CommandState;
+use homing_protocol::Refusal;
+
+/// What to do about an event.
+pub fn decide(state: &State, now: &Now, event: &Event<'_>) -> Decision {
+    let mut decision = Decision::default();
+    match event {
+        Event::Started => started(state, now, &mut decision),
+        Event::Command(verified) => command::arrived(state, now, verified, &mut decision),
+        Event::Refused(refusal, refused) => command::refused(state, now, *refusal, refused, &mut decision),
+        Event::Authority { version, signed } => lists::authority(state, *version, signed, &mut decision),
+        Event::KeySet { version, signed } => lists::key_set(state, *version, signed, &mut decision),
+        Event::ReportsStored { through } => lists::reports_stored(state, *through, &mut decision),
+        Event::SearchEnded { command, outcome } => locate::ended(state, *command, outcome, &mut decision),
+        Event::Siren { command, phase } => ring::siren(state, *command, phase, &mut decision),
+        Event::BeaconDue { nonce } => beacon(state, now, *nonce, &mut decision),
+        Event::Tick => ring::overdue(state, now, &mut decision),
+    }
+    decision
+}
+
+fn started(state: &State, now: &Now, decision: &mut Decision) {
+    locate::resume(state, decision);
+    ring::resume(state, now, decision);
+    decision.effect(Effect::BeaconSoon);
+}
+
+fn beacon(state: &State, now: &Now, nonce: BeaconNonce, decision: &mut Decision) {
+    let counter = state.beacons() + 1;
+    decision.record(Record::Beacon { counter, nonce, boot: now.boot, boottime_ms: now.boottime_ms });
+    decision.effect(Effect::PublishBeacon { counter });
+}
+
+/// Where a receipt belongs and what it says besides the state.
+#[derive(Clone, Debug, Default)]
+struct Saying {
+    refusal: Option<Refusal>,
+    text: Option<String>,
+    report: Option<u64>,
+}
+
+/// Makes the next receipt.
+fn receipt(state: &State, decision: &mut Decision, command: CommandId, at: (SessionId, u64), now_state: CommandState, saying: Saying) {
+    let counter = state.receipts + decision.receipts() + 1;
+    decision.record(Record::Receipt { counter, command, state: now_state });
+    decision.send(Outgoing::Receipt {
+        counter,
+        command,
+        session: at.0,
+        seq: at.1,
+        state: now_state,
+        refusal: saying.refusal,
+        text: saying.text,
+        report: saying.report,
+    });
+}
+
+/// Brings a command that was taken on to a new state.
+fn advance(state: &State, decision: &mut Decision, accepted: &Accepted, to: CommandState, saying: Saying) {
+    receipt(state, decision, accepted.id, (accepted.session, accepted.seq), to, saying);
+}
+
+/// Takes a command on, without a receipt.
+fn accept(state: &State, now: &Now, command: &Command, decision: &mut Decision) -> Accepted {
+    let accepted = Accepted {
+        id: command.id,
+        client: command.client,
+        session: command.session,
+        seq: command.seq,
+        op: command.op.clone(),
+        not_after: command.not_after,
+        at_beacon: state.beacons(),
+        at_unix_s: now.wall_unix_s,
+    };
+    decision.record(Record::Seen { client: command.client, session: command.session, seq: command.seq });
+    decision.record(Record::Accepted(accepted.clone()));
+    accepted
+}
+
+/// Whether an open command is of this kind.
+fn is_search(op: &Op) -> bool {
+    matches!(op, Op::Locate { .. })
+}

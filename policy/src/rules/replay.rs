@@ -1,0 +1,33 @@
+//! Whether a command is new. A hostile broker may repeat, reorder and withhold; it must not cause an effect twice, nor one that the owner did not order.
+
+use crate::state::State;
+use crate::window::Verdict;
+use homing_protocol::command::Command;
+use homing_protocol::Refusal;
+
+/// What the sequence space says of a command whose id is not known.
+pub(super) fn judge(state: &State, command: &Command) -> Result<(), Refusal> {
+    match state.judge(command.client, command.session, command.seq) {
+        Some(Verdict::New) => Ok(()),
+        Some(Verdict::Seen) => Err(Refusal::Replayed),
+        Some(Verdict::TooOld) => Err(Refusal::SeqTooOld),
+        None => first_of_session(state, command),
+    }
+}
+
+/// A new session must quote a beacon that this phone made and still knows: so a session that was forgotten cannot come back with old commands.
+fn first_of_session(state: &State, command: &Command) -> Result<(), Refusal> {
+    let Some(quoted) = command.beacon else { return Err(Refusal::UnknownBeacon) };
+    // A number above our own means that this phone's state was rolled back. Every operation of this version helps
+    // to find it, and finding goes on.
+    if quoted.counter > state.beacons() || state.beacon(quoted).is_some() {
+        Ok(())
+    } else {
+        Err(Refusal::UnknownBeacon)
+    }
+}
+
+/// Whether the sender should sign the command again, under the same id.
+pub(super) const fn sign_again(refusal: Refusal) -> bool {
+    matches!(refusal, Refusal::SeqTooOld | Refusal::UnknownBeacon | Refusal::NeedAuthority)
+}
