@@ -70,8 +70,8 @@ fn feed(simulator: &Simulator, mut stream: TcpStream) -> io::Result<()> {
         let burst = burst(statement.as_ref(), simulator.unix_ms(epoch));
         match fault {
             None | Some((How::None, _)) => stream.write_all(burst.as_bytes())?,
-            // A receiver on a loose cable: bytes come, their checksums do not fit.
-            Some((How::Broken, _)) => stream.write_all(burst.replace('*', "*z").as_bytes())?,
+            // A receiver on a loose cable: bytes come, and their checksums do not fit.
+            Some((How::Broken, _)) => stream.write_all(burst.replace('*', "~*").as_bytes())?,
             Some((How::Slow, late)) => {
                 thread::sleep(late);
                 stream.write_all(burst.as_bytes())?;

@@ -159,6 +159,7 @@ enum Quoted {
 
 #[cfg(test)]
 mod tests {
+    use super::super::lines::{LINE_LIMIT, LineReader};
     use super::*;
     use proptest::prelude::*;
 
@@ -224,6 +225,23 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn arbitrary_streams_never_panic_and_never_hold_more_than_a_line(
+            chunks in proptest::collection::vec(
+                prop_oneof![
+                    proptest::collection::vec(any::<u8>(), 0..3000),
+                    (0_usize..100_000).prop_map(|length| vec![b'{'; length]),
+                    "(\\{\"class\":\"(TPV|SKY|DEVICE)\",?[\"a-z0-9:,.\\[\\]{}-]{0,40}\\}?\n?){0,5}".prop_map(String::into_bytes),
+                ],
+                0..10)
+        ) {
+            let mut reader = LineReader::new();
+            for chunk in chunks {
+                reader.push(&chunk, |line| drop(parse(line)));
+                prop_assert!(reader.capacity() <= LINE_LIMIT);
+            }
+        }
+
         #[test]
         fn arbitrary_bytes_never_panic(line in proptest::collection::vec(any::<u8>(), 0..300)) {
             let _ = parse(&line);
