@@ -47,6 +47,8 @@ pub(crate) struct Conversation {
     connect_timeout: Duration,
     keep_alive: Duration,
     accepted_at: Option<Instant>,
+    /// What a connection before this one learned and could not report.
+    inherited: Option<SessionPresence>,
     /// CONNACK's word, until the subscriptions are answered and `Connected` is reported.
     opening: Option<(Limits, SessionPresence)>,
     reports: VecDeque<Report>,
@@ -64,7 +66,11 @@ pub(crate) struct Conversation {
 }
 
 impl Conversation {
-    pub(crate) fn new(connection: u64, settings: &LinkSettings) -> Self {
+    pub(crate) fn new(
+        connection: u64,
+        settings: &LinkSettings,
+        inherited: Option<SessionPresence>,
+    ) -> Self {
         let now = Instant::now();
         Self {
             connection,
@@ -72,6 +78,7 @@ impl Conversation {
             connect_timeout: settings.connect_timeout,
             keep_alive: settings.keep_alive,
             accepted_at: None,
+            inherited,
             opening: None,
             reports: VecDeque::new(),
             early: VecDeque::new(),
@@ -89,6 +96,25 @@ impl Conversation {
     pub(crate) fn lasted(&self) -> Duration {
         self.accepted_at
             .map_or(Duration::ZERO, |since| since.elapsed())
+    }
+
+    /// Whether the next connection must report `Fresh` whatever the broker says then: it had forgotten this client
+    /// and the caller was not told, or CONNECT may have made a new session whose CONNACK was never read.
+    pub(crate) fn untold(&self, reason: &Disconnect) -> Option<SessionPresence> {
+        let learned = self
+            .opening
+            .map(|(_, presence)| presence)
+            .or(self.inherited);
+        let may_have_connected = self.accepted_at.is_none()
+            && matches!(
+                reason,
+                Disconnect::NetworkChanged
+                    | Disconnect::TimedOut
+                    | Disconnect::ClosedEarly
+                    | Disconnect::Protocol(_)
+            );
+        let hidden = may_have_connected || learned == Some(SessionPresence::Fresh);
+        hidden.then_some(SessionPresence::Fresh)
     }
 
     pub(crate) fn has_left(&self) -> bool {
@@ -251,7 +277,7 @@ impl Conversation {
         } else {
             SessionPresence::Fresh
         };
-        self.opening = Some((limits, presence));
+        self.opening = Some((limits, self.inherited.take().unwrap_or(presence)));
         if self.filters.is_empty() {
             self.answer_due = None;
             self.open();

@@ -2,7 +2,6 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
-    future::Future,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -10,8 +9,8 @@ use std::{
 use tokio::sync::Notify;
 
 use crate::{
-    Acknowledgement, Delivery, Disconnect, LinkEvent, NotSent, Publication, RefusedPublish, Retention, SessionPresence,
-    Token, Transport,
+    Acknowledgement, Delivery, Disconnect, LinkEvent, NotSent, Publication, RefusedPublish,
+    Retention, SessionPresence, Token, Transport,
 };
 
 /// Unanswered publications per client, as on a real link.
@@ -85,30 +84,46 @@ impl Client {
     fn deliver(&mut self, publication: &Publication, retention: Retention) {
         self.next_packet = self.next_packet.checked_add(1).unwrap_or(1);
         let packet = self.next_packet;
-        self.unacknowledged.push((packet, publication.clone(), retention));
+        self.unacknowledged
+            .push((packet, publication.clone(), retention));
         if self.online {
             self.hand_over(packet, publication.clone(), retention);
         }
     }
 
     fn hand_over(&mut self, packet: u16, publication: Publication, retention: Retention) {
-        let acknowledgement = Acknowledgement { connection: self.connection, packet };
+        let acknowledgement = Acknowledgement {
+            connection: self.connection,
+            packet,
+        };
         let Publication { topic, payload, .. } = publication;
-        self.push(LinkEvent::Message(Delivery { topic, payload, retention, acknowledgement }));
+        self.push(LinkEvent::Message(Delivery {
+            topic,
+            payload,
+            retention,
+            acknowledgement,
+        }));
     }
 
     fn go_offline(&mut self, reason: Disconnect) {
         if self.online {
             self.online = false;
             self.in_flight.clear();
-            self.push(LinkEvent::Disconnected { reason, retry_in: Duration::from_secs(1) });
+            self.push(LinkEvent::Disconnected {
+                reason,
+                retry_in: Duration::from_secs(1),
+            });
         }
     }
 }
 
 impl State {
     fn fate_of(&mut self, topic: &str) -> Fate {
-        match self.fates.iter().position(|(filter, _)| rumqttc::matches(topic, filter)) {
+        match self
+            .fates
+            .iter()
+            .position(|(filter, _)| rumqttc::matches(topic, filter))
+        {
             Some(index) => self.fates.remove(index).1,
             None => Fate::Deliver,
         }
@@ -119,11 +134,15 @@ impl State {
             if publication.payload.is_empty() {
                 self.retained.remove(&publication.topic);
             } else {
-                self.retained.insert(publication.topic.clone(), publication.payload.clone());
+                self.retained
+                    .insert(publication.topic.clone(), publication.payload.clone());
             }
         }
         for client in self.clients.values_mut() {
-            let wanted = client.filters.iter().any(|filter| rumqttc::matches(&publication.topic, filter));
+            let wanted = client
+                .filters
+                .iter()
+                .any(|filter| rumqttc::matches(&publication.topic, filter));
             if client.session && wanted {
                 client.deliver(publication, Retention::Live);
             }
@@ -131,22 +150,39 @@ impl State {
     }
 
     fn go_online(&mut self, id: &str) {
-        let Some(client) = self.clients.get_mut(id) else { return };
+        let Some(client) = self.clients.get_mut(id) else {
+            return;
+        };
         if client.online {
             return;
         }
         client.online = true;
         client.connection += 1;
-        let session_present = if client.session { SessionPresence::Resumed } else { SessionPresence::Fresh };
+        let session_present = if client.session {
+            SessionPresence::Resumed
+        } else {
+            SessionPresence::Fresh
+        };
         client.session = true;
         client.push(LinkEvent::Connected { session_present });
         for (packet, publication, retention) in client.unacknowledged.clone() {
             client.hand_over(packet, publication, retention);
         }
         for (topic, payload) in &self.retained {
-            if client.filters.iter().any(|filter| rumqttc::matches(topic, filter)) {
+            if client
+                .filters
+                .iter()
+                .any(|filter| rumqttc::matches(topic, filter))
+            {
                 let (topic, payload) = (topic.clone(), payload.clone());
-                client.deliver(&Publication { topic, payload, retention: Retention::Retained }, Retention::Retained);
+                client.deliver(
+                    &Publication {
+                        topic,
+                        payload,
+                        retention: Retention::Retained,
+                    },
+                    Retention::Retained,
+                );
             }
         }
     }
@@ -186,7 +222,12 @@ impl Hub {
         state.clients.insert(client_id.to_owned(), client);
         state.go_online(client_id);
         drop(state);
-        Loopback { hub: self.clone(), client_id: client_id.to_owned(), wake, next_token: 0 }
+        Loopback {
+            hub: self.clone(),
+            client_id: client_id.to_owned(),
+            wake,
+            next_token: 0,
+        }
     }
 
     /// The fate of the next publication whose topic matches `filter`. Instructions are used once, oldest first.
@@ -253,14 +294,17 @@ pub struct Loopback {
 }
 
 impl Transport for Loopback {
-    fn next(&mut self) -> impl Future<Output = LinkEvent> + Send {
-        async {
-            loop {
-                let event = self.hub.lock().clients.get_mut(&self.client_id).and_then(|it| it.events.pop_front());
-                match event {
-                    Some(event) => return event,
-                    None => self.wake.notified().await,
-                }
+    async fn next(&mut self) -> LinkEvent {
+        loop {
+            let event = self
+                .hub
+                .lock()
+                .clients
+                .get_mut(&self.client_id)
+                .and_then(|client| client.events.pop_front());
+            match event {
+                Some(event) => return event,
+                None => self.wake.notified().await,
             }
         }
     }
@@ -270,7 +314,10 @@ impl Transport for Loopback {
             return Err(NotSent::InvalidTopic);
         }
         let mut state = self.hub.lock();
-        let client = state.clients.get_mut(&self.client_id).ok_or(NotSent::Disconnected)?;
+        let client = state
+            .clients
+            .get_mut(&self.client_id)
+            .ok_or(NotSent::Disconnected)?;
         if !client.online {
             return Err(NotSent::Disconnected);
         }
@@ -285,7 +332,9 @@ impl Transport for Loopback {
             match fate {
                 Fate::Swallow => client.in_flight.push(token),
                 Fate::Refuse(reason) => client.push(LinkEvent::PublishRefused { token, reason }),
-                Fate::Deliver | Fate::Lose | Fate::Duplicate | Fate::Hold => client.push(LinkEvent::Published(token)),
+                Fate::Deliver | Fate::Lose | Fate::Duplicate | Fate::Hold => {
+                    client.push(LinkEvent::Published(token))
+                }
             }
         }
         match fate {
@@ -301,10 +350,14 @@ impl Transport for Loopback {
     }
 
     fn acknowledge(&mut self, acknowledgement: Acknowledgement) {
-        if let Some(client) = self.hub.lock().clients.get_mut(&self.client_id) {
-            if client.connection == acknowledgement.connection && client.online {
-                client.unacknowledged.retain(|(packet, ..)| *packet != acknowledgement.packet);
-            }
+        let mut state = self.hub.lock();
+        let Some(client) = state.clients.get_mut(&self.client_id) else {
+            return;
+        };
+        if client.online && client.connection == acknowledgement.connection {
+            client
+                .unacknowledged
+                .retain(|(packet, ..)| *packet != acknowledgement.packet);
         }
     }
 
@@ -316,11 +369,10 @@ impl Transport for Loopback {
         state.go_online(&self.client_id);
     }
 
-    fn close(&mut self, _within: Duration) -> impl Future<Output = ()> + Send {
+    async fn close(&mut self, _within: Duration) {
         if let Some(client) = self.hub.lock().clients.get_mut(&self.client_id) {
             client.online = false;
             client.in_flight.clear();
         }
-        std::future::ready(())
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeSet, VecDeque},
-    future::{Future, pending},
+    future::pending,
     sync::Arc,
     time::Duration,
 };
@@ -112,17 +112,15 @@ impl MqttLink {
 }
 
 impl Transport for MqttLink {
-    fn next(&mut self) -> impl Future<Output = LinkEvent> + Send {
-        async {
-            let report = match self.held.pop_front() {
+    async fn next(&mut self) -> LinkEvent {
+        let report = match self.held.pop_front() {
+            Some(report) => report,
+            None => match self.reports.recv().await {
                 Some(report) => report,
-                None => match self.reports.recv().await {
-                    Some(report) => report,
-                    None => pending().await,
-                },
-            };
-            self.note(report)
-        }
+                None => pending().await,
+            },
+        };
+        self.note(report)
     }
 
     fn publish(&mut self, publication: Publication) -> Result<Token, NotSent> {
@@ -161,27 +159,25 @@ impl Transport for MqttLink {
         self.network_changed.notify_one();
     }
 
-    fn close(&mut self, within: Duration) -> impl Future<Output = ()> + Send {
-        async move {
-            let (done, mut closed) = oneshot::channel();
-            if self.orders.send(Order::Close { done }).is_err() {
-                return;
-            }
-            let goodbye = async {
-                loop {
-                    // The task may be waiting for room among the reports: take them while it finishes.
-                    tokio::select! {
-                        _ = &mut closed => break,
-                        Some(report) = self.reports.recv() => self.held.push_back(report),
-                    }
+    async fn close(&mut self, within: Duration) {
+        let (done, mut closed) = oneshot::channel();
+        if self.orders.send(Order::Close { done }).is_err() {
+            return;
+        }
+        let goodbye = async {
+            loop {
+                // The task may be waiting for room among the reports: take them while it finishes.
+                tokio::select! {
+                    _ = &mut closed => break,
+                    Some(report) = self.reports.recv() => self.held.push_back(report),
                 }
-            };
-            // When time is up the task is ended from here; what was not answered stays in the caller's outbox.
-            let _ = timeout(within, goodbye).await;
-            self.task.abort();
-            while let Ok(report) = self.reports.try_recv() {
-                self.held.push_back(report);
             }
+        };
+        // When time is up the task is ended from here; what was not answered stays in the caller's outbox.
+        let _ = timeout(within, goodbye).await;
+        self.task.abort();
+        while let Ok(report) = self.reports.try_recv() {
+            self.held.push_back(report);
         }
     }
 }

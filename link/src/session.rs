@@ -93,6 +93,8 @@ pub(crate) struct Wire {
     reports: mpsc::Sender<Report>,
     network_changed: Arc<Notify>,
     connection: u64,
+    /// The broker said that it had forgotten this client, on a connection that ended before the caller was told.
+    untold: Option<SessionPresence>,
     /// To be answered when the task has said goodbye.
     goodbye: Option<oneshot::Sender<()>>,
 }
@@ -112,6 +114,7 @@ impl Wire {
             reports,
             network_changed,
             connection: 0,
+            untold: None,
             goodbye: None,
         }
     }
@@ -121,11 +124,12 @@ impl Wire {
         let mut retry = Retry::new(self.settings.backoff);
         loop {
             self.connection += 1;
-            let mut talk = Conversation::new(self.connection, &self.settings);
+            let mut talk = Conversation::new(self.connection, &self.settings, self.untold.take());
             let reason = match self.converse(&mut talk).await {
                 End::Closed => break,
                 End::Failed(reason) => reason,
             };
+            self.untold = talk.untold(&reason);
             if talk.lasted() >= LASTED {
                 retry.reset();
             }

@@ -37,7 +37,7 @@ pub enum Retention {
 /// Whether the broker still had this client's session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SessionPresence {
-    /// It did: messages that came in meanwhile follow.
+    /// It did, and no attempt that ended half-way can hide that it had not: messages that came in meanwhile follow.
     Resumed,
     /// It did not (first contact, clean session, or it lost its memory): nothing that was under way can be relied on.
     Fresh,

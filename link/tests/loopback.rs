@@ -1,22 +1,34 @@
 //! The in-process broker keeps the contract of a real link, and the drain loses nothing over it.
 
 use homing_link::{
-    Disconnect, Drain, LinkEvent, NotSent, Publication, RefusedPublish, Retention, SessionPresence, Transport,
+    Disconnect, Drain, LinkEvent, NotSent, Publication, RefusedPublish, Retention, SessionPresence,
+    Transport,
     drain::Drained,
     loopback::{Fate, Hub, Loopback, ReleaseOrder},
 };
 
 fn run<T>(test: impl Future<Output = T>) -> T {
-    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .expect("a runtime");
     runtime.block_on(test)
 }
 
 fn live(topic: &str, payload: &str) -> Publication {
-    Publication { topic: topic.to_owned(), payload: payload.as_bytes().to_vec(), retention: Retention::Live }
+    Publication {
+        topic: topic.to_owned(),
+        payload: payload.as_bytes().to_vec(),
+        retention: Retention::Live,
+    }
 }
 
 async fn connected(client: &mut Loopback, expected: SessionPresence) {
-    assert_eq!(client.next().await, LinkEvent::Connected { session_present: expected });
+    assert_eq!(
+        client.next().await,
+        LinkEvent::Connected {
+            session_present: expected
+        }
+    );
 }
 
 async fn text(client: &mut Loopback) -> String {
@@ -39,9 +51,18 @@ fn a_message_that_was_not_acknowledged_comes_again_and_an_acknowledged_one_does_
         hub.inject(&live("a/1", "one"));
         hub.inject(&live("a/2", "two"));
         assert_eq!(text(&mut phone).await, "one");
-        assert!(matches!(phone.next().await, LinkEvent::Message(_)), "two arrives and is not acknowledged");
+        assert!(
+            matches!(phone.next().await, LinkEvent::Message(_)),
+            "two arrives and is not acknowledged"
+        );
         hub.cut("phone");
-        assert!(matches!(phone.next().await, LinkEvent::Disconnected { reason: Disconnect::Broken, .. }));
+        assert!(matches!(
+            phone.next().await,
+            LinkEvent::Disconnected {
+                reason: Disconnect::Broken,
+                ..
+            }
+        ));
         assert_eq!(phone.publish(live("a/3", "x")), Err(NotSent::Disconnected));
         hub.admit("phone");
         connected(&mut phone, SessionPresence::Resumed).await;
@@ -67,9 +88,15 @@ fn messages_are_lost_doubled_held_and_turned_round_by_instruction() {
             hub.instruct(topic, fate);
             sender.publish(live(topic, topic)).expect("room");
         }
-        assert_eq!((text(&mut reader).await, text(&mut reader).await), ("t/twice".into(), "t/twice".into()));
+        assert_eq!(
+            (text(&mut reader).await, text(&mut reader).await),
+            ("t/twice".into(), "t/twice".into())
+        );
         hub.release(ReleaseOrder::Reversed);
-        assert_eq!((text(&mut reader).await, text(&mut reader).await), ("t/held2".into(), "t/held1".into()));
+        assert_eq!(
+            (text(&mut reader).await, text(&mut reader).await),
+            ("t/held2".into(), "t/held1".into())
+        );
         assert_eq!(hub.seen().len(), 5);
     });
 }
@@ -95,15 +122,26 @@ fn the_drain_sends_everything_again_when_a_broker_swallowed_it_and_forgot() {
                 hub.admit("phone");
             }
             let load = |row: &u32| Some(live(&format!("out/{row}"), "x"));
-            assert_eq!(drain.fill(&mut phone, outbox.iter().copied(), load), Vec::new());
+            assert_eq!(
+                drain.fill(&mut phone, outbox.iter().copied(), load),
+                Vec::new()
+            );
             assert!(drain.in_flight() <= 16);
             if outbox.len() == 8 && !forgot {
-                assert_eq!(outbox, (0..8).collect::<Vec<_>>(), "only the swallowed ones wait");
+                assert_eq!(
+                    outbox,
+                    (0..8).collect::<Vec<_>>(),
+                    "only the swallowed ones wait"
+                );
                 hub.forget_everything();
                 forgot = true;
             }
         }
-        assert_eq!(hub.seen().len(), 48, "each once, and the swallowed ones again");
+        assert_eq!(
+            hub.seen().len(),
+            48,
+            "each once, and the swallowed ones again"
+        );
     });
 }
 

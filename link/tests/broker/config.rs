@@ -15,12 +15,19 @@ use crate::{
 
 fn owner(broker: &Mosquitto) -> MqttLink {
     let identity = broker.household.client(OWNER);
-    MqttLink::start(settings(broker.address(), &broker.household.ca_pem(), &identity)).expect("settings")
+    MqttLink::start(settings(
+        broker.address(),
+        &broker.household.ca_pem(),
+        &identity,
+    ))
+    .expect("settings")
 }
 
 #[test]
 fn nothing_older_than_tls_1_2_is_spoken() {
-    let Some(broker) = Mosquitto::start() else { return };
+    let Some(broker) = Mosquitto::start() else {
+        return;
+    };
     let mut stream = TcpStream::connect(broker.address()).expect("a connection");
     stream.set_read_timeout(Some(DEADLINE)).expect("a timeout");
     // A ClientHello of TLS 1.1 (RFC 4346 §7.4.1.2): version 3.2, 32 bytes of random, no session, one cipher suite
@@ -37,12 +44,17 @@ fn nothing_older_than_tls_1_2_is_spoken() {
 
 #[test]
 fn a_packet_above_the_limit_is_refused_before_it_is_sent_and_one_below_passes() {
-    let Some(broker) = Mosquitto::start() else { return };
+    let Some(broker) = Mosquitto::start() else {
+        return;
+    };
     run(async {
         let mut owner = owner(&broker);
         connected(&mut owner).await;
         let topic = "homing/v1/account/0/keyring";
-        assert_eq!(owner.publish(live(topic, vec![0; 65_536])), Err(NotSent::TooLarge { limit: 65_536 }));
+        assert_eq!(
+            owner.publish(live(topic, vec![0; 65_536])),
+            Err(NotSent::TooLarge { limit: 65_536 })
+        );
         let token = owner.publish(live(topic, vec![0; 65_000])).expect("sent");
         published(&mut owner, token).await;
     });
@@ -50,7 +62,9 @@ fn a_packet_above_the_limit_is_refused_before_it_is_sent_and_one_below_passes() 
 
 #[test]
 fn the_257th_connection_is_closed() {
-    let Some(broker) = Mosquitto::start() else { return };
+    let Some(broker) = Mosquitto::start() else {
+        return;
+    };
     let mut open = Vec::new();
     for _ in 0..256 {
         open.push(TcpStream::connect(broker.address()).expect("a connection"));
@@ -66,23 +80,32 @@ fn the_257th_connection_is_closed() {
 
 #[test]
 fn the_log_shows_neither_payloads_nor_topics() {
-    let Some(mut broker) = Mosquitto::start() else { return };
+    let Some(mut broker) = Mosquitto::start() else {
+        return;
+    };
     run(async {
         let mut owner = owner(&broker);
         connected(&mut owner).await;
-        let token = owner.publish(live("homing/v1/00/marked-topic/cmd", "marked-payload")).expect("sent");
+        let token = owner
+            .publish(live("homing/v1/00/marked-topic/cmd", "marked-payload"))
+            .expect("sent");
         published(&mut owner, token).await;
         owner.close(DEADLINE).await;
         broker.wait_for_log("disconnected");
     });
     broker.stop();
     let log = broker.log();
-    assert!(log.contains(OWNER) && !log.contains("marked-topic") && !log.contains("marked-payload"), "{log}");
+    assert!(
+        log.contains(OWNER) && !log.contains("marked-topic") && !log.contains("marked-payload"),
+        "{log}"
+    );
 }
 
 #[test]
 fn the_database_is_saved_every_second_while_the_broker_runs() {
-    let Some(mut broker) = Mosquitto::start() else { return };
+    let Some(mut broker) = Mosquitto::start() else {
+        return;
+    };
     broker.wait_for_log("Saving in-memory database");
     broker.wait_for_log("Saving in-memory database");
     assert!(broker.database().is_file());

@@ -33,14 +33,16 @@ pub(crate) enum Manners {
 /// Its address; the thread ends with the process.
 pub(crate) fn start(household: &Household, manners: Manners) -> SocketAddr {
     let identity = household.broker(&["127.0.0.1"], ALWAYS);
-    let chain = vec![CertificateDer::from_pem_slice(identity.certificate_pem.as_bytes()).expect("PEM")];
+    let chain =
+        vec![CertificateDer::from_pem_slice(identity.certificate_pem.as_bytes()).expect("PEM")];
     let key = PrivateKeyDer::from_pem_slice(identity.key_pem.as_bytes()).expect("PEM");
-    let config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .expect("versions")
-        .with_no_client_auth()
-        .with_single_cert(chain, key)
-        .expect("a configuration");
+    let config =
+        ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .expect("versions")
+            .with_no_client_auth()
+            .with_single_cert(chain, key)
+            .expect("a configuration");
     let config = Arc::new(config);
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
     let address = listener.local_addr().expect("an address");
@@ -54,7 +56,10 @@ pub(crate) fn start(household: &Household, manners: Manners) -> SocketAddr {
     address
 }
 
-fn serve(stream: &mut StreamOwned<ServerConnection, TcpStream>, manners: Manners) -> io::Result<()> {
+fn serve(
+    stream: &mut StreamOwned<ServerConnection, TcpStream>,
+    manners: Manners,
+) -> io::Result<()> {
     let mut owed = Vec::new();
     loop {
         let (kind, body) = packet(stream)?;
@@ -66,7 +71,11 @@ fn serve(stream: &mut StreamOwned<ServerConnection, TcpStream>, manners: Manners
                 _ => vec![0x20, 3, 0, 0, 0],
             },
             8 => {
-                let code = if let Manners::RefusesSubscriptions(code) = manners { code } else { 1 };
+                let code = if let Manners::RefusesSubscriptions(code) = manners {
+                    code
+                } else {
+                    1
+                };
                 let mut reply = vec![0x90, 4, body[0], body[1], 0, code];
                 if let Manners::SendsTooMuch(bytes) = manners {
                     reply.extend(big_message(bytes));
@@ -96,7 +105,10 @@ fn acknowledge(id: [u8; 2], manners: Manners, owed: &mut Vec<[u8; 2]>) -> Vec<u8
             if owed.len() < group {
                 return Vec::new();
             }
-            owed.drain(..).rev().flat_map(|id| [0x40, 2, id[0], id[1]]).collect()
+            owed.drain(..)
+                .rev()
+                .flat_map(|id| [0x40, 2, id[0], id[1]])
+                .collect()
         }
         _ => vec![0x40, 2, id[0], id[1]],
     }

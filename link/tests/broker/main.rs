@@ -12,7 +12,10 @@ mod session;
 
 use std::{net::SocketAddr, time::Duration};
 
-use homing_link::{Backoff, Credentials, Endpoint, LinkEvent, LinkSettings, MqttLink, Publication, Retention, Transport};
+use homing_link::{
+    Backoff, Credentials, Endpoint, LinkEvent, LinkSettings, MqttLink, Publication, Retention,
+    Transport,
+};
 
 use household::Identity;
 
@@ -21,7 +24,10 @@ const DEADLINE: Duration = Duration::from_secs(20);
 
 /// Runs a test on the kind of runtime that the programs use.
 fn run<T>(test: impl Future<Output = T>) -> T {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
     runtime.block_on(test)
 }
 
@@ -34,12 +40,19 @@ fn settings(address: SocketAddr, ca_pem: &str, identity: &Identity) -> LinkSetti
         key_pem: identity.key_pem.clone().into(),
     };
     let mut settings = LinkSettings::new(endpoint, credentials, identity.name.clone());
-    settings.backoff = Backoff { first: Duration::from_millis(50), ceiling: Duration::from_millis(200) };
+    settings.backoff = Backoff {
+        first: Duration::from_millis(50),
+        ceiling: Duration::from_millis(200),
+    };
     settings
 }
 
 /// Reads events until `wanted` takes one; the others are shown when none comes in time.
-async fn wait_for<T>(link: &mut MqttLink, what: &str, mut wanted: impl FnMut(LinkEvent) -> Result<T, LinkEvent>) -> T {
+async fn wait_for<T>(
+    link: &mut MqttLink,
+    what: &str,
+    mut wanted: impl FnMut(LinkEvent) -> Result<T, LinkEvent>,
+) -> T {
     let mut others = Vec::new();
     let search = async {
         loop {
@@ -88,5 +101,9 @@ async fn published(link: &mut MqttLink, token: homing_link::Token) {
 }
 
 fn live(topic: impl Into<String>, payload: impl Into<Vec<u8>>) -> Publication {
-    Publication { topic: topic.into(), payload: payload.into(), retention: Retention::Live }
+    Publication {
+        topic: topic.into(),
+        payload: payload.into(),
+        retention: Retention::Live,
+    }
 }

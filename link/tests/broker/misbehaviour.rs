@@ -5,7 +5,10 @@ use std::{
     time::Duration,
 };
 
-use homing_link::{Disconnect, Drain, LinkEvent, MqttLink, RefusedPublish, RefusedSubscription, Transport, drain::Drained};
+use homing_link::{
+    Disconnect, Drain, LinkEvent, MqttLink, RefusedPublish, RefusedSubscription, Transport,
+    drain::Drained,
+};
 
 use crate::{
     connected, disconnected, forged,
@@ -34,20 +37,26 @@ fn a_broker_that_answers_pings_but_never_a_publish_is_given_up_after_three_keep_
         let sent = std::time::Instant::now();
         link.publish(live("t", "x")).expect("sent");
         assert_eq!(disconnected(&mut link).await.0, Disconnect::Stalled);
-        assert!(sent.elapsed() >= Duration::from_secs(3), "not before three keep-alives of 1 s");
+        assert!(
+            sent.elapsed() >= Duration::from_secs(3),
+            "not before three keep-alives of 1 s"
+        );
         connected(&mut link).await;
     });
 }
 
 #[test]
 fn a_half_open_connection_is_noticed_and_everything_is_sent_again() {
-    let Some(broker) = Mosquitto::start() else { return };
+    let Some(broker) = Mosquitto::start() else {
+        return;
+    };
     let proxy = Proxy::to(broker.address());
     run(async {
         let mut link = link_to(proxy.address(), &broker.household, &[]);
         connected(&mut link).await;
         proxy.stall();
-        link.publish(live("homing/v1/x", "swallowed")).expect("handed over");
+        link.publish(live("homing/v1/x", "swallowed"))
+            .expect("handed over");
         assert_eq!(disconnected(&mut link).await.0, Disconnect::Stalled);
         proxy.resume();
         connected(&mut link).await;
@@ -80,9 +89,16 @@ fn acknowledgements_in_any_order_neither_mix_tokens_up_nor_wedge_the_window() {
         let mut waiting: Vec<u32> = (0..500).collect();
         let mut drain = Drain::new();
         while !waiting.is_empty() {
-            assert!(drain.fill(&mut link, waiting.iter().copied(), |_| Some(live("t", "x"))).is_empty());
+            assert!(
+                drain
+                    .fill(&mut link, waiting.iter().copied(), |_| Some(live("t", "x")))
+                    .is_empty()
+            );
             let event = wait_for(&mut link, "an answer", Ok).await;
-            assert!(!matches!(event, LinkEvent::Disconnected { .. }), "{event:?}");
+            assert!(
+                !matches!(event, LinkEvent::Disconnected { .. }),
+                "{event:?}"
+            );
             if let Some(Drained::Published(row)) = drain.note(&event) {
                 waiting.retain(|&other| other != row);
             }
@@ -98,13 +114,22 @@ fn refusals_of_publishes_and_subscriptions_are_reported_not_swallowed() {
         let mut link = link_to(full, &household, &[]);
         connected(&mut link).await;
         let token = link.publish(live("t", "x")).expect("sent");
-        let refused = LinkEvent::PublishRefused { token, reason: RefusedPublish::QuotaExceeded };
-        wait_for(&mut link, "the refusal", |event| if event == refused { Ok(()) } else { Err(event) }).await;
+        let refused = LinkEvent::PublishRefused {
+            token,
+            reason: RefusedPublish::QuotaExceeded,
+        };
+        wait_for(&mut link, "the refusal", |event| {
+            if event == refused { Ok(()) } else { Err(event) }
+        })
+        .await;
         let strict = forged::start(&household, Manners::RefusesSubscriptions(0x87));
         let mut link = link_to(strict, &household, &["secret/#"]);
         connected(&mut link).await;
         let (filter, reason) = ("secret/#".to_owned(), RefusedSubscription::NotAuthorised);
-        assert_eq!(wait_for(&mut link, "the refusal", Ok).await, LinkEvent::SubscriptionRefused { filter, reason });
+        assert_eq!(
+            wait_for(&mut link, "the refusal", Ok).await,
+            LinkEvent::SubscriptionRefused { filter, reason }
+        );
     });
 }
 
@@ -117,7 +142,11 @@ fn a_refused_connect_is_named_by_its_reason() {
             (0x85, Disconnect::ClientIdRefused),
             (0x89, Disconnect::BrokerBusy),
         ] {
-            let mut link = link_to(forged::start(&household, Manners::RefusesConnect(code)), &household, &[]);
+            let mut link = link_to(
+                forged::start(&household, Manners::RefusesConnect(code)),
+                &household,
+                &[],
+            );
             assert_eq!(disconnected(&mut link).await.0, expected);
         }
     });
@@ -136,18 +165,31 @@ fn a_message_above_the_packet_limit_ends_the_connection_before_it_is_stored() {
 
 #[test]
 fn a_closed_link_has_sent_what_was_handed_over() {
-    let Some(broker) = Mosquitto::start() else { return };
+    let Some(broker) = Mosquitto::start() else {
+        return;
+    };
     run(async {
         let mut reader = link_to(broker.address(), &broker.household, &["homing/v1/#"]);
         connected(&mut reader).await;
         let identity = broker.household.client("00112233445566778899aabbccddeeff");
-        let mut phone = MqttLink::start(settings(broker.address(), &broker.household.ca_pem(), &identity)).expect("settings");
+        let mut phone = MqttLink::start(settings(
+            broker.address(),
+            &broker.household.ca_pem(),
+            &identity,
+        ))
+        .expect("settings");
         connected(&mut phone).await;
         let topic = "homing/v1/00/00112233445566778899aabbccddeeff/up/report";
-        let tokens: Vec<_> = (0..16_u8).map(|row| phone.publish(live(topic, [row])).expect("room")).collect();
+        let tokens: Vec<_> = (0..16_u8)
+            .map(|row| phone.publish(live(topic, [row])).expect("room"))
+            .collect();
         phone.close(crate::DEADLINE).await;
         for token in tokens {
-            assert_eq!(phone.next().await, LinkEvent::Published(token), "events before the end can still be read");
+            assert_eq!(
+                phone.next().await,
+                LinkEvent::Published(token),
+                "events before the end can still be read"
+            );
         }
         for row in 0..16_u8 {
             let delivery = crate::message(&mut reader).await;

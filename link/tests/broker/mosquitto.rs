@@ -43,14 +43,30 @@ impl Mosquitto {
     /// Starts with a broker certificate for these names and years.
     pub(crate) fn start_named(names: &[&str], years: Years) -> Option<Self> {
         let Some(program) = find() else {
-            eprintln!("SKIPPED: mosquitto is neither in PATH nor in /usr/sbin; install the package `mosquitto`");
+            eprintln!(
+                "SKIPPED: mosquitto is neither in PATH nor in /usr/sbin; install the package `mosquitto`"
+            );
             return None;
         };
         let household = Household::new();
-        let dir = tempfile::Builder::new().prefix("homing-link-").tempdir().expect("a folder");
-        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|socket| socket.local_addr()).expect("a port").port();
+        let dir = tempfile::Builder::new()
+            .prefix("homing-link-")
+            .tempdir()
+            .expect("a folder");
+        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
+            .and_then(|socket| socket.local_addr())
+            .expect("a port")
+            .port();
         let (_, lines) = mpsc::channel();
-        let mut broker = Self { household, program, dir, port, child: None, lines, log: Vec::new() };
+        let mut broker = Self {
+            household,
+            program,
+            dir,
+            port,
+            child: None,
+            lines,
+            log: Vec::new(),
+        };
         broker.write_files(names, years);
         broker.launch();
         Some(broker)
@@ -65,7 +81,10 @@ impl Mosquitto {
         fs::set_permissions(at("data"), fs::Permissions::from_mode(0o777)).expect("mode");
         for (name, content) in [
             ("mosquitto.conf", rendered(self.dir.path(), self.port)),
-            ("acl", format!("{SHIPPED_ACL}user {OWNER}\ntopic readwrite homing/v1/#\n")),
+            (
+                "acl",
+                format!("{SHIPPED_ACL}user {OWNER}\ntopic readwrite homing/v1/#\n"),
+            ),
             ("ca.crt", self.household.ca_pem()),
             ("broker.crt", identity.certificate_pem),
             ("broker.key", identity.key_pem),
@@ -103,7 +122,10 @@ impl Mosquitto {
     pub(crate) fn wait_for_log(&mut self, part: &str) {
         let end = Instant::now() + DEADLINE;
         loop {
-            match self.lines.recv_timeout(end.saturating_duration_since(Instant::now())) {
+            match self
+                .lines
+                .recv_timeout(end.saturating_duration_since(Instant::now()))
+            {
                 Ok(line) => {
                     let found = line.contains(part);
                     self.log.push(line);
@@ -111,7 +133,10 @@ impl Mosquitto {
                         return;
                     }
                 }
-                Err(_) => panic!("mosquitto never logged {part:?}, but:\n{}", self.log.join("\n")),
+                Err(_) => panic!(
+                    "mosquitto never logged {part:?}, but:\n{}",
+                    self.log.join("\n")
+                ),
             }
         }
     }
@@ -148,7 +173,13 @@ impl Mosquitto {
 
     fn signal(&self, name: &str) {
         let id = self.child.as_ref().expect("it runs").id().to_string();
-        assert!(Command::new("kill").args([name, &id]).status().expect("kill").success());
+        assert!(
+            Command::new("kill")
+                .args([name, &id])
+                .status()
+                .expect("kill")
+                .success()
+        );
     }
 
     /// Deletes its database.
@@ -162,10 +193,21 @@ impl Mosquitto {
 
     /// Publishes a new revocation list; when mosquitto reads it is another matter.
     pub(crate) fn revoke(&self, identity: &Identity) {
-        write(&self.dir.path().join("crl.pem"), &self.household.crl_pem(&[identity.serial]));
+        write(
+            &self.dir.path().join("crl.pem"),
+            &self.household.crl_pem(&[identity.serial]),
+        );
     }
 
-    /// Adds one line to the ACL file.
+    /// Publishes an empty revocation list whose next one was due at the end of 2024.
+    pub(crate) fn let_crl_expire(&self) {
+        write(
+            &self.dir.path().join("crl.pem"),
+            &self.household.crl_pem_until(&[], 2024),
+        );
+    }
+
+    /// Adds lines to the ACL file.
     pub(crate) fn extend_acl(&self, lines: &str) {
         let path = self.dir.path().join("acl");
         let content = fs::read_to_string(&path).expect("acl");
@@ -199,6 +241,9 @@ fn write(path: &Path, content: &str) {
 
 fn find() -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let folders = std::env::split_paths(&path).chain([PathBuf::from("/usr/sbin"), PathBuf::from("/usr/local/sbin")]);
-    folders.map(|folder| folder.join("mosquitto")).find(|program| program.is_file())
+    let folders = std::env::split_paths(&path)
+        .chain([PathBuf::from("/usr/sbin"), PathBuf::from("/usr/local/sbin")]);
+    folders
+        .map(|folder| folder.join("mosquitto"))
+        .find(|program| program.is_file())
 }

@@ -23,9 +23,14 @@ impl Proxy {
         let shared = Arc::clone(&stalled);
         std::thread::spawn(move || {
             for client in listener.incoming().map_while(Result::ok) {
-                let Ok(server) = TcpStream::connect(target) else { continue };
+                let Ok(server) = TcpStream::connect(target) else {
+                    continue;
+                };
                 for (from, to) in [(&client, &server), (&server, &client)] {
-                    let (from, to) = (from.try_clone().expect("a handle"), to.try_clone().expect("a handle"));
+                    let (from, to) = (
+                        from.try_clone().expect("a handle"),
+                        to.try_clone().expect("a handle"),
+                    );
                     let stalled = Arc::clone(&shared);
                     std::thread::spawn(move || pass(from, to, &stalled));
                 }
