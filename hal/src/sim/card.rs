@@ -255,12 +255,11 @@ mod tests {
     };
 
     fn second(amplitude: f64) -> Vec<i16> {
+        let turns = |n: u32| f64::from(n) * 3_000.0 / f64::from(SAMPLE_RATE);
+        let wave = |n: u32| (turns(n) * std::f64::consts::TAU).sin() * amplitude;
+        #[expect(clippy::cast_possible_truncation, reason = "a sine times 32,767 fits")]
         (0..SAMPLE_RATE)
-            .map(|n| {
-                ((f64::from(n) * 3_000.0 / f64::from(SAMPLE_RATE) * std::f64::consts::TAU).sin()
-                    * amplitude
-                    * 32_767.0) as i16
-            })
+            .map(|n| (wave(n) * 32_767.0) as i16)
             .collect()
     }
 

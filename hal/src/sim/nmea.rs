@@ -63,11 +63,7 @@ fn feed(simulator: &Simulator, mut stream: TcpStream) -> io::Result<()> {
             let world = simulator.world();
             (world.fault(Capability::Position), world.statement(on, now))
         };
-        let epoch = statement.map_or_else(
-            || now.duration_since(on).as_secs(),
-            |statement| statement.epoch,
-        );
-        let burst = burst(statement.as_ref(), simulator.unix_ms(epoch));
+        let burst = burst(statement.as_ref(), simulator.unix_ms(simulator.epoch(now)));
         match fault {
             None | Some((How::None, _)) => stream.write_all(burst.as_bytes())?,
             // A receiver on a loose cable: bytes come, and their checksums do not fit.

@@ -55,6 +55,11 @@ impl Simulator {
         self.began_unix_ms + i64::try_from(epoch).unwrap_or(0) * 1000
     }
 
+    /// The receiver's epoch: whole seconds since the world began.
+    pub(crate) fn epoch(&self, now: Instant) -> u64 {
+        now.duration_since(self.began).as_secs()
+    }
+
     /// How long until the receiver's next epoch.
     pub(crate) fn until_next_epoch(&self, now: Instant) -> Duration {
         let into = now.duration_since(self.began).subsec_nanos();

@@ -1,4 +1,8 @@
 //! The Linux drivers and the simulator under one conformance suite, as processes where they are processes.
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that cannot go on panics where it stands"
+)]
 
 mod gpsd;
 mod linux;
