@@ -1,5 +1,7 @@
 //! The in-process broker keeps the contract of a real link, and the drain loses nothing over it.
 
+#![forbid(unsafe_code)]
+
 use homing_link::{
     Disconnect, Drain, LinkEvent, NotSent, Publication, RefusedPublish, Retention, SessionPresence,
     Transport,

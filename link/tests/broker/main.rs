@@ -1,5 +1,7 @@
 //! The link against a real mosquitto with the shipped configuration, and against brokers that misbehave on purpose.
 
+#![forbid(unsafe_code)]
+
 mod access;
 mod clocks;
 mod config;
