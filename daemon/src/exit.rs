@@ -133,6 +133,33 @@ mod tests {
     }
 
     #[test]
+    fn a_panic_is_one_line_and_70() {
+        const IN_CHILD: &str = "HOMING_TEST_PANIC";
+        if std::env::var_os(IN_CHILD).is_some() {
+            report_bugs();
+            panic!("first\nsecond");
+        }
+        // The hook ends the process, so a child of this very test takes it.
+        let child = std::process::Command::new(std::env::current_exe().unwrap())
+            .args([
+                "--exact",
+                "exit::tests::a_panic_is_one_line_and_70",
+                "--nocapture",
+            ])
+            .env(IN_CHILD, "1")
+            .output()
+            .unwrap();
+        assert_eq!(child.status.code(), Some(70));
+        let said = String::from_utf8(child.stderr).unwrap();
+        let bug: Vec<&str> = said
+            .lines()
+            .filter(|line| line.starts_with("homingd: "))
+            .collect();
+        assert_eq!(bug.len(), 1, "{said}");
+        assert!(bug[0].ends_with("first second"), "{said}");
+    }
+
+    #[test]
     fn a_sentence_with_line_breaks_is_reported_as_one_line() {
         assert_eq!(one_line("first\n  second\r\n"), "first second");
     }

@@ -19,9 +19,11 @@ pub fn status(sentence: &str) {
     send(&[NotifyState::Status(&line)]);
 }
 
-/// Tells the supervisor that the process still turns its loop.
+/// Tells the supervisor that the process still turns its loop, if it watches for that.
 pub fn alive() {
-    send(&[NotifyState::Watchdog]);
+    if watchdog_interval().is_some() {
+        send(&[NotifyState::Watchdog]);
+    }
 }
 
 /// Tells the supervisor that an orderly end has begun.

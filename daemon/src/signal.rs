@@ -20,7 +20,7 @@ pub enum Signal {
     Reload,
 }
 
-/// The process's signals. Poll [`AsFd`] for readability, then call [`Signals::next`] until it gives `None`.
+/// The process's signals. Poll [`AsFd`] for readability, then call [`Signals::take`] until it gives `None`.
 #[derive(Debug)]
 pub struct Signals {
     wake: UnixStream,
@@ -61,7 +61,7 @@ impl Signals {
     }
 
     /// The next signal that has arrived, without waiting; a stop goes before a reload.
-    pub fn next(&mut self) -> Option<Signal> {
+    pub fn take(&mut self) -> Option<Signal> {
         self.drain();
         if self.stop.swap(false, Ordering::SeqCst) {
             Some(Signal::Stop)
@@ -124,7 +124,7 @@ impl AsyncSignals {
     /// [`Error::Kernel`] when the runtime can no longer wait.
     pub async fn next(&mut self) -> Result<Signal, Error> {
         loop {
-            if let Some(signal) = self.signals.next() {
+            if let Some(signal) = self.signals.take() {
                 return Ok(signal);
             }
             let drained = self.ready.ready(tokio::io::Interest::READABLE).await;

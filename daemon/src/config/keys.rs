@@ -22,32 +22,36 @@ pub struct Key {
 pub static KEYS: [Key; 7] = [
     Key {
         name: "state_dir",
-        read: |settings, value| Ok(settings.state_dir = folder(value)?),
+        read: |settings, value| folder(value).map(|read| settings.state_dir = read),
     },
     Key {
         name: "runtime_dir",
-        read: |settings, value| Ok(settings.runtime_dir = folder(value)?),
+        read: |settings, value| folder(value).map(|read| settings.runtime_dir = read),
     },
     Key {
         name: "log",
-        read: |settings, value| Ok(settings.log = level(value)?),
+        read: |settings, value| level(value).map(|read| settings.log = read),
     },
     Key {
         name: "locate.deadline_s",
-        read: |settings, value| Ok(settings.locate.deadline = seconds(value, 1..=600)?),
+        read: |settings, value| seconds(value, 1..=600).map(|read| settings.locate.deadline = read),
     },
     Key {
         name: "ring.longest_s",
-        read: |settings, value| Ok(settings.ring.longest = seconds(value, 1..=86_400)?),
+        read: |settings, value| seconds(value, 1..=86_400).map(|read| settings.ring.longest = read),
     },
     Key {
         name: "beacon.interval_s",
-        read: |settings, value| Ok(settings.beacon.interval = seconds(value, 1..=86_400)?),
+        read: |settings, value| {
+            seconds(value, 1..=86_400).map(|read| settings.beacon.interval = read)
+        },
     },
     // MQTT counts the keep-alive in sixteen bits.
     Key {
         name: "mqtt.keep_alive_s",
-        read: |settings, value| Ok(settings.mqtt.keep_alive = seconds(value, 5..=65_535)?),
+        read: |settings, value| {
+            seconds(value, 5..=65_535).map(|read| settings.mqtt.keep_alive = read)
+        },
     },
 ];
 

@@ -226,3 +226,32 @@ fn the_manual_page_explains_every_key() {
         );
     }
 }
+
+#[test]
+fn the_shipped_configuration_is_valid_and_shows_every_key_with_its_default() {
+    let shipped = include_str!("../../../systemd/etc/homing/homingd.toml");
+    Etc::new(shipped).load(Simulator::Refused).unwrap();
+    let shown = shipped
+        .lines()
+        .map(|line| {
+            line.strip_prefix('#')
+                .filter(|rest| rest.contains(" = "))
+                .unwrap_or(line)
+        })
+        .filter(|line| !line.starts_with('#'))
+        .collect::<Vec<_>>()
+        .join("\n");
+    let settings = Etc::new(&shown).load(Simulator::Refused).unwrap();
+    assert_eq!(
+        format!("{settings:?}"),
+        format!("{:?}", Settings::default())
+    );
+    let shown: toml::Table = toml::from_str(&shown).unwrap();
+    for key in &KEYS {
+        let found = match key.name.split_once('.') {
+            Some((section, name)) => shown.get(section).and_then(|section| section.get(name)),
+            None => shown.get(key.name),
+        };
+        assert!(found.is_some(), "{}", key.name);
+    }
+}

@@ -35,11 +35,14 @@ pub fn run(source: &Source, residence: Residence) -> Result<(), ExitError> {
     let mut wake = Wake::new(Signals::install()?);
     let roots = Roots::default();
     let boot_id = intent::boot_id(&roots)?;
-    notify::ready();
+    let mut ready = Some(notify::ready);
     loop {
         let settings = &loaded.settings;
         let folder = prepare_folder(&settings.state_dir)?;
         wake.watch(&folder)?;
+        if let Some(ready) = ready.take() {
+            ready();
+        }
         let mut hal = Hal::open(&settings.hal, &roots);
         let card = hal.sound.get_or_insert_with(|| Box::new(Missing));
         let mut sounder = Sounder::new(

@@ -134,7 +134,8 @@ impl<'a> Sounder<'a> {
                 return Ok(End::Idle);
             } else {
                 notify::status("silent, waiting for an order");
-                self.wake.wait(None)?;
+                notify::alive();
+                self.wake.wait(notify::watchdog_interval())?;
             }
         }
     }

@@ -40,7 +40,7 @@ impl Wake {
 
     /// The next signal that has arrived, without waiting.
     pub fn signal(&mut self) -> Option<Signal> {
-        self.signals.next()
+        self.signals.take()
     }
 
     /// Forgets the folder's changes so far; look at the folder after this, not before.

@@ -1,0 +1,209 @@
+//! The siren as a process on the simulated phone: what is heard beside it, not what it says, decides.
+
+mod phone;
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use homingd::siren::intent::{self, Found};
+use homingd::siren::report::Phase;
+use nix::sys::signal::Signal;
+use phone::{PATIENCE, Phone, Process};
+
+const FIRST: &str = "00112233445566778899aabbccddeeff";
+const SECOND: &str = "ffeeddccbbaa99887766554433221100";
+
+fn is_heard(heard: &serde_json::Value) -> bool {
+    heard["heard"] == true
+}
+
+#[test]
+fn a_muted_phone_with_a_headset_is_heard_and_left_as_it_was_found() {
+    let phone = Phone::new();
+    phone.ask(r#"{"set":"mixer","volume":0,"mute":true}"#);
+    phone.ask(r#"{"set":"route","to":"headset"}"#);
+    let before = phone.ask(r#"{"get":"world"}"#)["mixer"].clone();
+    phone.order(FIRST, PATIENCE);
+    let mut siren = phone.start_siren(&[]);
+    phone.listen_until(is_heard);
+    intent::withdraw(&phone.siren()).unwrap();
+    assert_eq!(siren.exit_code(), Some(0));
+    assert_eq!(phone.ask(r#"{"get":"world"}"#)["mixer"], before);
+}
+
+#[test]
+fn a_phone_muted_while_it_sounds_is_loud_again_within_a_second() {
+    let phone = Phone::new();
+    phone.order(FIRST, PATIENCE);
+    let _siren = phone.start_siren(&[]);
+    phone.listen_until(is_heard);
+    for change in [
+        r#"{"set":"mixer","volume":0,"mute":true}"#,
+        r#"{"set":"route","to":"headset"}"#,
+    ] {
+        phone.ask(change);
+        let muted = Instant::now();
+        loop {
+            let mixer = phone.ask(r#"{"get":"world"}"#)["mixer"].clone();
+            if mixer["volume"] == 100 && mixer["mute"] == false && mixer["route"] == "speaker" {
+                break;
+            }
+            assert!(muted.elapsed() < Duration::from_secs(1), "{mixer}");
+            phone::pause();
+        }
+        // The ear listens over one second: at most half of it was mute.
+        phone.listen_until(|heard| is_heard(heard) && heard["level_dbfs"].as_f64().unwrap() > -7.0);
+    }
+}
+
+#[test]
+fn hardly_any_sound_comes_after_the_order_to_stop() {
+    let phone = Phone::new();
+    phone.order(FIRST, PATIENCE);
+    let mut siren = phone.start_siren(&[]);
+    phone.listen_until(is_heard);
+    intent::withdraw(&phone.siren()).unwrap();
+    let played = phone.played_ms();
+    let report = phone.read_report(|report| report.phase == Phase::Ended);
+    assert_eq!(report.reason.as_deref(), Some("stopped"));
+    assert_eq!(siren.exit_code(), Some(0));
+    let after = phone.played_ms() - played;
+    assert!(after <= 200, "{after} ms");
+}
+
+#[test]
+fn a_siren_that_was_killed_carries_on_when_it_is_started_again_and_keeps_the_deadline() {
+    let phone = Phone::new();
+    let began = Instant::now();
+    phone.order(FIRST, Duration::from_secs(3));
+    let killed = phone.start_siren(&[]);
+    phone.listen_until(is_heard);
+    killed.signal(Signal::SIGKILL);
+    drop(killed);
+    let played = phone.played_ms();
+    let mut siren = phone.start_siren(&[]);
+    phone.listen_until(|heard| heard["played_ms"].as_u64().unwrap() > played + 300);
+    assert_eq!(siren.exit_code(), Some(0));
+    let lasted = began.elapsed();
+    assert!(
+        (Duration::from_millis(2900)..Duration::from_secs(4)).contains(&lasted),
+        "{lasted:?}"
+    );
+    let report = phone.read_report(|report| report.phase == Phase::Ended);
+    assert_eq!(report.reason.as_deref(), Some("deadline"));
+    assert_eq!(intent::load(&phone.siren()).unwrap(), Found::Nothing);
+}
+
+#[test]
+fn a_siren_told_to_end_restores_the_mixer_and_leaves_the_order_to_its_next_start() {
+    let phone = Phone::new();
+    phone.ask(r#"{"set":"mixer","volume":7,"mute":true}"#);
+    let before = phone.ask(r#"{"get":"world"}"#)["mixer"].clone();
+    phone.order(FIRST, PATIENCE);
+    let mut siren = phone.start_siren(&["--resident"]);
+    phone.listen_until(is_heard);
+    siren.signal(Signal::SIGTERM);
+    assert_eq!(siren.exit_code(), Some(0));
+    assert_eq!(phone.ask(r#"{"get":"world"}"#)["mixer"], before);
+    let report = phone.read_report(|_| true);
+    assert_eq!(
+        (report.phase, report.reason.as_deref()),
+        (Phase::Failed, Some("interrupted"))
+    );
+    assert!(matches!(
+        intent::load(&phone.siren()).unwrap(),
+        Found::Intent(_)
+    ));
+    let again = phone.start_siren(&["--resident"]);
+    phone.read_report(|report| report.phase == Phase::Sounding && report.pid == again.0.id());
+}
+
+#[test]
+fn a_resident_siren_serves_one_order_after_the_other() {
+    let phone = Phone::new();
+    let mut siren = phone.start_siren(&["--resident"]);
+    for command in [FIRST, SECOND] {
+        phone.order(command, Duration::from_millis(500));
+        let report = phone.read_report(|report| {
+            report.command.as_deref() == Some(command) && report.phase == Phase::Ended
+        });
+        assert_eq!(report.reason.as_deref(), Some("deadline"));
+    }
+    assert!(phone.played_ms() > 300);
+    siren.signal(Signal::SIGTERM);
+    assert_eq!(siren.exit_code(), Some(0));
+}
+
+#[test]
+fn a_busy_sound_card_is_reported_and_sounds_once_it_is_free() {
+    let phone = Phone::new();
+    phone.ask(r#"{"fail":"siren","how":"busy"}"#);
+    phone.order(FIRST, PATIENCE);
+    let _siren = phone.start_siren(&[]);
+    let report = phone.read_report(|report| report.phase == Phase::Failed);
+    assert!(
+        report.reason.as_deref().unwrap().starts_with("busy"),
+        "{report:?}"
+    );
+    phone.ask(r#"{"fail":"siren","how":"none"}"#);
+    phone.listen_until(is_heard);
+}
+
+#[test]
+fn a_sound_card_that_breaks_while_it_sounds_is_heard_again_once_it_works() {
+    let phone = Phone::new();
+    phone.order(FIRST, PATIENCE);
+    let _siren = phone.start_siren(&[]);
+    phone.listen_until(is_heard);
+    phone.ask(r#"{"fail":"siren","how":"broken"}"#);
+    phone.read_report(|report| report.phase == Phase::Failed);
+    phone.listen_until(|heard| !is_heard(heard));
+    phone.ask(r#"{"fail":"siren","how":"none"}"#);
+    phone.listen_until(is_heard);
+    phone.read_report(|report| report.phase == Phase::Sounding);
+}
+
+#[test]
+fn an_order_of_an_earlier_start_of_the_phone_makes_no_sound() {
+    let phone = Phone::new();
+    let text = format!(
+        r#"{{"command":"{FIRST}","boot_id":"00000000-0000-0000-0000-000000000000","started_boottime_ms":0,"deadline_boottime_ms":18446744073709551615}}"#
+    );
+    fs::write(phone.siren().join("intent.json"), text).unwrap();
+    assert_eq!(phone.start_siren(&[]).exit_code(), Some(0));
+    assert_eq!(phone.played_ms(), 0);
+    assert_eq!(phone.read_report(|_| true).phase, Phase::Failed);
+    // A second start by a path unit would find nothing.
+    assert_eq!(intent::load(&phone.siren()).unwrap(), Found::Nothing);
+}
+
+#[test]
+fn a_longer_limit_is_in_force_after_sighup() {
+    let phone = Phone::new();
+    phone.configure("[ring]\nlongest_s = 1\n");
+    let siren: Process = phone.start_siren(&["--resident"]);
+    phone.order(FIRST, PATIENCE);
+    let refused = phone.read_report(|report| report.phase == Phase::Failed);
+    assert!(refused.reason.unwrap().contains("ring.longest_s"));
+    phone.configure("[ring]\nlongest_s = 60\n");
+    siren.signal(Signal::SIGHUP);
+    phone.order(SECOND, PATIENCE);
+    phone.read_report(|report| {
+        report.command.as_deref() == Some(SECOND) && report.phase == Phase::Sounding
+    });
+}
+
+#[test]
+fn a_missing_state_directory_is_one_clear_sentence_and_nothing_is_made() {
+    let phone = Phone::new();
+    fs::remove_dir_all(phone.state_dir()).unwrap();
+    let output = phone.command(&["siren", "--resident"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(74));
+    let said = phone::said(&output);
+    assert_eq!(said.len(), 1, "{said:?}");
+    assert!(
+        said[0].starts_with("homingd: cannot use the folder"),
+        "{said:?}"
+    );
+    assert!(!phone.state_dir().exists());
+}
