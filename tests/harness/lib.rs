@@ -1,2 +1,27 @@
-//! What scenarios are told with: real processes as values that end when dropped. It must not share code with what it tests.
+//! What scenarios are told with: real processes as values that end when dropped. It must not share code with what it tests, and it panics with a sentence where a test cannot go on.
 #![forbid(unsafe_code)]
+
+mod broker;
+mod gpsd;
+mod handset;
+mod intruder;
+mod owner;
+mod proc;
+mod program;
+mod proxy;
+mod scratch;
+mod sim;
+mod wait;
+mod warden;
+
+pub use broker::Broker;
+pub use gpsd::Gpsd;
+pub use handset::Handset;
+pub use intruder::{Intruder, Message, Papers, Wiretap};
+pub use owner::{Answer, Owner};
+pub use proc::Proc;
+pub use program::{foreign, ours};
+pub use proxy::TcpProxy;
+pub use scratch::Scratch;
+pub use sim::Sim;
+pub use wait::{PATIENCE, free_port, wait_until};

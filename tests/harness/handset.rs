@@ -1,0 +1,215 @@
+//! The phone's own programs: `homingd agent` and `homingd siren` on a simulated body, as a supervisor would run them. It must not look inside their state.
+
+use crate::wait::PATIENCE;
+use crate::{Answer, Gpsd, Proc, Sim, ours};
+use nix::sys::signal::Signal;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// A handset with homingd installed; enrolled or not, running or not.
+#[derive(Debug)]
+pub struct Handset {
+    folder: PathBuf,
+    config: PathBuf,
+    environment: Vec<(String, String)>,
+    agent: Option<Proc>,
+    siren: Option<Proc>,
+}
+
+impl Handset {
+    /// Writes `homingd.toml` in `folder` with state and runtime folders inside it, on the body of `sim`.
+    /// With a gpsd, positions come from it; else from the simulator directly.
+    ///
+    /// # Panics
+    /// When the folder cannot be written.
+    #[track_caller]
+    #[must_use]
+    pub fn new(folder: &Path, sim: &Sim, gpsd: Option<&Gpsd>) -> Self {
+        let position = gpsd.map_or_else(String::new, |gpsd| {
+            format!(
+                "\n[hal.position]\ndriver = \"gpsd\"\ngpsd = \"127.0.0.1:{}\"\n",
+                gpsd.port()
+            )
+        });
+        let text = format!(
+            "state_dir = \"{0}/state\"\nruntime_dir = \"{0}/run\"\n\n[hal]\nbackend = \"sim\"\n\n\
+             [hal.sim]\nsocket = \"{1}\"\n{position}",
+            folder.display(),
+            sim.socket().display()
+        );
+        for inside in ["state/siren", "run", "homingd.d"] {
+            let path = folder.join(inside);
+            std::fs::create_dir_all(&path)
+                .unwrap_or_else(|error| panic!("could not make {}: {error}", path.display()));
+        }
+        let handset = Self {
+            folder: folder.to_path_buf(),
+            config: folder.join("homingd.toml"),
+            environment: Vec::new(),
+            agent: None,
+            siren: None,
+        };
+        std::fs::write(&handset.config, text).unwrap_or_else(|error| {
+            panic!("could not write {}: {error}", handset.config.display())
+        });
+        handset
+    }
+
+    /// Adds a fragment `homingd.d/NAME.toml`, for settings that one scenario needs. Takes effect at the next start or reload.
+    ///
+    /// # Panics
+    /// When it cannot be written.
+    #[track_caller]
+    pub fn configure(&self, name: &str, text: &str) {
+        let path = self.folder.join("homingd.d").join(format!("{name}.toml"));
+        std::fs::write(&path, text)
+            .unwrap_or_else(|error| panic!("could not write {}: {error}", path.display()));
+    }
+
+    /// Sets an environment variable for every later start.
+    pub fn set_environment(&mut self, name: &str, value: &str) {
+        self.environment.retain(|(known, _)| known != name);
+        self.environment.push((name.to_owned(), value.to_owned()));
+    }
+
+    /// Its configuration file, for commands a person would type.
+    #[must_use]
+    pub fn config(&self) -> &Path {
+        &self.config
+    }
+
+    /// Its state folder (`/var/lib/homing` on a real phone).
+    #[must_use]
+    pub fn state(&self) -> PathBuf {
+        self.folder.join("state")
+    }
+
+    /// Runs any `homingd` subcommand to its end, as the phone's user would; consent is given on standard input.
+    ///
+    /// # Panics
+    /// When it does not end.
+    #[track_caller]
+    #[must_use]
+    pub fn homingd(&self, arguments: &[&str]) -> Answer {
+        let mut command = self.command(arguments);
+        Answer::of("homingd", &self.folder, &mut command, "yes\n", PATIENCE)
+    }
+
+    /// `homingd enrol BUNDLE`: joins the account, with consent.
+    ///
+    /// # Panics
+    /// When it fails; with what it said.
+    #[track_caller]
+    #[expect(
+        clippy::must_use_candidate,
+        reason = "most scenarios only need it to succeed"
+    )]
+    pub fn enrol(&self, bundle: &Path) -> Answer {
+        self.homingd(&["enrol", &bundle.display().to_string()])
+            .expect_success()
+    }
+
+    /// Starts agent and resident siren, those that do not run yet.
+    ///
+    /// # Panics
+    /// When either cannot be started.
+    #[track_caller]
+    pub fn start(&mut self) {
+        self.start_agent();
+        self.start_siren();
+    }
+
+    /// Starts the agent, unless it runs.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    #[track_caller]
+    pub fn start_agent(&mut self) {
+        if self
+            .agent
+            .as_mut()
+            .is_none_or(|agent| agent.ended().is_some())
+        {
+            self.agent = Some(self.resident("agent", &["agent", "--allow-simulator"]));
+        }
+    }
+
+    /// Starts the siren's resident process, unless it runs.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    #[track_caller]
+    pub fn start_siren(&mut self) {
+        if self
+            .siren
+            .as_mut()
+            .is_none_or(|siren| siren.ended().is_some())
+        {
+            self.siren =
+                Some(self.resident("siren", &["siren", "--resident", "--allow-simulator"]));
+        }
+    }
+
+    /// SIGKILL to the agent: a crash. The siren is another process and goes on.
+    pub fn kill9_agent(&mut self) {
+        if let Some(mut agent) = self.agent.take() {
+            agent.kill9();
+        }
+    }
+
+    /// SIGKILL to the siren.
+    pub fn kill9_siren(&mut self) {
+        if let Some(mut siren) = self.siren.take() {
+            siren.kill9();
+        }
+    }
+
+    /// SIGTERM to both, and waits: the phone is switched off in order.
+    ///
+    /// # Panics
+    /// When either does not end.
+    #[track_caller]
+    pub fn stop(&mut self) {
+        for mut process in self.agent.take().into_iter().chain(self.siren.take()) {
+            process.terminate(PATIENCE);
+        }
+    }
+
+    /// SIGHUP to the agent: it reads its configuration again.
+    pub fn reload(&self) {
+        if let Some(agent) = &self.agent {
+            agent.signal(Signal::SIGHUP);
+        }
+    }
+
+    /// The agent's process, if it was started and not killed.
+    pub fn agent(&mut self) -> Option<&mut Proc> {
+        self.agent.as_mut()
+    }
+
+    /// Everything the agent has logged in this scenario, through all its starts.
+    #[must_use]
+    pub fn agent_log(&self) -> String {
+        std::fs::read_to_string(self.folder.join("agent.log")).unwrap_or_default()
+    }
+
+    fn resident(&self, name: &str, arguments: &[&str]) -> Proc {
+        let mut command = self.command(arguments);
+        Proc::start(name, &self.folder, command.stdin(Stdio::null()))
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(ours("homingd"));
+        command
+            .args(arguments)
+            .arg("--config")
+            .arg(&self.config)
+            // A supervisor of the machine the tests run on must not be told about our agent.
+            .env_remove("NOTIFY_SOCKET")
+            .env_remove("WATCHDOG_USEC");
+        for (name, value) in &self.environment {
+            command.env(name, value);
+        }
+        command
+    }
+}

@@ -1,0 +1,78 @@
+//! A small shell that outlives the test process by a moment: however that ends, also by SIGKILL, it ends the processes and removes the folders left. It must not act while the test lives.
+
+use std::io::Write;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+
+/// Reads `+ GROUP`, `- GROUP`, `d FOLDER` and `r FOLDER`; at the end of its input, which is the end of the test
+/// process, it kills the groups and removes the folders that are still on its list. One item a line, so that
+/// names may hold spaces. (The kill of dash takes no `--`.)
+const SCRIPT: &str = r#"
+trap '' HUP INT TERM
+groups= folders=
+without() { printf '%s' "$1" | grep -Fxv -- "$2"; }
+while IFS= read -r line; do
+    what=${line#? }
+    case $line in
+        '+ '*) groups="$groups
+$what" ;;
+        '- '*) groups=$(without "$groups" "$what") ;;
+        'd '*) folders="$folders
+$what" ;;
+        'r '*) folders=$(without "$folders" "$what") ;;
+    esac
+done
+IFS='
+'
+for group in $groups; do kill -9 "-$group" 2>/dev/null; done
+for folder in $folders; do rm -rf -- "$folder"; done
+"#;
+
+static WARDEN: OnceLock<Child> = OnceLock::new();
+
+/// From now on this process group ends with the test process.
+pub(crate) fn guard_group(group: i32) {
+    tell(&format!("+ {group}\n"));
+}
+
+/// The group has ended and was reaped: its number may be given to somebody else.
+pub(crate) fn release_group(group: i32) {
+    tell(&format!("- {group}\n"));
+}
+
+/// From now on this folder is removed with the test process.
+pub(crate) fn guard_folder(folder: &Path) {
+    tell(&format!("d {}\n", folder.display()));
+}
+
+/// The folder was removed.
+pub(crate) fn release_folder(folder: &Path) {
+    tell(&format!("r {}\n", folder.display()));
+}
+
+fn tell(line: &str) {
+    let warden = WARDEN.get_or_init(start);
+    // One short write to a pipe is not torn apart by those of other threads (pipe(7), PIPE_BUF).
+    let told = warden
+        .stdin
+        .as_ref()
+        .map(|mut pipe| pipe.write_all(line.as_bytes()));
+    assert!(
+        matches!(told, Some(Ok(()))),
+        "the warden that cleans up after a test is gone"
+    );
+}
+
+fn start() -> Child {
+    Command::new("sh")
+        .args(["-c", SCRIPT])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        // A group of its own: Ctrl-C in the terminal must not reach it.
+        .process_group(0)
+        .spawn()
+        .unwrap_or_else(|error| panic!("could not start sh: {error}"))
+}
