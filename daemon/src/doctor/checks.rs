@@ -38,7 +38,12 @@ pub(super) fn weaknesses(loaded: &Loaded, enrolled: Option<bool>, roots: &Roots)
         ));
     }
     weak.extend(state_folder(state_dir));
-    weak.extend(clock(roots, SystemTime::now()));
+    let kept = if homing_hal::linux::clock::is_synchronised() {
+        Clock::Kept
+    } else {
+        Clock::Free
+    };
+    weak.extend(clock(kept, SystemTime::now()));
     weak.extend(storage(state_dir, roots));
     weak.extend(sleep(roots));
     weak
@@ -80,20 +85,25 @@ fn state_folder(state_dir: &Path) -> Option<Weakness> {
     })
 }
 
-fn clock(roots: &Roots, now: SystemTime) -> Option<Weakness> {
+/// What the kernel says about its wall clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Clock {
+    /// Somebody keeps it in step with the network or a receiver.
+    Kept,
+    /// Nobody does.
+    Free,
+}
+
+fn clock(clock: Clock, now: SystemTime) -> Option<Weakness> {
     let what = "clock";
     if now < SystemTime::UNIX_EPOCH + EARLIEST_RIGHT_TIME {
-        return Some(Weakness::new(
-            what,
-            "it shows a time before this program was made; positions carry wrong times until it is set",
-        ));
+        let why = "it shows a time before this program was made; positions carry wrong times until it is set";
+        return Some(Weakness::new(what, why));
     }
-    // systemd-timesyncd's mark; where another service keeps the time nothing can be said from here.
-    let kept = roots.run.join("systemd/timesync/synchronized").exists();
-    (!kept).then(|| {
+    (clock == Clock::Free).then(|| {
         Weakness::new(
             what,
-            "no sign that it was set from the network since the phone started; times may be wrong",
+            "the kernel says that nothing keeps it in step; times may be wrong",
         )
     })
 }
@@ -138,7 +148,6 @@ mod tests {
     fn roots(root: &Path) -> Roots {
         Roots {
             sys: root.join("sys"),
-            run: root.join("run"),
             ..Roots::default()
         }
     }
@@ -159,20 +168,16 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_at_1970_is_weak_and_one_set_from_the_network_is_not() {
-        let root = tempfile::tempdir().unwrap();
-        let roots = roots(root.path());
+    fn a_clock_at_1970_or_one_that_nobody_keeps_is_weak() {
         assert!(
-            clock(&roots, SystemTime::UNIX_EPOCH)
+            clock(Clock::Kept, SystemTime::UNIX_EPOCH)
                 .unwrap()
                 .why
                 .contains("before this program")
         );
         let today = SystemTime::UNIX_EPOCH + EARLIEST_RIGHT_TIME;
-        assert!(clock(&roots, today).unwrap().why.contains("no sign"));
-        fs::create_dir_all(roots.run.join("systemd/timesync")).unwrap();
-        fs::write(roots.run.join("systemd/timesync/synchronized"), "").unwrap();
-        assert_eq!(clock(&roots, today), None);
+        assert!(clock(Clock::Free, today).unwrap().why.contains("in step"));
+        assert_eq!(clock(Clock::Kept, today), None);
     }
 
     #[test]

@@ -99,6 +99,9 @@ const FEATURES: [(&str, &str, &str); 4] = [
     ),
 ];
 
+/// The HAL's word in place of a driver's name where it has none.
+const NO_DRIVER: &str = "none";
+
 /// Asks every driver; some of them look for a daemon or device and take a moment.
 pub(super) fn ask(settings: &Settings, roots: &Roots) -> Vec<Driver> {
     Hal::open(&settings.hal, roots)
@@ -159,6 +162,7 @@ fn why_not(drivers: &[Driver], capability: &str) -> String {
         .filter(|driver| driver.capability == capability)
         .filter_map(|driver| match &driver.found {
             Found::Ready(_) => None,
+            Found::Unsupported(reason) if driver.driver == NO_DRIVER => Some(reason.clone()),
             Found::Unsupported(reason) => Some(format!("{} says {reason}", driver.driver)),
         })
         .collect();

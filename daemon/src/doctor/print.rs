@@ -16,7 +16,7 @@ pub(super) fn text(diagnosis: &Diagnosis) -> String {
             Found::Unsupported(reason) => ("no  ", reason),
         };
         text.push_str(&format!(
-            "  {mark}{:<9} {:<8} {said}\n",
+            "  {mark}{:<9} {:<13} {said}\n",
             driver.capability, driver.driver
         ));
     }
