@@ -1,4 +1,5 @@
 //! The Linux drivers and the simulator under one conformance suite, as processes where they are processes.
+#![forbid(unsafe_code)]
 #![expect(
     clippy::unwrap_used,
     reason = "a test that cannot go on panics where it stands"

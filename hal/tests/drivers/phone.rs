@@ -5,8 +5,9 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::mpsc::{Receiver, channel};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -125,7 +126,8 @@ impl Gpsd {
 /// A gpsd that does what a test says with each connection, and remembers what it was told.
 pub(crate) struct FakeGpsd {
     pub(crate) address: SocketAddr,
-    heard: Arc<Mutex<Vec<String>>>,
+    lines: Receiver<String>,
+    heard: Vec<String>,
     ends: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
@@ -135,9 +137,9 @@ impl FakeGpsd {
     pub(crate) fn start(each: impl Fn(&mut TcpStream, usize) + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        let heard = Arc::new(Mutex::new(Vec::new()));
+        let (log, lines) = channel();
         let ends = Arc::new(AtomicBool::new(false));
-        let (log, ending) = (Arc::clone(&heard), Arc::clone(&ends));
+        let ending = Arc::clone(&ends);
         let thread = thread::spawn(move || {
             let mut watchers = 0;
             for mut stream in listener.incoming().flatten() {
@@ -152,26 +154,28 @@ impl FakeGpsd {
                 if requests.read_line(&mut first).unwrap_or(0) == 0 {
                     continue;
                 }
-                log.lock().unwrap().push(first);
+                let _ = log.send(first);
                 each(&mut stream, watchers);
                 watchers += 1;
                 let _ = stream.shutdown(std::net::Shutdown::Write);
                 for line in requests.lines().map_while(Result::ok) {
-                    log.lock().unwrap().push(line);
+                    let _ = log.send(line);
                 }
             }
         });
         Self {
             address,
-            heard,
+            lines,
+            heard: Vec::new(),
             ends,
             thread: Some(thread),
         }
     }
 
     /// Every line that clients sent so far.
-    pub(crate) fn heard(&self) -> Vec<String> {
-        self.heard.lock().unwrap().clone()
+    pub(crate) fn heard(&mut self) -> &[String] {
+        self.heard.extend(self.lines.try_iter());
+        &self.heard
     }
 }
 
