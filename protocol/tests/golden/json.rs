@@ -1,9 +1,10 @@
 //! Writes the examples as JSON with the fields in the order of their making. Reads nothing.
 
 use std::fmt::Write as _;
+use zeroize::Zeroizing;
 
-/// A JSON value.
-pub enum Json {
+/// A JSON value; texts are within the Basic Multilingual Plane.
+pub(crate) enum Json {
     Null,
     Number(i128),
     Text(String),
@@ -12,7 +13,7 @@ pub enum Json {
 }
 
 /// Lower-case hexadecimal.
-pub fn hex(bytes: &[u8]) -> String {
+pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::new(), |mut out, byte| {
         write!(out, "{byte:02x}").expect("writing to a String cannot fail");
         out
@@ -50,6 +51,11 @@ impl<const N: usize> From<[u8; N]> for Json {
         Self::Text(hex(&bytes))
     }
 }
+impl<const N: usize> From<Zeroizing<[u8; N]>> for Json {
+    fn from(bytes: Zeroizing<[u8; N]>) -> Self {
+        (*bytes).into()
+    }
+}
 impl<T: Into<Json>> From<Option<T>> for Json {
     fn from(value: Option<T>) -> Self {
         value.map_or(Self::Null, Into::into)
@@ -71,7 +77,7 @@ pub(crate) use object;
 
 impl Json {
     /// The text of a file: two spaces a level, a newline at the end.
-    pub fn file(&self) -> String {
+    pub(crate) fn file(&self) -> String {
         let mut out = String::new();
         self.write(&mut out, 0);
         out.push('\n');
@@ -81,19 +87,44 @@ impl Json {
     fn write(&self, out: &mut String, depth: usize) {
         match self {
             Self::Null => out.push_str("null"),
-            Self::Number(number) => write!(out, "{number}").expect("writing to a String cannot fail"),
-            // Every text here is printable ASCII without quotes; anything else would need escapes.
+            Self::Number(number) => {
+                write!(out, "{number}").expect("writing to a String cannot fail")
+            }
             Self::Text(text) => {
                 let plain = |c: char| matches!(c, ' '..='~') && c != '"' && c != '\\';
-                let escaped: String = text.chars().map(|c| if plain(c) { c.to_string() } else { format!("\\u{:04x}", u32::from(c)) }).collect();
+                let escaped: String = text
+                    .chars()
+                    .map(|c| {
+                        if plain(c) {
+                            c.to_string()
+                        } else {
+                            format!("\\u{:04x}", u32::from(c))
+                        }
+                    })
+                    .collect();
                 write!(out, "\"{escaped}\"").expect("writing to a String cannot fail");
             }
-            Self::List(items) => Self::block(out, depth, ['[', ']'], items.iter().map(|item| (None, item))),
-            Self::Object(fields) => Self::block(out, depth, ['{', '}'], fields.iter().map(|(name, item)| (Some(*name), item))),
+            Self::List(items) => Self::block(
+                out,
+                depth,
+                ['[', ']'],
+                items.iter().map(|item| (None, item)),
+            ),
+            Self::Object(fields) => Self::block(
+                out,
+                depth,
+                ['{', '}'],
+                fields.iter().map(|(name, item)| (Some(*name), item)),
+            ),
         }
     }
 
-    fn block<'a>(out: &mut String, depth: usize, around: [char; 2], items: impl Iterator<Item = (Option<&'static str>, &'a Self)>) {
+    fn block<'a>(
+        out: &mut String,
+        depth: usize,
+        around: [char; 2],
+        items: impl Iterator<Item = (Option<&'static str>, &'a Self)>,
+    ) {
         out.push(around[0]);
         let mut first = true;
         for (name, item) in items {

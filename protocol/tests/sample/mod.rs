@@ -7,35 +7,35 @@ use homing_protocol::rand_core::{TryCryptoRng, TryRng};
 use std::convert::Infallible;
 
 /// The enrolment epoch of the sample phone.
-pub const EPOCH: u32 = 3;
+pub(crate) const EPOCH: u32 = 3;
 
 /// The 32 bytes that belong to a name: `SHA-256("homing/v1 golden key " ‖ name)`.
-pub fn fixed(name: &str) -> [u8; 32] {
+pub(crate) fn fixed(name: &str) -> [u8; 32] {
     sha256(format!("homing/v1 golden key {name}").as_bytes())
 }
 
 /// The Ed25519 key of this name.
-pub fn signing(name: &str) -> SigningKey {
+pub(crate) fn signing(name: &str) -> SigningKey {
     SigningKey::from_bytes(&fixed(name))
 }
 
 /// The X25519 key of this name.
-pub fn kem(name: &str) -> KemSecret {
+pub(crate) fn kem(name: &str) -> KemSecret {
     KemSecret::from_bytes(&fixed(name))
 }
 
 /// The one-time secret of the sample bundle.
-pub fn secret() -> Psk {
+pub(crate) fn secret() -> Psk {
     Psk(fixed("one-time secret").into())
 }
 
 /// The first `N` bytes that belong to a name.
-pub fn short<const N: usize>(name: &str) -> [u8; N] {
+pub(crate) fn short<const N: usize>(name: &str) -> [u8; N] {
     *fixed(name).first_chunk().expect("at most 32 bytes")
 }
 
 /// The sample account and phone.
-pub fn address() -> Address {
+pub(crate) fn address() -> Address {
     Address {
         account: AccountId(short("account")),
         device: DeviceId(short("device")),
@@ -43,17 +43,17 @@ pub fn address() -> Address {
 }
 
 /// Random bytes that are the same in every run: the concatenation of `SHA-256("homing/v1 golden random " ‖ name ‖ i)` for i = 0, 1, … (8 bytes, big-endian); each draw takes the next bytes of it.
-pub struct Draws {
+pub(crate) struct Draws {
     name: &'static str,
     block: u64,
     rest: Vec<u8>,
     /// Every draw so far, in order.
-    pub taken: Vec<Vec<u8>>,
+    pub(crate) taken: Vec<Vec<u8>>,
 }
 
 impl Draws {
     /// The stream of this name, from its beginning.
-    pub fn new(name: &'static str) -> Self {
+    pub(crate) fn new(name: &'static str) -> Self {
         Self {
             name,
             block: 0,
