@@ -1,4 +1,119 @@
 //! The guided tour behind ./demo; it must not show anything that the real programs did not do.
 #![forbid(unsafe_code)]
 
-fn main() {}
+mod household;
+mod stage;
+mod thief;
+mod tour;
+
+use household::Household;
+use nix::sys::signal::{SigSet, Signal};
+use stage::Stage;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+const HELP: &str = "\
+homing-demo [--once]
+
+Shows a simulated phone enrolled, located, rung and attacked, through a real mosquitto and a real gpsd on
+loopback, in one temporary folder. Then stays until Ctrl-C, with commands to paste.
+
+  --once   end after the tour; exit code 1 when a step failed";
+
+/// What follows the tour.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Afterwards {
+    Stay,
+    End,
+}
+
+/// Set once the main thread does nothing but wait: it then ends everything itself, in order.
+static WAITING: AtomicBool = AtomicBool::new(false);
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let afterwards = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        [] => Afterwards::Stay,
+        ["--once"] => Afterwards::End,
+        ["--help" | "-h"] => {
+            println!("{HELP}");
+            return ExitCode::SUCCESS;
+        }
+        _ => {
+            eprintln!("homing-demo: {arguments:?} is not understood\n\n{HELP}");
+            return ExitCode::from(64);
+        }
+    };
+    match handle_ends() {
+        Ok(()) => show(afterwards),
+        Err(error) => {
+            eprintln!("homing-demo: signals could not be handled: {error}");
+            ExitCode::from(70)
+        }
+    }
+}
+
+/// Ctrl-C and SIGTERM: one thread waits for them. Blocked before any other thread begins, so that none of those dies of them.
+fn handle_ends() -> nix::Result<()> {
+    let mut ends = SigSet::empty();
+    ends.add(Signal::SIGINT);
+    ends.add(Signal::SIGTERM);
+    ends.add(Signal::SIGHUP);
+    ends.thread_block()?;
+    let main = std::thread::current();
+    std::thread::spawn(move || {
+        let _ = ends.wait();
+        if WAITING.swap(false, Ordering::SeqCst) {
+            main.unpark();
+            return;
+        }
+        e2e::clean_up();
+        eprintln!("\nStopped in the middle. No process and no file is left.");
+        std::process::exit(130);
+    });
+    Ok(())
+}
+
+fn show(afterwards: Afterwards) -> ExitCode {
+    // A step that fails panics with a sentence; the stage prints it, without a backtrace.
+    std::panic::set_hook(Box::new(|_| {}));
+    let stage = Stage::new();
+    let began = Instant::now();
+    let outcome = catch_unwind(AssertUnwindSafe(|| {
+        let mut household = Household::set_up(&stage);
+        tour::run(&stage, &mut household);
+        stage.say(&format!(
+            "That was the tour: {} s.",
+            began.elapsed().as_secs()
+        ));
+        if afterwards == Afterwards::Stay {
+            household.print_commands(&stage);
+            wait_for_the_end();
+        }
+    }));
+    e2e::clean_up();
+    match outcome {
+        Ok(()) => {
+            stage.say("Ended. No process and no file is left.");
+            ExitCode::SUCCESS
+        }
+        Err(panic) => {
+            let sentence = panic
+                .downcast_ref::<String>()
+                .map(String::as_str)
+                .or_else(|| panic.downcast_ref::<&str>().copied())
+                .unwrap_or("a step failed without a word");
+            stage.fail(sentence);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn wait_for_the_end() {
+    WAITING.store(true, Ordering::SeqCst);
+    while WAITING.load(Ordering::SeqCst) {
+        std::thread::park();
+    }
+}

@@ -130,7 +130,7 @@ impl Handset {
             .as_mut()
             .is_none_or(|agent| agent.ended().is_some())
         {
-            self.agent = Some(self.resident("agent", &["agent", "--allow-simulator"]));
+            self.agent = Some(self.resident("agent", &["agent"]));
         }
     }
 
@@ -145,8 +145,7 @@ impl Handset {
             .as_mut()
             .is_none_or(|siren| siren.ended().is_some())
         {
-            self.siren =
-                Some(self.resident("siren", &["siren", "--resident", "--allow-simulator"]));
+            self.siren = Some(self.resident("siren", &["siren", "--resident"]));
         }
     }
 
@@ -204,6 +203,7 @@ impl Handset {
             .args(arguments)
             .arg("--config")
             .arg(&self.config)
+            .arg("--allow-simulator")
             // A supervisor of the machine the tests run on must not be told about our agent.
             .env_remove("NOTIFY_SOCKET")
             .env_remove("WATCHDOG_USEC");

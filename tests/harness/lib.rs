@@ -25,3 +25,4 @@ pub use proxy::TcpProxy;
 pub use scratch::Scratch;
 pub use sim::Sim;
 pub use wait::{PATIENCE, free_port, wait_until};
+pub use warden::clean_up;

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::sync::OnceLock;
+use std::sync::{Mutex, PoisonError};
 
 /// Reads `+ GROUP`, `- GROUP`, `d FOLDER` and `r FOLDER`; at the end of its input, which is the end of the test
 /// process, it kills the groups and removes the folders that are still on its list. One item a line, so that
@@ -30,7 +30,7 @@ for group in $groups; do kill -9 "-$group" 2>/dev/null; done
 for folder in $folders; do rm -rf -- "$folder"; done
 "#;
 
-static WARDEN: OnceLock<Child> = OnceLock::new();
+static WARDEN: Mutex<Option<Child>> = Mutex::new(None);
 
 /// From now on this process group ends with the test process.
 pub(crate) fn guard_group(group: i32) {
@@ -52,10 +52,20 @@ pub(crate) fn release_folder(folder: &Path) {
     tell(&format!("r {}\n", folder.display()));
 }
 
+/// Ends every process and removes every folder of the harness now, and waits until that is done. For a program
+/// that is told to end in the middle of its work; what it still holds of the harness is dead afterwards.
+pub fn clean_up() {
+    let warden = WARDEN.lock().unwrap_or_else(PoisonError::into_inner).take();
+    if let Some(mut warden) = warden {
+        drop(warden.stdin.take());
+        let _ = warden.wait();
+    }
+}
+
 fn tell(line: &str) {
-    let warden = WARDEN.get_or_init(start);
-    // One short write to a pipe is not torn apart by those of other threads (pipe(7), PIPE_BUF).
+    let mut warden = WARDEN.lock().unwrap_or_else(PoisonError::into_inner);
     let told = warden
+        .get_or_insert_with(start)
         .stdin
         .as_ref()
         .map(|mut pipe| pipe.write_all(line.as_bytes()));

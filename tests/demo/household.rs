@@ -1,0 +1,108 @@
+//! The cast of the tour: an owner, a broker, a phone that walks, a gpsd. It tells no story.
+
+use crate::stage::Stage;
+use e2e::{Broker, Gpsd, Handset, Owner, PATIENCE, Proc, Scratch, Sim, free_port, ours};
+use serde_json::json;
+
+/// The demo's own account; it is worth nothing and gone at the end.
+const PASSPHRASE: &str = "correct horse battery staple";
+
+/// What the phone is called.
+pub(crate) const PHONE: &str = "phone";
+
+/// A walk round Berlin's Tiergarten, latitude and longitude.
+const WALK: [[f64; 2]; 4] = [
+    [52.516_27, 13.377_70],
+    [52.514_50, 13.350_10],
+    [52.509_20, 13.339_40],
+    [52.508_90, 13.376_60],
+];
+
+/// Everybody. The order is that in which they leave: the folder last.
+pub(crate) struct Household {
+    pub(crate) watch: Option<Proc>,
+    pub(crate) handset: Handset,
+    pub(crate) broker: Broker,
+    pub(crate) owner: Owner,
+    _gpsd: Gpsd,
+    pub(crate) sim: Sim,
+    pub(crate) scratch: Scratch,
+}
+
+impl Household {
+    /// Makes an account and a broker, and a phone that does not belong to the account yet.
+    pub(crate) fn set_up(stage: &Stage) -> Self {
+        stage.heading("A household: an account, a broker, a phone on a walk");
+        let scratch = Scratch::new();
+        let sim = Sim::start(&scratch.folder("sim"));
+        sim.ask(json!({"set": "track", "points": WALK, "speed_m_s": 4.0, "repeat": "loop"}));
+        sim.ask(json!({"set": "battery", "percent": 64.0, "charging": "discharging"}));
+        let gpsd = Gpsd::start(&scratch.folder("gpsd"), sim.nmea());
+        let handset = Handset::new(&scratch.folder("phone"), &sim, Some(&gpsd));
+        let owner = Owner::new(&scratch.folder("laptop"), PASSPHRASE);
+        let port = free_port();
+        let answer = owner.init(port);
+        stage.answer(
+            &format!("homing init --broker mqtts://127.0.0.1:{port}"),
+            &answer,
+        );
+        let broker = Broker::start(&owner.broker_folder());
+        stage.say(&format!(
+            "mosquitto listens on port {} with the configuration, certificates and ACL from {}.",
+            broker.port(),
+            owner.broker_folder().display()
+        ));
+        stage.say("The phone is simulated; gpsd is real and hears its receiver's NMEA, on the move at 4 m/s.");
+        Self {
+            watch: None,
+            handset,
+            broker,
+            owner,
+            _gpsd: gpsd,
+            sim,
+            scratch,
+        }
+    }
+
+    /// Runs `homing` with these arguments, shows both, and fails the tour when it failed.
+    pub(crate) fn homing(&self, stage: &Stage, arguments: &[&str]) -> e2e::Answer {
+        let answer = self.owner.homing(arguments);
+        stage.answer(&format!("homing {}", arguments.join(" ")), &answer);
+        answer.expect_success()
+    }
+
+    /// The resident that every household needs, in the background.
+    pub(crate) fn start_watch(&mut self) {
+        self.watch = Some(self.owner.start("watch", &["watch"]));
+    }
+
+    /// Five commands to paste into another terminal.
+    pub(crate) fn print_commands(&self, stage: &Stage) {
+        stage.heading("Your turn: paste these into another terminal");
+        let homing = format!(
+            "{} --home {}",
+            ours("homing").display(),
+            self.owner.home().display()
+        );
+        let homingd = format!(
+            "{} ledger --config {} --allow-simulator",
+            ours("homingd").display(),
+            self.handset.config().display()
+        );
+        for command in [
+            format!("{homing} devices"),
+            format!("{homing} locate {PHONE}"),
+            format!("{homing} ring {PHONE} --for 10s"),
+            format!("{homing} log {PHONE}"),
+            homingd,
+        ] {
+            stage.say(&format!("  {command}"));
+        }
+        stage.say(&format!("If a passphrase is asked for: {PASSPHRASE}\nCtrl-C ends everything and leaves nothing behind."));
+    }
+
+    /// Waits until nothing is heard beside the phone.
+    pub(crate) fn silence(&self) {
+        self.sim.wait_silent(PATIENCE);
+    }
+}
