@@ -55,6 +55,28 @@ pub enum Error {
         /// What the kernel said.
         source: io::Error,
     },
+    /// Reading or writing the journal.
+    #[error("cannot {doing} in the journal: {source}")]
+    Journal {
+        /// What was being done, as a verb phrase.
+        doing: &'static str,
+        /// What SQLite said.
+        source: rusqlite::Error,
+    },
+    /// Reading what the journal, the identity or a bundle says.
+    #[error("{what} is damaged: {source}")]
+    Damaged {
+        /// What it is, with its path where it has one.
+        what: String,
+        /// What is wrong with it.
+        source: homing_protocol::Malformed,
+    },
+    /// Joining an account, or acting without having joined one.
+    #[error("{0}")]
+    Enrolment(String),
+    /// Preparing the connection to the broker.
+    #[error("cannot prepare the connection to the broker: {0}")]
+    Link(#[from] homing_link::Error),
     /// Writing the answer to stdout.
     #[error("cannot write the answer: {0}")]
     Print(io::Error),
@@ -66,7 +88,8 @@ impl Error {
     pub fn exit_status(&self) -> ExitStatus {
         match self {
             Self::Usage(_) => ExitStatus::Usage,
-            Self::Config(_) => ExitStatus::Config,
+            Self::Config(_) | Self::Enrolment(_) | Self::Link(_) => ExitStatus::Config,
+            Self::Journal { .. } | Self::Damaged { .. } => ExitStatus::Io,
             Self::Read { source, .. }
             | Self::Replace { source, .. }
             | Self::Folder { source, .. }

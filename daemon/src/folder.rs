@@ -77,6 +77,20 @@ impl AsFd for FolderWatch {
     }
 }
 
+/// Makes a folder below one that is there; one that is there already is a success.
+///
+/// # Errors
+/// [`Error::Folder`], also when the folder above is missing: a mistyped path must not grow a tree.
+pub fn ensure(path: &Path) -> Result<(), Error> {
+    match std::fs::create_dir(path) {
+        Err(source) if source.kind() != io::ErrorKind::AlreadyExists => Err(Error::Folder {
+            path: path.to_owned(),
+            source,
+        }),
+        _ => Ok(()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::fs;

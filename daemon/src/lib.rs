@@ -1,21 +1,33 @@
 //! The daemon on the phone, as modules behind one entry; it must not hold logic that policy, hal or link own.
 #![forbid(unsafe_code)]
 
+pub mod agent;
 pub mod args;
 pub mod boottime;
+mod brain;
 pub mod check_config;
 pub mod config;
 pub mod doctor;
 pub mod durable;
+pub mod enrol;
 pub mod error;
 pub mod exit;
 pub mod folder;
+pub mod journal;
+pub mod keystore;
+pub mod ledger;
 pub mod log;
 pub mod notify;
+pub mod outbox;
+mod perform;
 pub mod privacy;
+pub mod scribe;
 pub mod signal;
 pub mod siren;
+pub mod status;
 pub mod suggest;
+pub mod wallclock;
+pub mod worker;
 
 use std::ffi::OsString;
 use std::io::Write;
@@ -46,6 +58,10 @@ fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<(), ExitError> {
 
 fn dispatch(order: &Order) -> Result<(), ExitError> {
     match order.name {
+        Name::Agent => agent::run(order),
+        Name::Enrol => enrol::run(order),
+        Name::Ledger => ledger::run(order),
+        Name::Status => status::run(order),
         Name::Siren => siren::run(
             &order.source,
             match order.switch("--resident") {

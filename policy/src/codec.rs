@@ -1,11 +1,11 @@
 //! Records as journal bytes: the protocol's deterministic CBOR, `[kind, {fields}]` flattened into one map. Only this phone reads them.
 
 use crate::record::{Accepted, Record};
-use homing_protocol::cbor::{self, as_bytes, Fields, Map};
+use homing_protocol::Malformed;
+use homing_protocol::cbor::{self, Fields, Map, as_bytes};
 use homing_protocol::command::Op;
 use homing_protocol::id::{BeaconNonce, BootId, ClientId, CommandId, SessionId};
 use homing_protocol::receipt::CommandState;
-use homing_protocol::Malformed;
 
 /// The bytes of a record.
 #[must_use]
@@ -14,15 +14,50 @@ pub fn encode(record: &Record) -> Vec<u8> {
     match record {
         Record::Authority { version, signed } => map(1).uint(1, *version).bytes(2, signed),
         Record::KeySet { version, signed } => map(2).uint(1, *version).bytes(2, signed),
-        Record::Beacon { counter, nonce, boot, boottime_ms } => {
-            map(3).uint(1, *counter).bytes(2, &nonce.0).bytes(3, &boot.0).uint(4, *boottime_ms)
-        }
-        Record::Seen { client, session, seq } => map(4).bytes(1, &client.0).bytes(2, &session.0).uint(3, *seq),
+        Record::Beacon {
+            counter,
+            nonce,
+            boot,
+            boottime_ms,
+        } => map(3)
+            .uint(1, *counter)
+            .bytes(2, &nonce.0)
+            .bytes(3, &boot.0)
+            .uint(4, *boottime_ms),
+        Record::Seen {
+            client,
+            session,
+            seq,
+        } => map(4)
+            .bytes(1, &client.0)
+            .bytes(2, &session.0)
+            .uint(3, *seq),
         Record::Accepted(accepted) => encode_accepted(map(5), accepted),
-        Record::Receipt { counter, command, state } => map(6).uint(1, *counter).bytes(2, &command.0).uint(3, *state as u64),
-        Record::StopMark { client, session, seq } => map(7).bytes(1, &client.0).bytes(2, &session.0).uint(3, *seq),
+        Record::Receipt {
+            counter,
+            command,
+            state,
+        } => map(6)
+            .uint(1, *counter)
+            .bytes(2, &command.0)
+            .uint(3, *state as u64),
+        Record::StopMark {
+            client,
+            session,
+            seq,
+        } => map(7)
+            .bytes(1, &client.0)
+            .bytes(2, &session.0)
+            .uint(3, *seq),
         Record::Tombstone { ring } => map(8).bytes(1, &ring.0),
-        Record::SirenOrdered { ring, boot, deadline_ms } => map(9).bytes(1, &ring.0).bytes(2, &boot.0).uint(3, *deadline_ms),
+        Record::SirenOrdered {
+            ring,
+            boot,
+            deadline_ms,
+        } => map(9)
+            .bytes(1, &ring.0)
+            .bytes(2, &boot.0)
+            .uint(3, *deadline_ms),
         Record::Report { counter } => map(10).uint(1, *counter),
         Record::ReportsStored { through } => map(11).uint(1, *through),
         Record::Told { digest } => map(12).bytes(1, digest),
@@ -42,9 +77,9 @@ fn encode_accepted(map: Map, accepted: &Accepted) -> Map {
     match &accepted.op {
         Op::Locate { search_s } => map.uint(8, 1).uint(9, u64::from(*search_s)),
         Op::Ring { for_s } => map.uint(8, 2).uint(9, u64::from(*for_s)),
-        Op::RingStop { rings } => {
-            map.uint(8, 3).list(10, rings.iter().map(|id| cbor_bytes(&id.0)))
-        }
+        Op::RingStop { rings } => map
+            .uint(8, 3)
+            .list(10, rings.iter().map(|id| cbor_bytes(&id.0))),
         Op::Status => map.uint(8, 4),
         Op::Unknown { code } => map.uint(8, 0).uint(9, *code),
     }
@@ -63,27 +98,53 @@ pub fn decode(bytes: &[u8]) -> Result<Record, Malformed> {
     let mut fields = Fields::of(&value)?;
     let f = &mut fields;
     let record = match f.uint(0)? {
-        1 => Record::Authority { version: f.uint(1)?, signed: f.blob(2)?.to_vec() },
-        2 => Record::KeySet { version: f.uint(1)?, signed: f.blob(2)?.to_vec() },
+        1 => Record::Authority {
+            version: f.uint(1)?,
+            signed: f.blob(2)?.to_vec(),
+        },
+        2 => Record::KeySet {
+            version: f.uint(1)?,
+            signed: f.blob(2)?.to_vec(),
+        },
         3 => Record::Beacon {
             counter: f.uint(1)?,
             nonce: BeaconNonce(f.bytes(2)?),
             boot: BootId(f.bytes(3)?),
             boottime_ms: f.uint(4)?,
         },
-        4 => Record::Seen { client: ClientId(f.bytes(1)?), session: SessionId(f.bytes(2)?), seq: f.uint(3)? },
+        4 => Record::Seen {
+            client: ClientId(f.bytes(1)?),
+            session: SessionId(f.bytes(2)?),
+            seq: f.uint(3)?,
+        },
         5 => Record::Accepted(decode_accepted(f)?),
         6 => Record::Receipt {
             counter: f.uint(1)?,
             command: CommandId(f.bytes(2)?),
             state: CommandState::from_code(f.uint(3)?).ok_or(Malformed::Field(3))?,
         },
-        7 => Record::StopMark { client: ClientId(f.bytes(1)?), session: SessionId(f.bytes(2)?), seq: f.uint(3)? },
-        8 => Record::Tombstone { ring: CommandId(f.bytes(1)?) },
-        9 => Record::SirenOrdered { ring: CommandId(f.bytes(1)?), boot: BootId(f.bytes(2)?), deadline_ms: f.uint(3)? },
-        10 => Record::Report { counter: f.uint(1)? },
-        11 => Record::ReportsStored { through: f.uint(1)? },
-        12 => Record::Told { digest: f.bytes(1)? },
+        7 => Record::StopMark {
+            client: ClientId(f.bytes(1)?),
+            session: SessionId(f.bytes(2)?),
+            seq: f.uint(3)?,
+        },
+        8 => Record::Tombstone {
+            ring: CommandId(f.bytes(1)?),
+        },
+        9 => Record::SirenOrdered {
+            ring: CommandId(f.bytes(1)?),
+            boot: BootId(f.bytes(2)?),
+            deadline_ms: f.uint(3)?,
+        },
+        10 => Record::Report {
+            counter: f.uint(1)?,
+        },
+        11 => Record::ReportsStored {
+            through: f.uint(1)?,
+        },
+        12 => Record::Told {
+            digest: f.bytes(1)?,
+        },
         _ => return Err(Malformed::Field(0)),
     };
     fields.end()?;
@@ -101,8 +162,12 @@ fn decode_accepted(f: &mut Fields<'_>) -> Result<Accepted, Malformed> {
         at_unix_s: f.uint(7)?,
         op: match f.uint(8)? {
             0 => Op::Unknown { code: f.uint(9)? },
-            1 => Op::Locate { search_s: f.narrow(9)? },
-            2 => Op::Ring { for_s: f.narrow(9)? },
+            1 => Op::Locate {
+                search_s: f.narrow(9)?,
+            },
+            2 => Op::Ring {
+                for_s: f.narrow(9)?,
+            },
             3 => Op::RingStop {
                 rings: f
                     .list(10, homing_protocol::command::MOST_NAMED_RINGS)?

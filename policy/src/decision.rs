@@ -2,10 +2,10 @@
 
 use crate::record::Record;
 use crate::state::State;
+use homing_protocol::Refusal;
 use homing_protocol::id::{BootId, CommandId, SessionId};
 use homing_protocol::measure::Position;
 use homing_protocol::receipt::CommandState;
-use homing_protocol::Refusal;
 
 /// A message for the owner that must be in the outbox in the same transaction as the records.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -121,7 +121,10 @@ impl Decision {
         self.refusal = Some(refusal);
     }
     pub(crate) fn receipts(&self) -> u64 {
-        self.records.iter().filter(|record| matches!(record, Record::Receipt { .. })).count() as u64
+        self.records
+            .iter()
+            .filter(|record| matches!(record, Record::Receipt { .. }))
+            .count() as u64
     }
 
     /// The refusal to be counted, if the event was refused.
@@ -140,9 +143,16 @@ impl Decision {
     ///
     /// # Errors
     /// The journal's; then nothing has changed and nothing may be done.
-    pub fn commit<J: Journal>(self, state: &mut State, journal: &mut J) -> Result<Vec<Effect>, J::Error> {
+    pub fn commit<J: Journal>(
+        self,
+        state: &mut State,
+        journal: &mut J,
+    ) -> Result<Vec<Effect>, J::Error> {
         if !self.is_empty() {
-            journal.commit(Batch { records: &self.records, outgoing: &self.outgoing })?;
+            journal.commit(Batch {
+                records: &self.records,
+                outgoing: &self.outgoing,
+            })?;
             for record in &self.records {
                 state.apply(record);
             }

@@ -1,10 +1,10 @@
 //! What may happen to a phone, and the time at which it happened. Carries no unverified bytes.
 
+use homing_protocol::Refusal;
 use homing_protocol::beacon::ClockTrust;
 use homing_protocol::command::{Command, Verified};
 use homing_protocol::id::{BeaconNonce, BootId, CommandId};
 use homing_protocol::measure::Position;
-use homing_protocol::Refusal;
 
 /// The time of an event on every clock the phone has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,7 +2,7 @@
 
 use crate::record::{Accepted, Record};
 use crate::window::{Space, Verdict};
-use homing_protocol::beacon::{Window, MOST_WINDOWS};
+use homing_protocol::beacon::{MOST_WINDOWS, Window};
 use homing_protocol::command::{BeaconReference, Op};
 use homing_protocol::id::{BeaconNonce, BootId, ClientId, CommandId, SessionId};
 use homing_protocol::receipt::CommandState;
@@ -82,7 +82,11 @@ impl State {
     /// A newly enrolled phone.
     #[must_use]
     pub fn new(authority: (u64, Vec<u8>), key_set: (u64, Vec<u8>)) -> Self {
-        Self { authority, key_set, ..Self::default() }
+        Self {
+            authority,
+            key_set,
+            ..Self::default()
+        }
     }
 
     /// The command with this id.
@@ -91,6 +95,7 @@ impl State {
         self.commands.get(&id)
     }
     /// Every remembered command, oldest first.
+    #[must_use]
     pub fn commands(&self) -> impl DoubleEndedIterator<Item = &Entry> {
         self.order.iter().filter_map(|id| self.commands.get(id))
     }
@@ -101,7 +106,9 @@ impl State {
     /// The ring that is open.
     #[must_use]
     pub fn open_ring(&self) -> Option<&Entry> {
-        self.open().filter(|entry| matches!(entry.accepted.op, Op::Ring { .. })).last()
+        self.open()
+            .filter(|entry| matches!(entry.accepted.op, Op::Ring { .. }))
+            .last()
     }
     /// Whether this ring is over, whether or not it has arrived.
     #[must_use]
@@ -111,13 +118,20 @@ impl State {
     /// The space of a session.
     #[must_use]
     pub fn space(&self, client: ClientId, session: SessionId) -> Option<&Space> {
-        self.spaces.iter().find(|space| space.client == client && space.session == session)
+        self.spaces
+            .iter()
+            .find(|space| space.client == client && space.session == session)
     }
     /// The beacon that a command quotes, if this phone made it and still knows it.
     #[must_use]
     pub fn beacon(&self, reference: BeaconReference) -> Option<&BeaconMark> {
-        let index = self.beacons.binary_search_by_key(&reference.counter, |mark| mark.counter).ok()?;
-        self.beacons.get(index).filter(|mark| mark.nonce == reference.nonce)
+        let index = self
+            .beacons
+            .binary_search_by_key(&reference.counter, |mark| mark.counter)
+            .ok()?;
+        self.beacons
+            .get(index)
+            .filter(|mark| mark.nonce == reference.nonce)
     }
     /// The newest beacon.
     #[must_use]
@@ -135,7 +149,11 @@ impl State {
     /// The windows for a beacon, newest session first.
     #[must_use]
     pub fn windows(&self) -> Vec<Window> {
-        self.spaces.iter().take(MOST_WINDOWS).map(Space::shown).collect()
+        self.spaces
+            .iter()
+            .take(MOST_WINDOWS)
+            .map(Space::shown)
+            .collect()
     }
 
     /// Applies one fact.
@@ -143,33 +161,75 @@ impl State {
         match record {
             Record::Authority { version, signed } => self.authority = (*version, signed.clone()),
             Record::KeySet { version, signed } => self.key_set = (*version, signed.clone()),
-            Record::Beacon { counter, nonce, boot, boottime_ms } => {
-                self.beacons.push_back(BeaconMark { counter: *counter, nonce: *nonce, boot: *boot, boottime_ms: *boottime_ms });
+            Record::Beacon {
+                counter,
+                nonce,
+                boot,
+                boottime_ms,
+            } => {
+                self.beacons.push_back(BeaconMark {
+                    counter: *counter,
+                    nonce: *nonce,
+                    boot: *boot,
+                    boottime_ms: *boottime_ms,
+                });
                 if self.beacons.len() > MOST_BEACONS {
                     self.beacons.pop_front();
                     self.forget_commands();
                 }
             }
-            Record::Seen { client, session, seq } => self.space_mut(*client, *session).mark(*seq),
+            Record::Seen {
+                client,
+                session,
+                seq,
+            } => self.space_mut(*client, *session).mark(*seq),
             Record::Accepted(accepted) => {
                 self.order.push_back(accepted.id);
-                self.commands.insert(accepted.id, Entry { accepted: accepted.clone(), state: CommandState::Accepted });
+                self.commands.insert(
+                    accepted.id,
+                    Entry {
+                        accepted: accepted.clone(),
+                        state: CommandState::Accepted,
+                    },
+                );
                 self.forget_commands();
             }
-            Record::Receipt { counter, command, state } => {
+            Record::Receipt {
+                counter,
+                command,
+                state,
+            } => {
                 self.receipts = *counter;
                 if let Some(entry) = self.commands.get_mut(command) {
                     entry.state = *state;
                 }
             }
-            Record::StopMark { client, session, seq } => {
+            Record::StopMark {
+                client,
+                session,
+                seq,
+            } => {
                 let space = self.space_mut(*client, *session);
                 space.stop = space.stop.max(*seq);
             }
-            Record::Tombstone { ring } => push_bounded(&mut self.tombstones, *ring, MOST_TOMBSTONES),
-            Record::SirenOrdered { ring, boot, deadline_ms } => {
-                let before = self.siren.filter(|order| order.ring == *ring).map_or(0, |order| order.times);
-                self.siren = Some(SirenOrder { ring: *ring, boot: *boot, deadline_ms: *deadline_ms, times: before + 1 });
+            Record::Tombstone { ring } => {
+                push_bounded(&mut self.tombstones, *ring, MOST_TOMBSTONES)
+            }
+            Record::SirenOrdered {
+                ring,
+                boot,
+                deadline_ms,
+            } => {
+                let before = self
+                    .siren
+                    .filter(|order| order.ring == *ring)
+                    .map_or(0, |order| order.times);
+                self.siren = Some(SirenOrder {
+                    ring: *ring,
+                    boot: *boot,
+                    deadline_ms: *deadline_ms,
+                    times: before + 1,
+                });
             }
             Record::Report { counter } => self.reports = *counter,
             Record::ReportsStored { through } => self.reports_stored = *through,
@@ -179,8 +239,13 @@ impl State {
 
     /// The space, moved to the front: the newest sessions are the ones in use.
     fn space_mut(&mut self, client: ClientId, session: SessionId) -> &mut Space {
-        let found = self.spaces.iter().position(|space| space.client == client && space.session == session);
-        let space = found.and_then(|index| self.spaces.remove(index)).unwrap_or_else(|| Space::new(client, session));
+        let found = self
+            .spaces
+            .iter()
+            .position(|space| space.client == client && space.session == session);
+        let space = found
+            .and_then(|index| self.spaces.remove(index))
+            .unwrap_or_else(|| Space::new(client, session));
         self.spaces.push_front(space);
         self.spaces.truncate(MOST_SPACES);
         &mut self.spaces[0]
@@ -188,7 +253,11 @@ impl State {
 
     /// Forgets ended commands that no new session could replay any more.
     fn forget_commands(&mut self) {
-        let oldest_beacon = if self.beacons.len() < MOST_BEACONS { 0 } else { self.beacons.front().map_or(0, |mark| mark.counter) };
+        let oldest_beacon = if self.beacons.len() < MOST_BEACONS {
+            0
+        } else {
+            self.beacons.front().map_or(0, |mark| mark.counter)
+        };
         while let Some(entry) = self.order.front().and_then(|id| self.commands.get(id)) {
             let replayable = entry.accepted.at_beacon >= oldest_beacon;
             if !entry.state.is_final() || (replayable && self.order.len() <= MOST_COMMANDS) {
@@ -204,8 +273,14 @@ impl State {
     #[must_use]
     pub fn facts(&self) -> Vec<Record> {
         let mut facts = vec![
-            Record::Authority { version: self.authority.0, signed: self.authority.1.clone() },
-            Record::KeySet { version: self.key_set.0, signed: self.key_set.1.clone() },
+            Record::Authority {
+                version: self.authority.0,
+                signed: self.authority.1.clone(),
+            },
+            Record::KeySet {
+                version: self.key_set.0,
+                signed: self.key_set.1.clone(),
+            },
         ];
         facts.extend(self.beacons.iter().map(|mark| Record::Beacon {
             counter: mark.counter,
@@ -215,26 +290,58 @@ impl State {
         }));
         for space in self.spaces.iter().rev() {
             let (client, session) = (space.client, space.session);
-            facts.extend(space.seen().map(|seq| Record::Seen { client, session, seq }));
+            facts.extend(space.seen().map(|seq| Record::Seen {
+                client,
+                session,
+                seq,
+            }));
             if space.stop > 0 || space.high == 0 {
-                facts.push(Record::StopMark { client, session, seq: space.stop });
+                facts.push(Record::StopMark {
+                    client,
+                    session,
+                    seq: space.stop,
+                });
             }
         }
         for entry in self.commands() {
             facts.push(Record::Accepted(entry.accepted.clone()));
             if entry.state != CommandState::Accepted {
-                facts.push(Record::Receipt { counter: self.receipts, command: entry.accepted.id, state: entry.state });
+                facts.push(Record::Receipt {
+                    counter: self.receipts,
+                    command: entry.accepted.id,
+                    state: entry.state,
+                });
             }
         }
-        facts.push(Record::Receipt { counter: self.receipts, command: CommandId([0; 16]), state: CommandState::Accepted });
-        facts.extend(self.tombstones.iter().map(|ring| Record::Tombstone { ring: *ring }));
+        facts.push(Record::Receipt {
+            counter: self.receipts,
+            command: CommandId([0; 16]),
+            state: CommandState::Accepted,
+        });
+        facts.extend(
+            self.tombstones
+                .iter()
+                .map(|ring| Record::Tombstone { ring: *ring }),
+        );
         if let Some(order) = self.siren {
-            let again = Record::SirenOrdered { ring: order.ring, boot: order.boot, deadline_ms: order.deadline_ms };
+            let again = Record::SirenOrdered {
+                ring: order.ring,
+                boot: order.boot,
+                deadline_ms: order.deadline_ms,
+            };
             facts.extend((0..order.times).map(|_| again.clone()));
         }
-        facts.push(Record::Report { counter: self.reports });
-        facts.push(Record::ReportsStored { through: self.reports_stored });
-        facts.extend(self.told.iter().map(|digest| Record::Told { digest: *digest }));
+        facts.push(Record::Report {
+            counter: self.reports,
+        });
+        facts.push(Record::ReportsStored {
+            through: self.reports_stored,
+        });
+        facts.extend(
+            self.told
+                .iter()
+                .map(|digest| Record::Told { digest: *digest }),
+        );
         facts
     }
 

@@ -1,6 +1,6 @@
 //! Sequence spaces: which numbers of a client's session were seen, as RFC 4303's anti-replay window does it, 1,024 wide.
 
-use homing_protocol::beacon::{Window, MOST_BITMAP};
+use homing_protocol::beacon::{MOST_BITMAP, Window};
 use homing_protocol::id::{ClientId, SessionId};
 
 /// Numbers behind the highest that are still told apart (protocol v1).
@@ -37,7 +37,13 @@ impl Space {
     /// A space in which nothing was seen.
     #[must_use]
     pub const fn new(client: ClientId, session: SessionId) -> Self {
-        Self { client, session, high: 0, stop: 0, seen: [0; WORDS] }
+        Self {
+            client,
+            session,
+            high: 0,
+            stop: 0,
+            seen: [0; WORDS],
+        }
     }
     const fn place(seq: u64) -> (usize, u64) {
         let bit = seq % WIDTH;
@@ -53,7 +59,11 @@ impl Space {
             return Verdict::TooOld;
         }
         let (word, bit) = Self::place(seq);
-        if self.seen[word] & bit == 0 { Verdict::New } else { Verdict::Seen }
+        if self.seen[word] & bit == 0 {
+            Verdict::New
+        } else {
+            Verdict::Seen
+        }
     }
     /// Marks a number as seen.
     pub fn mark(&mut self, seq: u64) {
@@ -85,8 +95,18 @@ impl Space {
                 missing[(behind / 8) as usize] |= 1 << (behind % 8);
             }
         }
-        missing.truncate(missing.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1));
-        Window { client: self.client, session: self.session, high: self.high, missing }
+        missing.truncate(
+            missing
+                .iter()
+                .rposition(|byte| *byte != 0)
+                .map_or(0, |last| last + 1),
+        );
+        Window {
+            client: self.client,
+            session: self.session,
+            high: self.high,
+            missing,
+        }
     }
 }
 

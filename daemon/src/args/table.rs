@@ -3,6 +3,14 @@
 /// A subcommand's identity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Name {
+    /// `homingd agent`
+    Agent,
+    /// `homingd enrol`
+    Enrol,
+    /// `homingd ledger`
+    Ledger,
+    /// `homingd status`
+    Status,
     /// `homingd siren`
     Siren,
     /// `homingd check-config`
@@ -64,7 +72,75 @@ const JSON: Flag = Flag {
 };
 
 /// Every subcommand, in the order of the overview.
-pub static SUBCOMMANDS: [Subcommand; 3] = [
+pub static SUBCOMMANDS: [Subcommand; 7] = [
+    Subcommand {
+        name: Name::Agent,
+        word: "agent",
+        summary: "connect to the broker and carry out the owner's orders",
+        operands: "",
+        least_operands: 0,
+        most_operands: 0,
+        about: "The only process with a network. It writes every order down before it
+acknowledges or acts, answers each, and goes on where it was after a restart.
+It must have joined an account: see enrol.",
+        flags: &[
+            Flag {
+                name: "--crash-at",
+                value: Some("N"),
+                summary: "for tests, with --allow-simulator: end as by a power cut at the Nth point, before (odd) or after (even) a commit",
+            },
+            Flag {
+                name: "--clock-offset",
+                value: Some("SECONDS"),
+                summary: "for tests, with --allow-simulator: the wall clock is off by so much",
+            },
+        ],
+    },
+    Subcommand {
+        name: Name::Enrol,
+        word: "enrol",
+        summary: "join an account with a bundle from its owner",
+        operands: "BUNDLE",
+        least_operands: 1,
+        most_operands: 1,
+        about: "Shows what the owner will be able to do, asks the person at the phone, records
+their consent and makes the phone's keys. The agent then claims the bundle; the
+first claim of a bundle wins.",
+        flags: &[
+            Flag {
+                name: "--yes",
+                value: None,
+                summary: "the person who carries the phone has agreed; do not ask",
+            },
+            Flag {
+                name: "--retention-days",
+                value: Some("DAYS"),
+                summary: "keep positions for so many days instead of what the bundle proposes; 0 keeps none",
+            },
+        ],
+    },
+    Subcommand {
+        name: Name::Ledger,
+        word: "ledger",
+        summary: "list every order this phone ever received",
+        operands: "",
+        least_operands: 0,
+        most_operands: 0,
+        about: "Prints each order and how it ended, oldest first, and fails when the list was
+changed by hand. With --json one object a line.",
+        flags: &[JSON],
+    },
+    Subcommand {
+        name: Name::Status,
+        word: "status",
+        summary: "tell whether this phone has joined an account and reaches its broker",
+        operands: "",
+        least_operands: 0,
+        most_operands: 0,
+        about: "Prints the account, the fingerprint, the connection, open orders, and how often
+messages were refused and why.",
+        flags: &[JSON],
+    },
     Subcommand {
         name: Name::Siren,
         word: "siren",

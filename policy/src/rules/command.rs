@@ -1,13 +1,13 @@
 //! A command's way in: repeated, replayed, refused, or taken on and handed to its rule.
 
-use super::{accept, advance, locate, receipt, replay, ring, Saying};
+use super::{Saying, accept, advance, locate, receipt, replay, ring};
 use crate::decision::{Decision, Effect, Outgoing};
 use crate::event::Now;
 use crate::record::Record;
 use crate::state::State;
+use homing_protocol::Refusal;
 use homing_protocol::command::{Command, Op, Verified};
 use homing_protocol::receipt::CommandState;
-use homing_protocol::Refusal;
 
 pub(super) fn arrived(state: &State, now: &Now, verified: &Verified, decision: &mut Decision) {
     let command = verified.command();
@@ -26,7 +26,13 @@ pub(super) fn arrived(state: &State, now: &Now, verified: &Verified, decision: &
         Op::RingStop { rings } => ring::stopped(state, now, command, rings, decision),
         Op::Status => {
             let accepted = accept(state, now, command, decision);
-            advance(state, decision, &accepted, CommandState::Done, Saying::default());
+            advance(
+                state,
+                decision,
+                &accepted,
+                CommandState::Done,
+                Saying::default(),
+            );
             decision.effect(Effect::BeaconSoon);
         }
         Op::Unknown { .. } => refused(state, now, Refusal::Unsupported, command, decision),
@@ -36,18 +42,35 @@ pub(super) fn arrived(state: &State, now: &Now, verified: &Verified, decision: &
 /// The id is known: the owner has not got the answer yet, or somebody plays it again. The answer is the same.
 fn again(state: &State, command: &Command, decision: &mut Decision) {
     // A re-signed copy uses up its number too, so that the beacon's window tells the owner it came.
-    if state.space(command.client, command.session).is_some_and(|space| space.judge(command.seq) == crate::window::Verdict::New) {
-        decision.record(Record::Seen { client: command.client, session: command.session, seq: command.seq });
+    if state
+        .space(command.client, command.session)
+        .is_some_and(|space| space.judge(command.seq) == crate::window::Verdict::New)
+    {
+        decision.record(Record::Seen {
+            client: command.client,
+            session: command.session,
+            seq: command.seq,
+        });
     }
-    decision.send(Outgoing::Repeat { command: command.id });
+    decision.send(Outgoing::Repeat {
+        command: command.id,
+    });
     decision.count_refusal(Refusal::Replayed);
 }
 
 /// Refuses for good: the id is remembered, so that a repetition is answered from memory.
-pub(super) fn refused(state: &State, now: &Now, refusal: Refusal, command: &Command, decision: &mut Decision) {
+pub(super) fn refused(
+    state: &State,
+    now: &Now,
+    refusal: Refusal,
+    command: &Command,
+    decision: &mut Decision,
+) {
     decision.count_refusal(refusal);
     if state.command(command.id).is_some() {
-        return decision.send(Outgoing::Repeat { command: command.id });
+        return decision.send(Outgoing::Repeat {
+            command: command.id,
+        });
     }
     decision.record(Record::Accepted(crate::record::Accepted {
         id: command.id,
@@ -59,17 +82,43 @@ pub(super) fn refused(state: &State, now: &Now, refusal: Refusal, command: &Comm
         at_beacon: state.beacons(),
         at_unix_s: now.wall_unix_s,
     }));
-    let saying = Saying { refusal: Some(refusal), ..Saying::default() };
-    receipt(state, decision, command.id, (command.session, command.seq), CommandState::Refused, saying);
+    let saying = Saying {
+        refusal: Some(refusal),
+        ..Saying::default()
+    };
+    receipt(
+        state,
+        decision,
+        command.id,
+        (command.session, command.seq),
+        CommandState::Refused,
+        saying,
+    );
 }
 
 /// Asks for another signature. The id stays free, so the same bytes are answered once only.
-fn tell_once(state: &State, refusal: Refusal, command: &Command, digest: [u8; 32], decision: &mut Decision) {
+fn tell_once(
+    state: &State,
+    refusal: Refusal,
+    command: &Command,
+    digest: [u8; 32],
+    decision: &mut Decision,
+) {
     decision.count_refusal(refusal);
     if state.was_told(&digest) {
         return;
     }
     decision.record(Record::Told { digest });
-    let saying = Saying { refusal: Some(refusal), ..Saying::default() };
-    receipt(state, decision, command.id, (command.session, command.seq), CommandState::Refused, saying);
+    let saying = Saying {
+        refusal: Some(refusal),
+        ..Saying::default()
+    };
+    receipt(
+        state,
+        decision,
+        command.id,
+        (command.session, command.seq),
+        CommandState::Refused,
+        saying,
+    );
 }

@@ -18,7 +18,10 @@ fn compare(ours: &(u64, Vec<u8>), version: u64, signed: &[u8]) -> Result<bool, R
 pub(super) fn authority(state: &State, version: u64, signed: &[u8], decision: &mut Decision) {
     match compare(&state.authority, version, signed) {
         Ok(true) => {
-            decision.record(Record::Authority { version, signed: signed.to_vec() });
+            decision.record(Record::Authority {
+                version,
+                signed: signed.to_vec(),
+            });
             decision.effect(Effect::AuthorityChanged);
             decision.effect(Effect::BeaconSoon);
         }
@@ -30,7 +33,10 @@ pub(super) fn authority(state: &State, version: u64, signed: &[u8], decision: &m
 pub(super) fn key_set(state: &State, version: u64, signed: &[u8], decision: &mut Decision) {
     match compare(&state.key_set, version, signed) {
         Ok(true) => {
-            decision.record(Record::KeySet { version, signed: signed.to_vec() });
+            decision.record(Record::KeySet {
+                version,
+                signed: signed.to_vec(),
+            });
             decision.effect(Effect::ReadersChanged);
             decision.effect(Effect::BeaconSoon);
         }

@@ -10,10 +10,10 @@ use crate::decision::{Decision, Effect, Outgoing};
 use crate::event::{Event, Now};
 use crate::record::{Accepted, Record};
 use crate::state::State;
+use homing_protocol::Refusal;
 use homing_protocol::command::{Command, Op};
 use homing_protocol::id::{BeaconNonce, CommandId, SessionId};
 use homing_protocol::receipt::CommandState;
-use homing_protocol::Refusal;
 
 /// What to do about an event.
 pub fn decide(state: &State, now: &Now, event: &Event<'_>) -> Decision {
@@ -21,11 +21,17 @@ pub fn decide(state: &State, now: &Now, event: &Event<'_>) -> Decision {
     match event {
         Event::Started => started(state, now, &mut decision),
         Event::Command(verified) => command::arrived(state, now, verified, &mut decision),
-        Event::Refused(refusal, refused) => command::refused(state, now, *refusal, refused, &mut decision),
-        Event::Authority { version, signed } => lists::authority(state, *version, signed, &mut decision),
+        Event::Refused(refusal, refused) => {
+            command::refused(state, now, *refusal, refused, &mut decision)
+        }
+        Event::Authority { version, signed } => {
+            lists::authority(state, *version, signed, &mut decision)
+        }
         Event::KeySet { version, signed } => lists::key_set(state, *version, signed, &mut decision),
         Event::ReportsStored { through } => lists::reports_stored(state, *through, &mut decision),
-        Event::SearchEnded { command, outcome } => locate::ended(state, *command, outcome, &mut decision),
+        Event::SearchEnded { command, outcome } => {
+            locate::ended(state, *command, outcome, &mut decision)
+        }
         Event::Siren { command, phase } => ring::siren(state, *command, phase, &mut decision),
         Event::BeaconDue { nonce } => beacon(state, now, *nonce, &mut decision),
         Event::Tick => ring::overdue(state, now, &mut decision),
@@ -41,7 +47,12 @@ fn started(state: &State, now: &Now, decision: &mut Decision) {
 
 fn beacon(state: &State, now: &Now, nonce: BeaconNonce, decision: &mut Decision) {
     let counter = state.beacons() + 1;
-    decision.record(Record::Beacon { counter, nonce, boot: now.boot, boottime_ms: now.boottime_ms });
+    decision.record(Record::Beacon {
+        counter,
+        nonce,
+        boot: now.boot,
+        boottime_ms: now.boottime_ms,
+    });
     decision.effect(Effect::PublishBeacon { counter });
 }
 
@@ -54,9 +65,20 @@ struct Saying {
 }
 
 /// Makes the next receipt.
-fn receipt(state: &State, decision: &mut Decision, command: CommandId, at: (SessionId, u64), now_state: CommandState, saying: Saying) {
+fn receipt(
+    state: &State,
+    decision: &mut Decision,
+    command: CommandId,
+    at: (SessionId, u64),
+    now_state: CommandState,
+    saying: Saying,
+) {
     let counter = state.receipts + decision.receipts() + 1;
-    decision.record(Record::Receipt { counter, command, state: now_state });
+    decision.record(Record::Receipt {
+        counter,
+        command,
+        state: now_state,
+    });
     decision.send(Outgoing::Receipt {
         counter,
         command,
@@ -70,8 +92,21 @@ fn receipt(state: &State, decision: &mut Decision, command: CommandId, at: (Sess
 }
 
 /// Brings a command that was taken on to a new state.
-fn advance(state: &State, decision: &mut Decision, accepted: &Accepted, to: CommandState, saying: Saying) {
-    receipt(state, decision, accepted.id, (accepted.session, accepted.seq), to, saying);
+fn advance(
+    state: &State,
+    decision: &mut Decision,
+    accepted: &Accepted,
+    to: CommandState,
+    saying: Saying,
+) {
+    receipt(
+        state,
+        decision,
+        accepted.id,
+        (accepted.session, accepted.seq),
+        to,
+        saying,
+    );
 }
 
 /// Takes a command on, without a receipt.
@@ -86,7 +121,11 @@ fn accept(state: &State, now: &Now, command: &Command, decision: &mut Decision) 
         at_beacon: state.beacons(),
         at_unix_s: now.wall_unix_s,
     };
-    decision.record(Record::Seen { client: command.client, session: command.session, seq: command.seq });
+    decision.record(Record::Seen {
+        client: command.client,
+        session: command.session,
+        seq: command.seq,
+    });
     decision.record(Record::Accepted(accepted.clone()));
     accepted
 }

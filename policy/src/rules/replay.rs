@@ -2,8 +2,8 @@
 
 use crate::state::State;
 use crate::window::Verdict;
-use homing_protocol::command::Command;
 use homing_protocol::Refusal;
+use homing_protocol::command::Command;
 
 /// What the sequence space says of a command whose id is not known.
 pub(super) fn judge(state: &State, command: &Command) -> Result<(), Refusal> {
@@ -17,7 +17,9 @@ pub(super) fn judge(state: &State, command: &Command) -> Result<(), Refusal> {
 
 /// A new session must quote a beacon that this phone made and still knows: so a session that was forgotten cannot come back with old commands.
 fn first_of_session(state: &State, command: &Command) -> Result<(), Refusal> {
-    let Some(quoted) = command.beacon else { return Err(Refusal::UnknownBeacon) };
+    let Some(quoted) = command.beacon else {
+        return Err(Refusal::UnknownBeacon);
+    };
     // A number above our own means that this phone's state was rolled back. Every operation of this version helps
     // to find it, and finding goes on.
     if quoted.counter > state.beacons() || state.beacon(quoted).is_some() {
@@ -29,5 +31,8 @@ fn first_of_session(state: &State, command: &Command) -> Result<(), Refusal> {
 
 /// Whether the sender should sign the command again, under the same id.
 pub(super) const fn sign_again(refusal: Refusal) -> bool {
-    matches!(refusal, Refusal::SeqTooOld | Refusal::UnknownBeacon | Refusal::NeedAuthority)
+    matches!(
+        refusal,
+        Refusal::SeqTooOld | Refusal::UnknownBeacon | Refusal::NeedAuthority
+    )
 }

@@ -1,6 +1,6 @@
 //! Ring and stop: a ring sounds once, until its deadline or a stop; a stop ends what it names, also when it arrives first.
 
-use super::{accept, advance, Saying};
+use super::{Saying, accept, advance};
 use crate::decision::{Decision, Effect};
 use crate::event::{Now, SirenPhase};
 use crate::record::{Accepted, Record};
@@ -15,68 +15,169 @@ const MOST_STARTS: u32 = 3;
 /// The siren process looks at its intent each 100 ms; well after the deadline plus this it has ended, with or without a word.
 const GRACE_MS: u64 = 5_000;
 
-pub(super) fn ordered(state: &State, now: &Now, command: &Command, for_s: u16, decision: &mut Decision) {
+pub(super) fn ordered(
+    state: &State,
+    now: &Now,
+    command: &Command,
+    for_s: u16,
+    decision: &mut Decision,
+) {
     let stopped = state.is_dead(command.id)
-        || state.space(command.client, command.session).is_some_and(|space| command.seq < space.stop);
+        || state
+            .space(command.client, command.session)
+            .is_some_and(|space| command.seq < space.stop);
     let expired = expired(state, now, command);
     let accepted = accept(state, now, command, decision);
     if stopped {
-        return advance(state, decision, &accepted, CommandState::Cancelled, Saying::default());
+        return advance(
+            state,
+            decision,
+            &accepted,
+            CommandState::Cancelled,
+            Saying::default(),
+        );
     }
     if expired {
-        return advance(state, decision, &accepted, CommandState::Expired, Saying::default());
+        return advance(
+            state,
+            decision,
+            &accepted,
+            CommandState::Expired,
+            Saying::default(),
+        );
     }
     if let Some(older) = state.open_ring() {
-        advance(state, decision, &older.accepted, CommandState::Superseded, Saying::default());
+        advance(
+            state,
+            decision,
+            &older.accepted,
+            CommandState::Superseded,
+            Saying::default(),
+        );
     }
-    advance(state, decision, &accepted, CommandState::Accepted, Saying::default());
+    advance(
+        state,
+        decision,
+        &accepted,
+        CommandState::Accepted,
+        Saying::default(),
+    );
     sound(&accepted, for_s, now, decision);
 }
 
 fn sound(ring: &Accepted, for_s: u16, now: &Now, decision: &mut Decision) {
     let deadline_ms = now.boottime_ms + u64::from(for_s) * 1000;
-    decision.record(Record::SirenOrdered { ring: ring.id, boot: now.boot, deadline_ms });
-    decision.effect(Effect::Sound { ring: ring.id, boot: now.boot, deadline_ms });
+    decision.record(Record::SirenOrdered {
+        ring: ring.id,
+        boot: now.boot,
+        deadline_ms,
+    });
+    decision.effect(Effect::Sound {
+        ring: ring.id,
+        boot: now.boot,
+        deadline_ms,
+    });
 }
 
 /// Whether a trusted clock shows that the ring's time has passed and nothing disproves it: a command that quotes a beacon of this start of the phone is no older than that beacon, whatever either clock says.
 fn expired(state: &State, now: &Now, command: &Command) -> bool {
-    let Some(not_after) = command.not_after else { return false };
+    let Some(not_after) = command.not_after else {
+        return false;
+    };
     if now.clock != ClockTrust::Synchronised || now.wall_unix_s <= not_after {
         return false;
     }
-    let allowed_ms = not_after.saturating_sub(command.issued_at).saturating_mul(1000);
-    let quoted = command.beacon.and_then(|reference| state.beacon(reference)).filter(|mark| mark.boot == now.boot);
-    !quoted.is_some_and(|mark| now.boottime_ms.saturating_sub(mark.boottime_ms) <= allowed_ms)
+    let allowed_ms = not_after
+        .saturating_sub(command.issued_at)
+        .saturating_mul(1000);
+    let quoted = command
+        .beacon
+        .and_then(|reference| state.beacon(reference))
+        .filter(|mark| mark.boot == now.boot);
+    quoted.is_none_or(|mark| now.boottime_ms.saturating_sub(mark.boottime_ms) > allowed_ms)
 }
 
-pub(super) fn stopped(state: &State, now: &Now, command: &Command, rings: &[CommandId], decision: &mut Decision) {
+pub(super) fn stopped(
+    state: &State,
+    now: &Now,
+    command: &Command,
+    rings: &[CommandId],
+    decision: &mut Decision,
+) {
     for ring in rings.iter().filter(|ring| !state.is_dead(**ring)) {
         decision.record(Record::Tombstone { ring: *ring });
     }
     let stop = accept(state, now, command, decision);
-    decision.record(Record::StopMark { client: command.client, session: command.session, seq: command.seq });
+    decision.record(Record::StopMark {
+        client: command.client,
+        session: command.session,
+        seq: command.seq,
+    });
     let Some(open) = state.open_ring() else {
-        return advance(state, decision, &stop, CommandState::Done, Saying::default());
+        return advance(
+            state,
+            decision,
+            &stop,
+            CommandState::Done,
+            Saying::default(),
+        );
     };
-    advance(state, decision, &open.accepted, CommandState::Cancelled, Saying::default());
+    advance(
+        state,
+        decision,
+        &open.accepted,
+        CommandState::Cancelled,
+        Saying::default(),
+    );
     // Done is said when the siren is silent, not before.
-    advance(state, decision, &stop, CommandState::Running, Saying::default());
+    advance(
+        state,
+        decision,
+        &stop,
+        CommandState::Running,
+        Saying::default(),
+    );
     decision.effect(Effect::Silence);
 }
 
-pub(super) fn siren(state: &State, ring: CommandId, phase: &SirenPhase<'_>, decision: &mut Decision) {
+pub(super) fn siren(
+    state: &State,
+    ring: CommandId,
+    phase: &SirenPhase<'_>,
+    decision: &mut Decision,
+) {
     let open = state.open_ring().filter(|entry| entry.accepted.id == ring);
     match (phase, open) {
         (SirenPhase::Sounding, Some(entry)) if entry.state == CommandState::Accepted => {
-            advance(state, decision, &entry.accepted, CommandState::Running, Saying::default());
+            advance(
+                state,
+                decision,
+                &entry.accepted,
+                CommandState::Running,
+                Saying::default(),
+            );
         }
         (SirenPhase::Ended, Some(entry)) if entry.state == CommandState::Running => {
-            advance(state, decision, &entry.accepted, CommandState::Done, Saying::default());
+            advance(
+                state,
+                decision,
+                &entry.accepted,
+                CommandState::Done,
+                Saying::default(),
+            );
         }
         (SirenPhase::Ended, Some(entry)) => {
-            let saying = Saying { text: Some("the siren could not sound before its time was over".into()), ..Saying::default() };
-            advance(state, decision, &entry.accepted, CommandState::Failed, saying);
+            let saying = Saying {
+                text: Some("the siren could not sound before its time was over".into()),
+                ..Saying::default()
+            };
+            advance(
+                state,
+                decision,
+                &entry.accepted,
+                CommandState::Failed,
+                saying,
+            );
         }
         // It goes on trying; the overdue rule ends the command when it never succeeds.
         (SirenPhase::Failing(_) | SirenPhase::Sounding, _) | (SirenPhase::Ended, None) => {}
@@ -88,47 +189,88 @@ pub(super) fn siren(state: &State, ring: CommandId, phase: &SirenPhase<'_>, deci
 
 /// Answers the stops that waited for silence.
 fn finish_stops(state: &State, decision: &mut Decision) {
-    for stop in state.open().filter(|entry| matches!(entry.accepted.op, Op::RingStop { .. })) {
-        advance(state, decision, &stop.accepted, CommandState::Done, Saying::default());
+    for stop in state
+        .open()
+        .filter(|entry| matches!(entry.accepted.op, Op::RingStop { .. }))
+    {
+        advance(
+            state,
+            decision,
+            &stop.accepted,
+            CommandState::Done,
+            Saying::default(),
+        );
     }
 }
 
 /// Ends a ring whose siren process died or never came: at its deadline it is over in any case.
 pub(super) fn overdue(state: &State, now: &Now, decision: &mut Decision) {
-    let Some(order) = state.siren.filter(|order| order.boot == now.boot) else { return };
+    let Some(order) = state.siren.filter(|order| order.boot == now.boot) else {
+        return;
+    };
     if now.boottime_ms < order.deadline_ms + GRACE_MS {
         return;
     }
-    if let Some(entry) = state.open_ring().filter(|entry| entry.accepted.id == order.ring) {
+    if let Some(entry) = state
+        .open_ring()
+        .filter(|entry| entry.accepted.id == order.ring)
+    {
         decision.effect(Effect::Silence);
         let (to, text) = if entry.state == CommandState::Running {
             (CommandState::Done, None)
         } else {
-            (CommandState::Failed, Some("the siren process did not answer".to_owned()))
+            (
+                CommandState::Failed,
+                Some("the siren process did not answer".to_owned()),
+            )
         };
-        advance(state, decision, &entry.accepted, to, Saying { text, ..Saying::default() });
+        advance(
+            state,
+            decision,
+            &entry.accepted,
+            to,
+            Saying {
+                text,
+                ..Saying::default()
+            },
+        );
     }
     finish_stops(state, decision);
 }
 
 /// After a restart of the daemon the siren goes on to the same deadline; after a restart of the phone it sounds again, a few times at most.
 pub(super) fn resume(state: &State, now: &Now, decision: &mut Decision) {
-    if state.open().any(|entry| matches!(entry.accepted.op, Op::RingStop { .. })) {
+    if state
+        .open()
+        .any(|entry| matches!(entry.accepted.op, Op::RingStop { .. }))
+    {
         decision.effect(Effect::Silence);
     }
-    let Some(entry) = state.open_ring() else { return };
-    let Op::Ring { for_s } = entry.accepted.op else { return };
+    let Some(entry) = state.open_ring() else {
+        return;
+    };
+    let Op::Ring { for_s } = entry.accepted.op else {
+        return;
+    };
     let ordered = state.siren.filter(|order| order.ring == entry.accepted.id);
     match ordered {
         Some(order) if order.boot == now.boot => {
             // Past its deadline nothing is ordered again: the overdue rule answers.
             if now.boottime_ms < order.deadline_ms {
-                decision.effect(Effect::Sound { ring: order.ring, boot: order.boot, deadline_ms: order.deadline_ms });
+                decision.effect(Effect::Sound {
+                    ring: order.ring,
+                    boot: order.boot,
+                    deadline_ms: order.deadline_ms,
+                });
             }
         }
         Some(order) if order.times >= MOST_STARTS || too_old(&entry.accepted, now) => {
             let done = entry.state == CommandState::Running;
-            let to = if done { CommandState::Done } else { CommandState::Expired };
+            let to = if done {
+                CommandState::Done
+            } else {
+                CommandState::Expired
+            };
             advance(state, decision, &entry.accepted, to, Saying::default());
         }
         Some(_) | None => sound(&entry.accepted, for_s, now, decision),
@@ -136,5 +278,8 @@ pub(super) fn resume(state: &State, now: &Now, decision: &mut Decision) {
 }
 
 fn too_old(ring: &Accepted, now: &Now) -> bool {
-    now.clock == ClockTrust::Synchronised && ring.not_after.is_some_and(|not_after| now.wall_unix_s > not_after)
+    now.clock == ClockTrust::Synchronised
+        && ring
+            .not_after
+            .is_some_and(|not_after| now.wall_unix_s > not_after)
 }

@@ -1,0 +1,280 @@
+//! `homingd agent`: builds the agent from its parts, runs its loop, and ends it in order. It must not decide what an order means.
+
+use std::future::Future;
+use std::time::{Duration, UNIX_EPOCH};
+
+use homing_hal::{Hal, Roots};
+use homing_link::{
+    Backoff, Credentials, Endpoint, LinkSettings, MqttLink, SessionKind, Transport, clock,
+};
+use homing_policy::State;
+use homing_protocol::authority::AuthorityList;
+use homing_protocol::id::BootId;
+use homing_protocol::readers::KeySet;
+use homing_protocol::topic;
+use tokio::sync::mpsc;
+
+use crate::args::Order;
+use crate::brain::Brain;
+use crate::config::{self, Settings, Simulator};
+use crate::error::Error;
+use crate::exit::ExitError;
+use crate::folder::FolderWatch;
+use crate::journal::Journal;
+use crate::keystore::Identity;
+use crate::outbox::Outbox;
+use crate::scribe::Scribe;
+use crate::signal::{AsyncSignals, Signal, Signals};
+use crate::siren::intent;
+use crate::status::{Connection, Refusals, StatusFile};
+use crate::worker::{self, Searcher};
+use crate::{boottime, enrol, folder, log, notify, wallclock};
+
+/// How long the broker keeps our session while we are away: a phone in a drawer for a year.
+const SESSION_EXPIRY: Duration = Duration::from_secs(366 * 24 * 3600);
+/// How long an orderly end waits for the broker.
+const GOODBYE: Duration = Duration::from_secs(2);
+
+/// Faults that tests ask for; only a simulated phone has them.
+#[derive(Debug, Default)]
+struct TestFaults {
+    crash_at: Option<u64>,
+}
+
+/// `homingd agent`.
+///
+/// # Errors
+/// Not enrolled, a damaged state, a configuration that cannot be used.
+pub fn run(order: &Order) -> Result<(), ExitError> {
+    let settings = config::load(&order.source)?.settings;
+    log::start(settings.log);
+    let faults = test_faults(order)?;
+    let identity = Identity::load(&settings.state_dir)?.ok_or_else(|| {
+        Error::Enrolment(
+            "this phone has not joined an account: run `homingd enrol BUNDLE` first".into(),
+        )
+    })?;
+    let signals = Signals::install()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|source| Error::Kernel {
+            doing: "start the event loop",
+            source,
+        })?;
+    Ok(runtime.block_on(serve(settings, identity, signals, &faults))?)
+}
+
+fn test_faults(order: &Order) -> Result<TestFaults, Error> {
+    let number = |flag: &'static str| -> Result<Option<i64>, Error> {
+        let Some(text) = order.value(flag) else {
+            return Ok(None);
+        };
+        if order.source.simulator == Simulator::Refused {
+            return Err(Error::Usage(format!(
+                "{flag} is for tests: it needs --allow-simulator"
+            )));
+        }
+        let number = text.to_str().and_then(|text| text.parse().ok());
+        number
+            .map(Some)
+            .ok_or_else(|| Error::Usage(format!("{flag} takes a whole number")))
+    };
+    if let Some(offset) = number("--clock-offset")? {
+        wallclock::simulate_offset(offset);
+    }
+    Ok(TestFaults {
+        crash_at: number("--crash-at")?.and_then(|number| u64::try_from(number).ok()),
+    })
+}
+
+fn link_settings(settings: &Settings, identity: &Identity) -> Result<LinkSettings, Error> {
+    let bundle = &identity.bundle;
+    let endpoint: Endpoint = bundle.broker.parse()?;
+    let credentials = Credentials {
+        ca_pem: bundle.ca_pem.clone(),
+        certificate_pem: bundle.tls_certificate_pem.clone(),
+        key_pem: bundle.tls_key_pem.clone(),
+    };
+    let device = bundle.address.device;
+    let mut link = LinkSettings::new(endpoint, credentials, device.to_string());
+    link.session = SessionKind::Persistent {
+        expiry: SESSION_EXPIRY,
+    };
+    link.subscriptions = topic::device_filters(device);
+    link.keep_alive = settings.mqtt.keep_alive;
+    link.backoff = Backoff::default();
+    link.system_clock = wallclock::now;
+    // The consent is the last moment that is known to have been: no certificate check happens before it.
+    link.clock_floor = clock::floor(
+        clock::build_time(),
+        Some(UNIX_EPOCH + Duration::from_secs(identity.consent_at)),
+    );
+    Ok(link)
+}
+
+async fn serve(
+    settings: Settings,
+    mut identity: Identity,
+    signals: Signals,
+    faults: &TestFaults,
+) -> Result<(), Error> {
+    let mut signals = signals.into_async()?;
+    let mut transport = MqttLink::start(link_settings(&settings, &identity)?)?;
+    if identity.certificate.is_none() {
+        let model = model(&settings);
+        notify::ready();
+        notify::status("waiting for the owner to answer the claim");
+        let joining = enrol::join(&mut transport, &mut identity, &settings.state_dir, &model);
+        if unless_ended(joining, &mut signals).await?.is_none() {
+            transport.close(GOODBYE).await;
+            return Ok(());
+        }
+        // Begin the connection anew: it is the first one of an enrolled phone, and starts with a beacon.
+        transport.close(GOODBYE).await;
+        transport = MqttLink::start(link_settings(&settings, &identity)?)?;
+    }
+    let (journal, state, authority) = open_state(&settings, &identity, faults.crash_at)?;
+    let brain = assemble(settings, &identity, journal, state, authority, transport)?;
+    live(brain, signals).await
+}
+
+/// Runs something until it is done (`Some`) or a signal to end comes (`None`).
+async fn unless_ended<R>(
+    work: impl Future<Output = Result<R, Error>>,
+    signals: &mut AsyncSignals,
+) -> Result<Option<R>, Error> {
+    tokio::pin!(work);
+    loop {
+        tokio::select! {
+            done = &mut work => return done.map(Some),
+            signal = signals.next() => if signal? == Signal::Stop { return Ok(None) },
+        }
+    }
+}
+
+fn model(settings: &Settings) -> String {
+    let mut hal = Hal::open(&settings.hal, &Roots::default());
+    hal.identity
+        .identity()
+        .ok()
+        .and_then(|identity| identity.model.or(identity.system))
+        .unwrap_or_else(|| "Linux phone".into())
+}
+
+fn open_state(
+    settings: &Settings,
+    identity: &Identity,
+    crash_at: Option<u64>,
+) -> Result<(Journal, State, AuthorityList), Error> {
+    let bundle = &identity.bundle;
+    let damaged = |what: &str| {
+        let what = what.to_owned();
+        move |source| Error::Damaged { what, source }
+    };
+    let first = KeySet::verify(&identity.first_key_set, &bundle.root, &bundle.address)
+        .map_err(damaged("the identity's key set"))?;
+    let facts = enrol::first_facts(bundle, &identity.first_key_set, &first)?;
+    let (mut journal, state) = Journal::open(
+        &settings.state_dir,
+        Scribe::new(identity, first),
+        &facts,
+        crash_at,
+    )?;
+    journal.scribe.readers = KeySet::verify(&state.key_set.1, &bundle.root, &bundle.address)
+        .map_err(damaged("the key set in the journal"))?;
+    let authority = AuthorityList::verify(&state.authority.1, &bundle.root, bundle.address.account)
+        .map_err(damaged("the authority list in the journal"))?;
+    Ok((journal, state, authority))
+}
+
+fn assemble(
+    settings: Settings,
+    identity: &Identity,
+    journal: Journal,
+    state: State,
+    authority: AuthorityList,
+    transport: MqttLink,
+) -> Result<(Brain<MqttLink>, mpsc::UnboundedReceiver<worker::Input>), Error> {
+    let (inputs, receiver) = mpsc::unbounded_channel();
+    let roots = Roots::default();
+    let hal = Hal::open(&settings.hal, &roots);
+    let siren_folder = intent::folder(&settings.state_dir);
+    folder::ensure(&siren_folder)?;
+    worker::watch_siren(FolderWatch::new(&siren_folder)?, inputs.clone());
+    worker::watch_network(Hal::open(&settings.hal, &roots).network, inputs.clone());
+    let boot_text = intent::boot_id(&roots)?;
+    let boot: BootId = boot_text
+        .replace('-', "")
+        .parse()
+        .map_err(|_| Error::Kernel {
+            doing: "read the boot id",
+            source: std::io::ErrorKind::InvalidData.into(),
+        })?;
+    let endpoint: Endpoint = identity.bundle.broker.parse()?;
+    let brain = Brain {
+        address: identity.bundle.address,
+        epoch: identity.bundle.epoch,
+        boot,
+        boot_text,
+        broker: (endpoint.host, endpoint.port),
+        root: identity.bundle.root,
+        kem: identity.kem.clone(),
+        authority,
+        state,
+        journal,
+        transport,
+        outbox: Outbox::default(),
+        searcher: Searcher::new(settings.hal.clone(), settings.locate.deadline, inputs),
+        power: hal.power,
+        network: hal.network,
+        siren_folder,
+        status: StatusFile::new(&settings.runtime_dir),
+        settings,
+        refusals: Refusals::default(),
+        parked: Vec::new(),
+        beacon_at: Duration::MAX,
+        connected: Connection::Waiting {
+            reason: "starting".into(),
+        },
+    };
+    Ok((brain, receiver))
+}
+
+async fn live(
+    (mut brain, mut inputs): (Brain<MqttLink>, mpsc::UnboundedReceiver<worker::Input>),
+    mut signals: AsyncSignals,
+) -> Result<(), Error> {
+    brain.start()?;
+    let mut pulse = notify::watchdog_interval().map(|every| tokio::time::interval(every));
+    loop {
+        let patience = brain.patience();
+        tokio::select! {
+            event = brain.transport.next() => brain.hear(event)?,
+            Some(input) = inputs.recv() => brain.take_in(input)?,
+            signal = signals.next() => match signal? {
+                Signal::Stop => break,
+                Signal::Reload => tracing::info!("the configuration is read at the next start"),
+            },
+            () = beat(&mut pulse) => notify::alive(),
+            () = tokio::time::sleep(patience) => {}
+        }
+        // One place looks after what is due, however the loop woke.
+        brain.tick()?;
+    }
+    notify::stopping();
+    tracing::info!("ending after {} s since boot", boottime::now()?.as_secs());
+    brain.transport.close(GOODBYE).await;
+    brain.status.remove();
+    Ok(())
+}
+
+/// The supervisor's heartbeat, if it asked for one.
+async fn beat(pulse: &mut Option<tokio::time::Interval>) {
+    match pulse {
+        Some(pulse) => {
+            pulse.tick().await;
+        }
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,343 @@
+//! The one loop that owns the agent's state: it hears events, asks the judge, commits, acknowledges, then acts. It must not judge by itself.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use homing_hal::capability::network::Network;
+use homing_hal::capability::power::Power;
+use homing_link::{Delivery, LinkEvent, SessionPresence, Transport};
+use homing_policy::{Event, Now, SearchOutcome, State, decide};
+use homing_protocol::Refusal;
+use homing_protocol::authority::AuthorityList;
+use homing_protocol::command::{self, Rejected};
+use homing_protocol::envelope::{self, Address, Header, MessageType};
+use homing_protocol::id::{BeaconNonce, BootId};
+use homing_protocol::keys::{KemSecret, VerifyingKey};
+use homing_protocol::readers::KeySet;
+use homing_protocol::report::ReportAck;
+use homing_protocol::topic::{Channel, Topic};
+
+use crate::config::Settings;
+use crate::error::Error;
+use crate::journal::Journal;
+use crate::keystore::randomness;
+use crate::outbox::Outbox;
+use crate::perform;
+use crate::status::{Connection, Refusals, StatusFile};
+use crate::worker::{Input, Searcher};
+use crate::{boottime, notify, wallclock};
+
+/// Commands of clients that stand in a newer authority list than ours, kept until it comes.
+const MOST_PARKED: usize = 16;
+/// How long a beacon that was asked for waits for others to join it.
+const BEACON_DELAY: Duration = Duration::from_millis(50);
+
+/// What the agent is made of.
+pub(crate) struct Brain<T> {
+    pub(crate) address: Address,
+    pub(crate) epoch: u32,
+    pub(crate) boot: BootId,
+    pub(crate) boot_text: String,
+    /// The broker's host and port, for the route look-up.
+    pub(crate) broker: (String, u16),
+    pub(crate) root: VerifyingKey,
+    pub(crate) kem: KemSecret,
+    pub(crate) authority: AuthorityList,
+    pub(crate) state: State,
+    pub(crate) journal: Journal,
+    pub(crate) transport: T,
+    pub(crate) outbox: Outbox,
+    pub(crate) searcher: Searcher,
+    pub(crate) power: Box<dyn Power>,
+    pub(crate) network: Box<dyn Network>,
+    pub(crate) settings: Settings,
+    pub(crate) siren_folder: PathBuf,
+    pub(crate) refusals: Refusals,
+    pub(crate) status: StatusFile,
+    pub(crate) parked: Vec<Vec<u8>>,
+    /// When the next beacon is due, time since boot.
+    pub(crate) beacon_at: Duration,
+    pub(crate) connected: Connection,
+}
+
+impl<T: Transport> Brain<T> {
+    pub(crate) fn now(&self) -> Result<Now, Error> {
+        Ok(Now {
+            boot: self.boot,
+            boottime_ms: boottime::now_ms()?,
+            wall_unix_s: wallclock::unix_s(),
+            clock: wallclock::trust(),
+        })
+    }
+
+    /// Judges one event, commits, and acts.
+    ///
+    /// # Errors
+    /// The journal's; then nothing was done.
+    pub(crate) fn handle(&mut self, event: &Event<'_>) -> Result<(), Error> {
+        let now = self.now()?;
+        let decision = decide(&self.state, &now, event);
+        if let Some(refusal) = decision.refusal() {
+            self.count(refusal);
+        }
+        let effects = decision.commit(&mut self.state, &mut self.journal)?;
+        for effect in effects {
+            perform::perform(self, effect)?;
+        }
+        Ok(())
+    }
+
+    /// Begins: takes up what was unfinished.
+    ///
+    /// # Errors
+    /// The journal's.
+    pub(crate) fn start(&mut self) -> Result<(), Error> {
+        self.handle(&Event::Started)?;
+        perform::look_at_siren(self)?;
+        self.report_status();
+        notify::ready();
+        Ok(())
+    }
+
+    /// Takes in what the link says.
+    ///
+    /// # Errors
+    /// The journal's.
+    pub(crate) fn hear(&mut self, event: LinkEvent) -> Result<(), Error> {
+        self.outbox.note(&event, &mut self.journal)?;
+        match event {
+            LinkEvent::Connected { session_present } => {
+                let kept = session_present == SessionPresence::Resumed;
+                tracing::info!(
+                    "connected to the broker ({})",
+                    if kept { "session kept" } else { "new session" }
+                );
+                self.connected = Connection::Connected;
+                notify::status("connected to the broker");
+                self.beacon_at = Duration::ZERO;
+            }
+            LinkEvent::Disconnected { reason, retry_in } => {
+                tracing::info!(
+                    "not connected: {reason}; next attempt in {} s",
+                    retry_in.as_secs()
+                );
+                notify::status(&format!("not connected: {reason}"));
+                self.connected = Connection::Waiting {
+                    reason: reason.to_string(),
+                };
+            }
+            LinkEvent::SubscriptionRefused { filter, reason } => {
+                tracing::error!("the broker refused {filter}: {reason}")
+            }
+            LinkEvent::Message(delivery) => return self.receive(delivery),
+            LinkEvent::Published(_) => {}
+            LinkEvent::PublishRefused { reason, .. } => {
+                tracing::warn!("the broker refused a message: {reason}")
+            }
+        }
+        self.report_status();
+        self.drain()
+    }
+
+    /// Sends what waits.
+    ///
+    /// # Errors
+    /// The journal's.
+    pub(crate) fn drain(&mut self) -> Result<(), Error> {
+        self.outbox.fill(
+            &mut self.transport,
+            &self.journal,
+            &self.address,
+            self.state.reports_stored,
+        )
+    }
+
+    /// A message is acknowledged to the broker only when what follows from it is durable, or when nothing follows.
+    fn receive(&mut self, delivery: Delivery) -> Result<(), Error> {
+        let result = self.judge_message(&delivery.topic, &delivery.payload);
+        match result {
+            Ok(()) => self.transport.acknowledge(delivery.acknowledgement),
+            // Not acknowledged: the broker brings it again, and so does the owner.
+            Err(error) => tracing::error!("an order is put off: {error}"),
+        }
+        self.report_status();
+        self.drain()
+    }
+
+    fn judge_message(&mut self, topic: &str, payload: &[u8]) -> Result<(), Error> {
+        let known = matches!(Topic::parse(topic), Some(Topic::Device(device, Channel::Command | Channel::Authority)) if device == self.address.device);
+        let header = Header::read(payload);
+        match header {
+            Ok(header) if known => match header.kind {
+                MessageType::Command => self.judge_command(payload),
+                MessageType::ReportAck => self.judge_ack(payload),
+                MessageType::Authority | MessageType::KeySet => self.judge_list(payload),
+                // A second answer to an enrolment that is over, or what only a phone sends.
+                MessageType::Enrolment => Ok(()),
+                MessageType::Approval
+                | MessageType::Beacon
+                | MessageType::Receipt
+                | MessageType::Report
+                | MessageType::DeviceCertificate => self.turn_away(Refusal::Malformed),
+            },
+            Ok(_) => self.turn_away(Refusal::Misdirected),
+            Err(fault) => self.turn_away(fault.into()),
+        }
+    }
+
+    fn judge_command(&mut self, payload: &[u8]) -> Result<(), Error> {
+        match command::open(
+            payload,
+            &self.address,
+            self.epoch,
+            &self.kem,
+            &self.authority,
+        ) {
+            Ok(verified) => {
+                let order = verified.command();
+                tracing::info!(
+                    "order {} {} from client {}",
+                    order.op.word(),
+                    order.id,
+                    order.client
+                );
+                self.handle(&Event::Command(&verified))
+            }
+            Err(Rejected::Client(refusal, order)) => {
+                tracing::info!("order {} refused: {refusal}", order.id);
+                self.handle(&Event::Refused(refusal, &order))
+            }
+            Err(Rejected::Stranger(Refusal::NeedAuthority)) if self.parked.len() < MOST_PARKED => {
+                self.count(Refusal::NeedAuthority);
+                self.parked.push(payload.to_vec());
+                // The beacon shows which list this phone has; the owner sends the newer one.
+                self.beacon_soon();
+                Ok(())
+            }
+            Err(Rejected::Stranger(refusal)) => {
+                tracing::debug!("a message of a stranger: {refusal}");
+                self.turn_away(refusal)
+            }
+        }
+    }
+
+    /// Tries again what waited for a newer authority list.
+    pub(crate) fn unpark(&mut self) -> Result<(), Error> {
+        for payload in std::mem::take(&mut self.parked) {
+            self.judge_command(&payload)?;
+        }
+        Ok(())
+    }
+
+    fn judge_ack(&mut self, payload: &[u8]) -> Result<(), Error> {
+        match ReportAck::open(
+            payload,
+            &self.address,
+            self.epoch,
+            &self.kem,
+            &self.authority,
+        ) {
+            Ok(ack) => self.handle(&Event::ReportsStored {
+                through: ack.through,
+            }),
+            Err(fault) => self.turn_away(fault.into()),
+        }
+    }
+
+    fn judge_list(&mut self, payload: &[u8]) -> Result<(), Error> {
+        let signed = match envelope::open(payload, &self.address, &self.kem, None) {
+            Ok((_, signed)) => signed,
+            Err(fault) => return self.turn_away(fault.into()),
+        };
+        if let Ok(list) = AuthorityList::verify(&signed, &self.root, self.address.account) {
+            return self.handle(&Event::Authority {
+                version: list.version,
+                signed: &signed,
+            });
+        }
+        match KeySet::verify(&signed, &self.root, &self.address) {
+            Ok(set) => self.handle(&Event::KeySet {
+                version: set.version,
+                signed: &signed,
+            }),
+            Err(fault) => self.turn_away(fault.into()),
+        }
+    }
+
+    /// Takes in what a worker says.
+    ///
+    /// # Errors
+    /// The journal's.
+    pub(crate) fn take_in(&mut self, input: Input) -> Result<(), Error> {
+        match input {
+            Input::SearchEnded { command, found } => {
+                let outcome = match &found {
+                    Ok(position) => SearchOutcome::Found(*position),
+                    Err(why) => SearchOutcome::Failed(why),
+                };
+                self.handle(&Event::SearchEnded { command, outcome })?;
+                self.drain()
+            }
+            Input::SirenChanged => perform::look_at_siren(self),
+            Input::NetworkChanged => {
+                tracing::debug!("the network changed");
+                self.transport.network_changed();
+                Ok(())
+            }
+        }
+    }
+
+    pub(crate) fn beacon_soon(&mut self) {
+        if let Ok(now) = boottime::now() {
+            self.beacon_at = self.beacon_at.min(now + BEACON_DELAY);
+        }
+    }
+
+    /// Does what is due.
+    ///
+    /// # Errors
+    /// The journal's.
+    pub(crate) fn tick(&mut self) -> Result<(), Error> {
+        if self.connected == Connection::Connected && boottime::now()? >= self.beacon_at {
+            self.beacon_at = boottime::now()? + self.settings.beacon.interval;
+            let nonce = BeaconNonce::random(&mut randomness());
+            self.handle(&Event::BeaconDue { nonce })?;
+            self.journal.compact(&self.state)?;
+        }
+        if self.state.open().next().is_some() {
+            self.handle(&Event::Tick)?;
+            perform::look_at_siren(self)?;
+        }
+        self.report_status();
+        self.drain()
+    }
+
+    /// How long nothing is due.
+    pub(crate) fn patience(&self) -> Duration {
+        let beacon = match (&self.connected, boottime::now()) {
+            (Connection::Connected, Ok(now)) => self.beacon_at.saturating_sub(now),
+            _ => Duration::from_secs(3600),
+        };
+        // While an order is open its siren and its deadline are looked after each second.
+        if self.state.open().next().is_some() {
+            beacon.min(Duration::from_secs(1))
+        } else {
+            beacon
+        }
+    }
+
+    /// Counts a message that means nothing here; there is nothing to make durable.
+    fn turn_away(&mut self, refusal: Refusal) -> Result<(), Error> {
+        self.count(refusal);
+        Ok(())
+    }
+
+    pub(crate) fn count(&mut self, refusal: Refusal) {
+        self.refusals.count(refusal);
+    }
+
+    pub(crate) fn report_status(&mut self) {
+        self.status
+            .write(&self.connected, &self.refusals, &self.state);
+    }
+}

@@ -1,0 +1,264 @@
+//! Joining an account: `homingd enrol` asks the person at the phone and makes keys; the agent then claims the bundle until the owner answers. First claim wins, and the owner's side says which that is.
+
+use std::io::{BufRead, IsTerminal, Read, Write};
+use std::path::Path;
+
+use homing_link::{LinkEvent, Publication, Retention, Transport};
+use homing_policy::Record;
+use homing_protocol::authority::AuthorityList;
+use homing_protocol::enrolment::{Answer, Bundle};
+use homing_protocol::envelope::{Header, MessageType};
+use homing_protocol::keys::Psk;
+use homing_protocol::readers::KeySet;
+use homing_protocol::topic::{Channel, Topic};
+use zeroize::Zeroizing;
+
+use crate::args::{Order, Switch};
+use crate::error::Error;
+use crate::exit::ExitError;
+use crate::keystore::Identity;
+use crate::{config, print, scribe, status, wallclock};
+
+/// A bundle is some 4 KiB; whatever is longer than this is none.
+const LONGEST_BUNDLE: u64 = 64 * 1024;
+
+/// `homingd enrol BUNDLE [--yes] [--retention-days N]`.
+///
+/// # Errors
+/// A bundle that is none, a phone that has joined already, no consent, a state directory that cannot be written.
+pub fn run(order: &Order) -> Result<(), ExitError> {
+    let settings = config::load(&order.source)?.settings;
+    let path = Path::new(
+        order
+            .operands
+            .first()
+            .map_or_else(Default::default, |operand| operand.as_os_str()),
+    );
+    let mut bundle = read_bundle(path)?;
+    if let Some(days) = order.value("--retention-days") {
+        bundle.retention_days = days
+            .to_str()
+            .and_then(|text| text.parse().ok())
+            .filter(|days| *days <= 3650)
+            .ok_or_else(|| {
+                Error::Usage(
+                    "--retention-days takes a number of days from 0 (keep none) to 3650".into(),
+                )
+            })?;
+    }
+    status::refuse_second(&settings.runtime_dir)?;
+    if let Some(present) = Identity::load(&settings.state_dir)? {
+        return Err(joined_already(&present, &bundle).into());
+    }
+    if !settings.state_dir.is_dir() {
+        return Err(Error::Enrolment(format!(
+            "the state directory {} is missing; create it for the user that runs the agent",
+            settings.state_dir.display()
+        ))
+        .into());
+    }
+    print(&consent_text(&bundle))?;
+    if order.switch("--yes") == Switch::Off {
+        ask()?;
+    }
+    let identity = Identity::create(&settings.state_dir, bundle, wallclock::unix_s())?;
+    identity.store(&settings.state_dir)?;
+    print(&format!(
+        "Consent recorded. Fingerprint of this phone: {}\nThe agent now claims the bundle: start or restart it (systemctl restart homingd-agent).\n",
+        identity.public().fingerprint()
+    ))?;
+    Ok(())
+}
+
+fn read_bundle(path: &Path) -> Result<Bundle, Error> {
+    let mut bytes = Zeroizing::new(Vec::new());
+    std::fs::File::open(path)
+        .and_then(|file| file.take(LONGEST_BUNDLE).read_to_end(&mut bytes))
+        .map_err(|source| Error::Read {
+            path: path.to_owned(),
+            source,
+        })?;
+    Bundle::decode(&bytes).map_err(|_| {
+        Error::Enrolment(format!(
+            "{} is not a bundle of Homing, or it is damaged: make one with `homing device add`",
+            path.display()
+        ))
+    })
+}
+
+fn joined_already(present: &Identity, bundle: &Bundle) -> Error {
+    let same = present.bundle.address == bundle.address && present.bundle.epoch == bundle.epoch;
+    Error::Enrolment(if same {
+        "this phone has claimed this bundle already".into()
+    } else {
+        format!(
+            "this phone already belongs to account {} as \"{}\"",
+            present.bundle.address.account, present.bundle.name
+        )
+    })
+}
+
+/// What the person who carries the phone agrees to, in their words.
+fn consent_text(bundle: &Bundle) -> String {
+    let keep = match bundle.retention_days {
+        0 => "Positions are not kept longer than it takes to show them.".to_owned(),
+        days => format!("Positions are kept for {days} days."),
+    };
+    format!(
+        "This phone will join account {} as \"{}\".\n\
+         Its owner, and those the owner allows, can then:\n  \
+         - ask where this phone is, and read its battery and network state;\n  \
+         - let it ring loudly, also when it is muted.\n\
+         {keep} Nobody else can read them, not even the broker.\n\
+         Every order is written down on this phone: homingd ledger\n",
+        bundle.address.account, bundle.name
+    )
+}
+
+fn ask() -> Result<(), Error> {
+    let input = std::io::stdin();
+    if !input.is_terminal() {
+        return Err(Error::Enrolment("somebody must agree at the phone: run this on a terminal, or give --yes when they have agreed".into()));
+    }
+    print("Type \"yes\" to agree: ")?;
+    std::io::stdout().flush().map_err(Error::Print)?;
+    let mut line = String::new();
+    input.lock().read_line(&mut line).map_err(Error::Print)?;
+    if line.trim().eq_ignore_ascii_case("yes") {
+        Ok(())
+    } else {
+        Err(Error::Enrolment(
+            "nothing was changed: joining needs a \"yes\"".into(),
+        ))
+    }
+}
+
+/// Claims the bundle on every connection until the owner's answer verifies; returns when this phone is enrolled.
+///
+/// # Errors
+/// [`Error::Replace`] when the answer cannot be stored.
+pub(crate) async fn join<T: Transport>(
+    transport: &mut T,
+    identity: &mut Identity,
+    state_dir: &Path,
+    model: &str,
+) -> Result<Vec<Record>, Error> {
+    let device = identity.bundle.address.device;
+    loop {
+        match transport.next().await {
+            LinkEvent::Connected { .. } => {
+                let payload = scribe::claim(identity, model).map_err(|source| Error::Damaged {
+                    what: "the bundle".into(),
+                    source,
+                })?;
+                let topic = Topic::Device(device, Channel::Enrol).to_string();
+                tracing::info!(
+                    "claiming the bundle; fingerprint {}",
+                    identity.public().fingerprint()
+                );
+                // A claim that is lost is made again on the next connection.
+                if let Err(reason) = transport.publish(Publication {
+                    topic,
+                    payload,
+                    retention: Retention::Retained,
+                }) {
+                    tracing::warn!("the claim was not sent: {reason}");
+                }
+            }
+            LinkEvent::Disconnected { reason, retry_in } => {
+                tracing::info!(
+                    "not connected: {reason}; next attempt in {} s",
+                    retry_in.as_secs()
+                );
+            }
+            LinkEvent::Message(delivery) => {
+                let facts = accept(identity, state_dir, &delivery.payload)?;
+                transport.acknowledge(delivery.acknowledgement);
+                if let Some(facts) = facts {
+                    let topic = Topic::Device(device, Channel::Enrol).to_string();
+                    // The retained claim has done its work; an empty retained message removes it.
+                    if let Err(reason) = transport.publish(Publication {
+                        topic,
+                        payload: Vec::new(),
+                        retention: Retention::Retained,
+                    }) {
+                        tracing::debug!("the claim stays at the broker: {reason}");
+                    }
+                    return Ok(facts);
+                }
+            }
+            LinkEvent::SubscriptionRefused { filter, reason } => {
+                tracing::error!("the broker refused {filter}: {reason}")
+            }
+            LinkEvent::PublishRefused { reason, .. } => {
+                tracing::error!("the broker refused the claim: {reason}")
+            }
+            LinkEvent::Published(_) => {}
+        }
+    }
+}
+
+/// Takes the owner's answer, if this is it: the certificate is on the disk before anything relies on it.
+fn accept(
+    identity: &mut Identity,
+    state_dir: &Path,
+    payload: &[u8],
+) -> Result<Option<Vec<Record>>, Error> {
+    let bundle = &identity.bundle;
+    if !matches!(Header::read(payload), Ok(header) if header.kind == MessageType::Enrolment) {
+        return Ok(None);
+    }
+    let (answer, certificate, key_set) = match Answer::open(
+        payload,
+        &bundle.address,
+        &identity.kem,
+        &bundle.secret,
+        &bundle.root,
+    ) {
+        Ok(parts) => parts,
+        Err(fault) => {
+            tracing::warn!("an answer that is not our owner's: {fault}");
+            return Ok(None);
+        }
+    };
+    if certificate.keys != identity.public() || certificate.epoch != bundle.epoch {
+        tracing::error!(
+            "the owner has certified other keys for this bundle: somebody else claimed it first"
+        );
+        return Ok(None);
+    }
+    let facts = first_facts(bundle, &answer.key_set, &key_set)?;
+    // The facts are kept beside the certificate until the journal has them, so a power cut here loses nothing.
+    identity.certificate = Some(answer.certificate);
+    identity.first_key_set = answer.key_set;
+    identity.bundle.secret = Psk(Zeroizing::new([0; 32]));
+    identity.store(state_dir)?;
+    tracing::info!("the owner has answered: this phone is enrolled");
+    Ok(Some(facts))
+}
+
+/// The journal's first rows.
+///
+/// # Errors
+/// [`Error::Damaged`].
+pub(crate) fn first_facts(
+    bundle: &Bundle,
+    signed_key_set: &[u8],
+    key_set: &KeySet,
+) -> Result<Vec<Record>, Error> {
+    let authority = AuthorityList::verify(&bundle.authority, &bundle.root, bundle.address.account)
+        .map_err(|source| Error::Damaged {
+            what: "the bundle".into(),
+            source,
+        })?;
+    Ok(vec![
+        Record::Authority {
+            version: authority.version,
+            signed: bundle.authority.clone(),
+        },
+        Record::KeySet {
+            version: key_set.version,
+            signed: signed_key_set.to_vec(),
+        },
+    ])
+}

@@ -1,0 +1,416 @@
+//! The phone's memory: SQLite in WAL mode, every commit on the disk before it returns. It must not judge; it applies what was decided, all or nothing.
+
+use std::path::{Path, PathBuf};
+
+use homing_policy::{Batch, Outgoing, Record, State, codec};
+use homing_protocol::id::CommandId;
+use rusqlite::{Connection, OptionalExtension, Transaction, params};
+
+use crate::durable;
+use crate::error::Error;
+use crate::ledger;
+use crate::scribe::Scribe;
+
+/// The schema's version, SQLite's `user_version`.
+const SCHEMA: i64 = 1;
+/// Rows after which the journal is compacted to the facts of the state; 2,000 rows replay in milliseconds.
+const COMPACT_AFTER: i64 = 2_000;
+/// Reports kept on the phone, whatever was confirmed (protocol v1).
+const MOST_REPORTS: i64 = 10_000;
+/// Unconfirmed reports offered to the broker at a time, oldest first, so that a long absence of every reader costs little.
+const OFFERED_REPORTS: i64 = 64;
+/// Space held back for orders that arrive when the disk is full: room for some hundred commits.
+const RESERVE_BYTES: usize = 1024 * 1024;
+
+/// A row that waits for the broker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Waiting {
+    /// A receipt, by outbox row.
+    Receipt(i64),
+    /// A report, by number.
+    Report(u64),
+}
+
+/// Where a test cuts the power: before (odd) or after (even) a commit, counted from 1.
+#[derive(Debug, Default)]
+struct CrashPoint {
+    at: Option<u64>,
+    passed: u64,
+}
+
+impl CrashPoint {
+    fn pass(&mut self) {
+        self.passed += 1;
+        if self.at == Some(self.passed) {
+            // As abrupt as a power cut: nothing of ours runs after it.
+            let _ =
+                nix::sys::signal::kill(nix::unistd::getpid(), nix::sys::signal::Signal::SIGKILL);
+        }
+    }
+}
+
+/// The journal.
+#[derive(Debug)]
+pub struct Journal {
+    db: Connection,
+    folder: PathBuf,
+    /// What signs and seals what goes out.
+    pub scribe: Scribe,
+    chain: [u8; 32],
+    rows: i64,
+    crash: CrashPoint,
+}
+
+fn failed(doing: &'static str) -> impl Fn(rusqlite::Error) -> Error {
+    move |source| Error::Journal { doing, source }
+}
+
+/// Where the journal lies.
+#[must_use]
+pub fn path(state_dir: &Path) -> PathBuf {
+    state_dir.join("agent.db")
+}
+
+impl Journal {
+    /// Opens the journal, or begins one with these facts, and gives the state that it tells.
+    ///
+    /// # Errors
+    /// [`Error::Journal`], [`Error::Damaged`].
+    pub fn open(
+        state_dir: &Path,
+        scribe: Scribe,
+        first_facts: &[Record],
+        crash_at: Option<u64>,
+    ) -> Result<(Self, State), Error> {
+        let db = Connection::open(path(state_dir)).map_err(failed("open the file"))?;
+        configure(&db).map_err(failed("set up the file"))?;
+        let mut journal = Self {
+            db,
+            folder: state_dir.to_owned(),
+            scribe,
+            chain: [0; 32],
+            rows: 0,
+            crash: CrashPoint {
+                at: crash_at,
+                passed: 0,
+            },
+        };
+        journal.create(first_facts)?;
+        let state = journal.replay()?;
+        journal.hold_reserve();
+        Ok((journal, state))
+    }
+
+    fn create(&mut self, first_facts: &[Record]) -> Result<(), Error> {
+        let doing = failed("create the tables");
+        let version: i64 = self
+            .db
+            .query_row("PRAGMA user_version", [], |row| row.get(0))
+            .map_err(&doing)?;
+        if version == SCHEMA {
+            return Ok(());
+        }
+        let tx = self.db.transaction().map_err(&doing)?;
+        tx.execute_batch(include_str!("journal.sql"))
+            .map_err(&doing)?;
+        for fact in first_facts {
+            tx.execute(
+                "INSERT INTO record (bytes) VALUES (?1)",
+                [codec::encode(fact)],
+            )
+            .map_err(&doing)?;
+        }
+        tx.pragma_update(None, "user_version", SCHEMA)
+            .map_err(&doing)?;
+        tx.commit().map_err(&doing)
+    }
+
+    fn replay(&mut self) -> Result<State, Error> {
+        let doing = failed("replay the rows");
+        let mut state = State::default();
+        let mut rows = 0;
+        {
+            let mut statement = self
+                .db
+                .prepare("SELECT bytes FROM record ORDER BY id")
+                .map_err(&doing)?;
+            let mut found = statement.query([]).map_err(&doing)?;
+            while let Some(row) = found.next().map_err(&doing)? {
+                let bytes = row
+                    .get_ref(0)
+                    .map_err(&doing)?
+                    .as_blob()
+                    .map_err(|error| doing(error.into()))?;
+                let record = codec::decode(bytes).map_err(|source| Error::Damaged {
+                    what: format!("the journal {}", path(&self.folder).display()),
+                    source,
+                })?;
+                state.apply(&record);
+                rows += 1;
+            }
+        }
+        self.rows = rows;
+        let chain: Option<[u8; 32]> = self
+            .db
+            .query_row("SELECT head FROM chain", [], |row| row.get(0))
+            .optional()
+            .map_err(&doing)?;
+        self.chain = chain.unwrap_or_default();
+        Ok(state)
+    }
+
+    /// The head of the receipt chain.
+    #[must_use]
+    pub const fn chain_head(&self) -> [u8; 32] {
+        self.chain
+    }
+
+    /// Commits a batch, giving up the reserve once when the disk is full.
+    fn write(&mut self, batch: Batch<'_>) -> Result<(), Error> {
+        match self.write_once(batch) {
+            Err(Error::Journal { source, .. }) if is_full(&source) && self.release_reserve() => {
+                tracing::warn!("the disk is full: the reserve is used");
+                self.write_once(batch)
+            }
+            result => result,
+        }
+    }
+
+    fn write_once(&mut self, batch: Batch<'_>) -> Result<(), Error> {
+        let doing = failed("write down a decision");
+        let tx = self.db.transaction().map_err(&doing)?;
+        for record in batch.records {
+            tx.execute(
+                "INSERT INTO record (bytes) VALUES (?1)",
+                [codec::encode(record)],
+            )
+            .map_err(&doing)?;
+            ledger::note(&tx, record).map_err(&doing)?;
+            if let Record::ReportsStored { .. } = record {
+                tx.execute(
+                    "DELETE FROM report WHERE counter <= (SELECT max(counter) FROM report) - ?1",
+                    [MOST_REPORTS],
+                )
+                .map_err(&doing)?;
+            }
+        }
+        let chain = post(&tx, &self.scribe, self.chain, batch.outgoing)?;
+        tx.execute(
+            "INSERT INTO chain (id, head) VALUES (1, ?1) ON CONFLICT (id) DO UPDATE SET head = ?1",
+            [chain],
+        )
+        .map_err(&doing)?;
+        self.crash.pass();
+        tx.commit().map_err(&doing)?;
+        self.crash.pass();
+        self.chain = chain;
+        self.rows += i64::try_from(batch.records.len()).unwrap_or(0);
+        Ok(())
+    }
+
+    /// Replaces the rows by the facts of the state when they have become many.
+    ///
+    /// # Errors
+    /// [`Error::Journal`]; the rows are then as before.
+    pub fn compact(&mut self, state: &State) -> Result<(), Error> {
+        let facts = state.facts();
+        let useful = i64::try_from(facts.len()).unwrap_or(i64::MAX);
+        if self.rows < useful.saturating_add(COMPACT_AFTER) {
+            return Ok(());
+        }
+        let doing = failed("compact the rows");
+        let tx = self.db.transaction().map_err(&doing)?;
+        tx.execute("DELETE FROM record", []).map_err(&doing)?;
+        for fact in &facts {
+            tx.execute(
+                "INSERT INTO record (bytes) VALUES (?1)",
+                [codec::encode(fact)],
+            )
+            .map_err(&doing)?;
+        }
+        tx.execute(
+            "DELETE FROM receipt WHERE counter < ?1",
+            [i64::try_from(state.receipts)
+                .unwrap_or(i64::MAX)
+                .saturating_sub(20_000)],
+        )
+        .map_err(&doing)?;
+        tx.commit().map_err(&doing)?;
+        self.rows = useful;
+        Ok(())
+    }
+
+    /// What waits for the broker, oldest first: all receipts, and the oldest reports that no reader has confirmed.
+    ///
+    /// # Errors
+    /// [`Error::Journal`].
+    pub fn waiting(&self, reports_stored: u64) -> Result<Vec<Waiting>, Error> {
+        let doing = failed("list the outbox");
+        let mut receipts = self
+            .db
+            .prepare("SELECT id FROM outbox ORDER BY id LIMIT 64")
+            .map_err(&doing)?;
+        let mut reports = self
+            .db
+            .prepare("SELECT counter FROM report WHERE counter > ?1 ORDER BY counter LIMIT ?2")
+            .map_err(&doing)?;
+        let mut waiting = Vec::new();
+        for row in receipts.query_map([], |row| row.get(0)).map_err(&doing)? {
+            waiting.push(Waiting::Receipt(row.map_err(&doing)?));
+        }
+        let stored = i64::try_from(reports_stored).unwrap_or(i64::MAX);
+        for row in reports
+            .query_map([stored, OFFERED_REPORTS], |row| row.get::<_, i64>(0))
+            .map_err(&doing)?
+        {
+            waiting.push(Waiting::Report(
+                u64::try_from(row.map_err(&doing)?).unwrap_or(0),
+            ));
+        }
+        Ok(waiting)
+    }
+
+    /// The envelope of a waiting row; `None` when it is gone.
+    ///
+    /// # Errors
+    /// [`Error::Journal`].
+    pub fn load(&self, waiting: Waiting) -> Result<Option<Vec<u8>>, Error> {
+        let (query, key) = match waiting {
+            Waiting::Receipt(id) => (
+                "SELECT r.envelope FROM outbox o JOIN receipt r ON r.counter = o.receipt WHERE o.id = ?1",
+                id,
+            ),
+            Waiting::Report(counter) => (
+                "SELECT envelope FROM report WHERE counter = ?1",
+                i64::try_from(counter).unwrap_or(i64::MAX),
+            ),
+        };
+        self.db
+            .prepare(query)
+            .and_then(|mut statement| statement.query_row([key], |row| row.get(0)).optional())
+            .map_err(failed("read the outbox"))
+    }
+
+    /// Forgets a receipt's outbox row after the broker took it; the receipt itself stays for repetitions. Reports wait for a reader instead.
+    ///
+    /// # Errors
+    /// [`Error::Journal`].
+    pub fn sent(&mut self, waiting: Waiting) -> Result<(), Error> {
+        if let Waiting::Receipt(id) = waiting {
+            // Not worth waiting for the disk: sent twice is harmless, the counter tells.
+            self.db
+                .pragma_update(None, "synchronous", "NORMAL")
+                .and_then(|()| self.db.execute("DELETE FROM outbox WHERE id = ?1", [id]))
+                .and_then(|_| self.db.pragma_update(None, "synchronous", "FULL"))
+                .map_err(failed("empty the outbox"))?;
+        }
+        Ok(())
+    }
+
+    fn reserve(&self) -> PathBuf {
+        self.folder.join("reserve")
+    }
+
+    /// Sets space aside; without success the phone works as well, only not with a full disk.
+    fn hold_reserve(&self) {
+        let path = self.reserve();
+        let there = std::fs::metadata(&path).is_ok_and(|file| file.len() == RESERVE_BYTES as u64);
+        if !there {
+            // Random bytes: a compressing or sparse file system must not give the space away.
+            let mut bytes = vec![0; RESERVE_BYTES];
+            use homing_protocol::rand_core::Rng as _;
+            crate::keystore::randomness().fill_bytes(&mut bytes);
+            if let Err(error) = durable::replace(&path, &bytes, durable::Access::Private) {
+                tracing::warn!("no space is held back for a full disk: {error}");
+            }
+        }
+    }
+
+    fn release_reserve(&self) -> bool {
+        let path = self.reserve();
+        path.exists() && durable::remove(&path).is_ok()
+    }
+}
+
+impl homing_policy::Journal for Journal {
+    type Error = Error;
+    fn commit(&mut self, batch: Batch<'_>) -> Result<(), Error> {
+        self.write(batch)
+    }
+}
+
+fn configure(db: &Connection) -> rusqlite::Result<()> {
+    db.busy_timeout(std::time::Duration::from_secs(5))?;
+    db.pragma_update(None, "journal_mode", "WAL")?;
+    db.pragma_update(None, "synchronous", "FULL")?;
+    // Pages of 4 KiB: 32 of them hold what one commit touches.
+    db.pragma_update(None, "cache_size", 32)?;
+    db.pragma_update(None, "wal_autocheckpoint", 64)?;
+    db.pragma_update(None, "journal_size_limit", 512 * 1024)?;
+    Ok(())
+}
+
+fn is_full(error: &rusqlite::Error) -> bool {
+    // A full disk reaches SQLite as SQLITE_FULL or, in the middle of a WAL frame or a shared-memory page, as SQLITE_IOERR.
+    matches!(
+        error.sqlite_error_code(),
+        Some(
+            rusqlite::ErrorCode::DiskFull
+                | rusqlite::ErrorCode::SystemIoFailure
+                | rusqlite::ErrorCode::CannotOpen
+        )
+    )
+}
+
+/// Puts messages into the outbox; gives the chain's new head.
+fn post(
+    tx: &Transaction<'_>,
+    scribe: &Scribe,
+    mut chain: [u8; 32],
+    outgoing: &[Outgoing],
+) -> Result<[u8; 32], Error> {
+    let doing = failed("fill the outbox");
+    let unsealed = |source| Error::Damaged {
+        what: "the list of readers".into(),
+        source,
+    };
+    for message in outgoing {
+        match message {
+            Outgoing::Receipt {
+                counter, command, ..
+            } => {
+                let signed = scribe.receipt(message, chain).map_err(unsealed)?;
+                chain = signed.head;
+                let counter = i64::try_from(*counter).unwrap_or(i64::MAX);
+                tx.execute(
+                    "INSERT INTO receipt (counter, command, envelope) VALUES (?1, ?2, ?3)",
+                    params![counter, command.0, signed.envelope],
+                )
+                .map_err(&doing)?;
+                tx.execute("INSERT INTO outbox (receipt) VALUES (?1)", [counter])
+                    .map_err(&doing)?;
+            }
+            Outgoing::Repeat { command } => repeat(tx, *command).map_err(&doing)?,
+            Outgoing::Report { counter, position } => {
+                let envelope = scribe.report(*counter, *position).map_err(unsealed)?;
+                let counter = i64::try_from(*counter).unwrap_or(i64::MAX);
+                tx.execute(
+                    "INSERT INTO report (counter, envelope) VALUES (?1, ?2)",
+                    params![counter, envelope],
+                )
+                .map_err(&doing)?;
+            }
+        }
+    }
+    Ok(chain)
+}
+
+/// Queues the newest receipt of a command again, unless it is queued already: a flood of repetitions costs one message.
+fn repeat(tx: &Transaction<'_>, command: CommandId) -> rusqlite::Result<()> {
+    tx.execute(
+        "INSERT INTO outbox (receipt) SELECT max(counter) FROM receipt WHERE command = ?1
+         HAVING max(counter) IS NOT NULL AND NOT EXISTS (SELECT 1 FROM outbox WHERE receipt = (SELECT max(counter) FROM receipt WHERE command = ?1))",
+        [command.0],
+    )
+    .map(|_| ())
+}

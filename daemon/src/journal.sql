@@ -1,0 +1,12 @@
+-- The agent's database. The records are the state; the other tables hold bytes that were made from decisions.
+CREATE TABLE record (id INTEGER PRIMARY KEY AUTOINCREMENT, bytes BLOB NOT NULL);
+CREATE TABLE chain (id INTEGER PRIMARY KEY CHECK (id = 1), head BLOB NOT NULL);
+CREATE TABLE receipt (counter INTEGER PRIMARY KEY, command BLOB NOT NULL, envelope BLOB NOT NULL);
+CREATE INDEX receipt_command ON receipt (command);
+CREATE TABLE outbox (id INTEGER PRIMARY KEY AUTOINCREMENT, receipt INTEGER NOT NULL);
+CREATE TABLE report (counter INTEGER PRIMARY KEY, envelope BLOB NOT NULL);
+CREATE TABLE ledger (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    entry TEXT NOT NULL,
+    hash BLOB NOT NULL
+);

@@ -1,0 +1,247 @@
+//! Carries out what was decided and is durable. Every effect here is harmless to repeat; nothing here decides.
+
+use std::net::{IpAddr, ToSocketAddrs};
+use std::time::Duration;
+
+use homing_link::{Publication, Retention, Transport};
+use homing_policy::{Effect, Event, SirenPhase};
+use homing_protocol::authority::AuthorityList;
+use homing_protocol::beacon::{Beacon, Status};
+use homing_protocol::id::{BootId, CommandId};
+use homing_protocol::measure::{Battery, Charging, Metered, NetworkKind};
+use homing_protocol::readers::KeySet;
+use homing_protocol::topic::{Channel, Topic};
+
+use crate::brain::Brain;
+use crate::error::Error;
+use crate::siren::intent::{self, Intent};
+use crate::siren::report::{Phase, Report};
+use crate::{boottime, wallclock};
+
+/// Does one thing.
+///
+/// # Errors
+/// The journal's, or the siren's folder's.
+pub(crate) fn perform<T: Transport>(brain: &mut Brain<T>, effect: Effect) -> Result<(), Error> {
+    match effect {
+        Effect::Search { command, search_s } => {
+            brain
+                .searcher
+                .search(command, Duration::from_secs(search_s.into()));
+            Ok(())
+        }
+        Effect::Sound {
+            ring,
+            boot,
+            deadline_ms,
+        } => sound(brain, ring, boot, deadline_ms),
+        Effect::Silence => {
+            intent::withdraw(&brain.siren_folder)?;
+            look_at_siren(brain)
+        }
+        Effect::PublishBeacon { counter } => publish_beacon(brain, counter),
+        Effect::BeaconSoon => {
+            brain.beacon_soon();
+            Ok(())
+        }
+        Effect::AuthorityChanged => {
+            let signed = &brain.state.authority.1;
+            match AuthorityList::verify(signed, &brain.root, brain.address.account) {
+                Ok(list) => brain.authority = list,
+                Err(source) => {
+                    return Err(Error::Damaged {
+                        what: "the authority list in the journal".into(),
+                        source,
+                    });
+                }
+            }
+            brain.unpark()
+        }
+        Effect::ReadersChanged => {
+            match KeySet::verify(&brain.state.key_set.1, &brain.root, &brain.address) {
+                Ok(set) => {
+                    brain.journal.scribe.readers = set;
+                    Ok(())
+                }
+                Err(source) => Err(Error::Damaged {
+                    what: "the key set in the journal".into(),
+                    source,
+                }),
+            }
+        }
+    }
+}
+
+/// Orders the siren, unless it serves this very order already: the same order twice must not start it anew.
+fn sound<T: Transport>(
+    brain: &Brain<T>,
+    ring: CommandId,
+    boot: BootId,
+    deadline_ms: u64,
+) -> Result<(), Error> {
+    let longest = u64::try_from(brain.settings.ring.longest.as_millis()).unwrap_or(u64::MAX);
+    let now = boottime::now_ms()?;
+    let order = Intent {
+        command: ring.to_string(),
+        boot_id: if boot == brain.boot {
+            brain.boot_text.clone()
+        } else {
+            boot.to_string()
+        },
+        started_boottime_ms: now,
+        deadline_boottime_ms: deadline_ms.min(now.saturating_add(longest)),
+    };
+    if let Ok(intent::Found::Intent(standing)) = intent::load(&brain.siren_folder)
+        && standing.command == order.command
+        && standing.boot_id == order.boot_id
+    {
+        return Ok(());
+    }
+    tracing::info!("the siren is ordered for {ring}");
+    order.store(&brain.siren_folder)
+}
+
+/// Tells the judge what the siren process last said.
+pub(crate) fn look_at_siren<T: Transport>(brain: &mut Brain<T>) -> Result<(), Error> {
+    let report = match Report::load(&brain.siren_folder) {
+        Ok(report) => report,
+        Err(error) => {
+            tracing::warn!("the siren's report cannot be read: {error}");
+            return Ok(());
+        }
+    };
+    let ordered = !matches!(intent::load(&brain.siren_folder)?, intent::Found::Nothing);
+    let Some(report) = report else {
+        // It never ran: without an order there is nothing to wait for.
+        return if ordered {
+            Ok(())
+        } else {
+            silent(brain, CommandId([0; 16]))
+        };
+    };
+    let command = report
+        .command
+        .as_deref()
+        .and_then(|id| id.parse().ok())
+        .unwrap_or(CommandId([0; 16]));
+    match report.phase {
+        Phase::Sounding if ordered || is_alive(report.pid) => {
+            brain.handle(&Event::Siren {
+                command,
+                phase: SirenPhase::Sounding,
+            })?;
+        }
+        // Nobody is left to play, and no order stands that would start somebody.
+        Phase::Sounding => silent(brain, command)?,
+        Phase::Ended => {
+            // An end at the deadline is of this ring; an older ring's end says nothing about a newer order.
+            silent(brain, command)?;
+        }
+        Phase::Failed if ordered => {
+            let why = report.reason.as_deref().unwrap_or("the siren cannot sound");
+            brain.handle(&Event::Siren {
+                command,
+                phase: SirenPhase::Failing(why),
+            })?;
+        }
+        Phase::Failed => silent(brain, command)?,
+    }
+    brain.drain()
+}
+
+fn silent<T: Transport>(brain: &mut Brain<T>, command: CommandId) -> Result<(), Error> {
+    brain.handle(&Event::Siren {
+        command,
+        phase: SirenPhase::Ended,
+    })
+}
+
+/// Whether a process with this number runs; it may be another one by now, which only delays an answer until the ring's deadline.
+fn is_alive(pid: u32) -> bool {
+    std::path::Path::new("/proc").join(pid.to_string()).exists()
+}
+
+fn publish_beacon<T: Transport>(brain: &mut Brain<T>, counter: u64) -> Result<(), Error> {
+    let Some(mark) = brain
+        .state
+        .newest_beacon()
+        .filter(|mark| mark.counter == counter)
+    else {
+        return Ok(());
+    };
+    let beacon = Beacon {
+        address: brain.address,
+        epoch: brain.epoch,
+        counter,
+        nonce: mark.nonce,
+        boot: mark.boot,
+        windows: brain.state.windows(),
+        authority_version: brain.state.authority.0,
+        key_set_version: brain.state.key_set.0,
+        receipts: brain.state.receipts,
+        receipt_chain: brain.journal.chain_head(),
+        next_contact_s: u32::try_from(brain.settings.beacon.interval.as_secs()).unwrap_or(u32::MAX),
+    };
+    let status = status(brain);
+    let payload = brain
+        .journal
+        .scribe
+        .beacon(&beacon, &status)
+        .map_err(|source| Error::Damaged {
+            what: "the list of readers".into(),
+            source,
+        })?;
+    let topic = Topic::Device(brain.address.device, Channel::Beacon).to_string();
+    if brain
+        .transport
+        .publish(Publication {
+            topic,
+            payload,
+            retention: Retention::Retained,
+        })
+        .is_err()
+    {
+        // The next connection begins with a beacon of its own.
+        tracing::debug!("beacon {counter} was not sent");
+    }
+    Ok(())
+}
+
+fn status<T: Transport>(brain: &mut Brain<T>) -> Status {
+    let battery = brain.power.battery().unwrap_or(Battery {
+        percent: None,
+        charging: Charging::Unknown,
+    });
+    let path = broker_address(brain).and_then(|address| brain.network.path_to(address).ok());
+    Status {
+        time_unix_s: wallclock::unix_s(),
+        clock: wallclock::trust(),
+        battery,
+        network: path.as_ref().map_or(NetworkKind::Unknown, |path| path.kind),
+        metered: path.as_ref().map_or(Metered::Unknown, |path| path.metered),
+        ring: brain.state.open_ring().map(|entry| entry.accepted.id),
+        reports: brain.state.reports,
+        // Counting unlocks needs the session's help; no rule of this version relies on it.
+        presence: 0,
+        free_mib: free_mib(&brain.settings.state_dir),
+        refused: brain.refusals.total(),
+    }
+}
+
+/// The broker's address for the route look-up; a name is looked up, which the resolver's cache answers right after a connect.
+fn broker_address<T: Transport>(brain: &Brain<T>) -> Option<IpAddr> {
+    brain
+        .broker
+        .to_socket_addrs()
+        .ok()?
+        .next()
+        .map(|address| address.ip())
+}
+
+fn free_mib(folder: &std::path::Path) -> u32 {
+    nix::sys::statvfs::statvfs(folder).map_or(0, |found| {
+        // The fields are 32 or 64 bits wide, by architecture.
+        let bytes = u128::from(found.blocks_available()) * u128::from(found.fragment_size());
+        u32::try_from(bytes >> 20).unwrap_or(u32::MAX)
+    })
+}

@@ -1,0 +1,142 @@
+//! Threads for hardware: each search for a position and the watch on the network block on a thread of their own. They must not touch the state; they send inputs to the brain.
+
+use std::os::fd::AsFd;
+use std::thread;
+use std::time::Duration;
+
+use homing_hal::capability::network::{Network, NetworkEvent};
+use homing_hal::capability::position::PositionSource;
+use homing_hal::{Cancel, Fault, HalSettings, Roots};
+use homing_protocol::id::CommandId;
+use homing_protocol::measure::Position;
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use tokio::sync::mpsc::UnboundedSender;
+
+use crate::folder::FolderWatch;
+
+/// What a worker tells the brain.
+#[derive(Debug)]
+pub enum Input {
+    /// A search ended.
+    SearchEnded {
+        /// For which command.
+        command: CommandId,
+        /// The position, or a sentence.
+        found: Result<Position, String>,
+    },
+    /// A link, an address or a route changed.
+    NetworkChanged,
+    /// The siren's folder changed: its process may have said something.
+    SirenChanged,
+}
+
+/// A worker's thread could not be started, or the drivers are gone.
+fn spawn(name: &str, work: impl FnOnce() + Send + 'static) {
+    // Small stacks: the drivers recurse nowhere, and the agent must stay small.
+    // This is the one place of the agent that starts threads.
+    let started = thread::Builder::new()
+        .name(name.to_owned())
+        .stack_size(256 * 1024)
+        .spawn(work);
+    if let Err(error) = started {
+        tracing::error!("cannot start the {name} thread: {error}");
+    }
+}
+
+/// The search that is on, and the way to end it.
+#[derive(Debug)]
+pub struct Searcher {
+    settings: HalSettings,
+    inputs: UnboundedSender<Input>,
+    running: Option<Cancel>,
+    limit: Duration,
+}
+
+impl Searcher {
+    /// A searcher that is idle; no search takes longer than `limit`.
+    #[must_use]
+    pub const fn new(
+        settings: HalSettings,
+        limit: Duration,
+        inputs: UnboundedSender<Input>,
+    ) -> Self {
+        Self {
+            settings,
+            inputs,
+            running: None,
+            limit,
+        }
+    }
+
+    /// Begins a search and ends the one before.
+    pub fn search(&mut self, command: CommandId, longest: Duration) {
+        self.cancel();
+        let cancel = Cancel::new();
+        self.running = Some(cancel.clone());
+        let (settings, inputs, longest) = (
+            self.settings.clone(),
+            self.inputs.clone(),
+            longest.min(self.limit),
+        );
+        spawn("search", move || {
+            let mut sources: Vec<Box<dyn PositionSource>> =
+                homing_hal::Hal::open(&settings, &Roots::default()).positions;
+            let found = match homing_hal::locate(&mut sources, longest, &cancel) {
+                Ok(fix) => Ok(fix.position),
+                // Somebody newer took its place and answers.
+                Err(Fault::Cancelled(_)) => return,
+                Err(fault) => Err(fault.to_string()),
+            };
+            // The brain is gone only when the process ends.
+            let _ = inputs.send(Input::SearchEnded { command, found });
+        });
+    }
+
+    /// Ends the search that is on.
+    pub fn cancel(&mut self) {
+        if let Some(running) = self.running.take() {
+            running.cancel();
+        }
+    }
+}
+
+/// Watches the network until the process ends.
+pub fn watch_network(mut network: Box<dyn Network>, inputs: UnboundedSender<Input>) {
+    spawn("network", move || {
+        let cancel = Cancel::new();
+        loop {
+            match network.wait_for_change(Duration::from_secs(24 * 3600), &cancel) {
+                Ok(NetworkEvent::Quiet) => {}
+                Ok(NetworkEvent::Changed) => {
+                    if inputs.send(Input::NetworkChanged).is_err() {
+                        return;
+                    }
+                }
+                Err(fault) => {
+                    tracing::warn!("changes of the network are not noticed: {fault}");
+                    return;
+                }
+            }
+        }
+    });
+}
+
+/// Watches the siren's folder until the process ends.
+pub fn watch_siren(watch: FolderWatch, inputs: UnboundedSender<Input>) {
+    spawn("siren-watch", move || {
+        loop {
+            let mut wanted = [PollFd::new(watch.as_fd(), PollFlags::POLLIN)];
+            match poll(&mut wanted, PollTimeout::NONE) {
+                Ok(_) | Err(Errno::EINTR) => {}
+                Err(errno) => return tracing::error!("the siren is not heard any more: {errno}"),
+            }
+            if let Err(error) = watch.drain() {
+                return tracing::error!("the siren is not heard any more: {error}");
+            }
+            if inputs.send(Input::SirenChanged).is_err() {
+                return;
+            }
+        }
+    });
+}
