@@ -107,6 +107,14 @@ pub(crate) enum Device {
         /// The new name
         new_name: String,
     },
+    /// Sign the keys of a phone that has claimed its bundle while nobody waited
+    Accept {
+        /// Name or id
+        name: String,
+        /// How long to wait until the phone has heard of it
+        #[arg(long, value_name = "DURATION", default_value = "60s")]
+        wait: Span,
+    },
     /// End a phone's membership: certificate revoked, nothing more sent or believed
     Revoke {
         /// Name or id
@@ -208,6 +216,12 @@ pub(crate) struct Recover {
     /// Read the recovery code from this open file descriptor instead of asking
     #[arg(long, value_name = "N", conflicts_with = "passphrase_fd")]
     pub(crate) code_fd: Option<u32>,
+    /// Take every right from the account's other command-line clients: their machine was lost
+    #[arg(long)]
+    pub(crate) revoke_others: bool,
+    /// Do without the broker, with the keyring as it is in the kit file
+    #[arg(long)]
+    pub(crate) offline: bool,
 }
 
 #[cfg(test)]

@@ -68,6 +68,18 @@ pub(crate) enum Error {
     /// Encoding for `--json` or a file.
     #[error("cannot write JSON: {0}")]
     Json(#[from] serde_json::Error),
+    /// Working with keys, signatures or the keyring.
+    #[error("{0}")]
+    Owner(#[from] homing_owner::Error),
+    /// Setting up the connection to the broker.
+    #[error("{0}")]
+    Link(#[from] homing_link::Error),
+    /// Reaching the broker where nothing can be done without it.
+    #[error("{0}")]
+    Broker(String),
+    /// Starting the runtime that waits for the network.
+    #[error("cannot wait for the network: {0}")]
+    Runtime(io::Error),
     /// Waiting for the phone.
     #[error("{0}")]
     NoAnswerYet(String),
@@ -90,8 +102,18 @@ impl Error {
             {
                 exit::PERMISSION
             }
-            Self::Database(_) | Self::Passphrase(_) | Self::Print(_) | Self::Randomness => exit::IO,
-            Self::Certificate(_) | Self::Json(_) => exit::BUG,
+            Self::Database(_)
+            | Self::Passphrase(_)
+            | Self::Print(_)
+            | Self::Randomness
+            | Self::Broker(_)
+            | Self::Runtime(_) => exit::IO,
+            Self::Certificate(_) | Self::Json(_) | Self::Owner(homing_owner::Error::Seal(_)) => {
+                exit::BUG
+            }
+            Self::Owner(homing_owner::Error::WrongSecret) => exit::PERMISSION,
+            Self::Owner(homing_owner::Error::Mistyped(_)) => exit::USAGE,
+            Self::Owner(_) | Self::Link(_) => exit::CONFIG,
             Self::NoAnswerYet(_) => exit::NO_ANSWER_YET,
             Self::Refused(_) => exit::REFUSED,
         }

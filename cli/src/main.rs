@@ -3,15 +3,46 @@
 
 mod args;
 mod clock;
+mod commands;
 mod duration;
 mod error;
+mod exchange;
 mod exit;
 mod file;
 mod household;
 mod output;
 mod passphrase;
 mod random;
+mod store;
 
-fn main() -> std::process::ExitCode {
-    exit::OK.into()
+use clap::Parser;
+use std::io::Write;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    // Before anything else: it needs a process with one thread.
+    clock::read_zone();
+    let cli = match args::Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version are no errors; clap knows which stream each belongs to.
+            let code = if error.use_stderr() {
+                exit::USAGE
+            } else {
+                exit::OK
+            };
+            return match error.print() {
+                Ok(()) => code.into(),
+                Err(_) => exit::IO.into(),
+            };
+        }
+    };
+    match commands::run(cli) {
+        Ok(()) => exit::OK.into(),
+        Err(error) => {
+            // With nobody left to tell, the exit code still does.
+            let _ = writeln!(std::io::stderr(), "homing: {error}");
+            error.exit_code().into()
+        }
+    }
 }

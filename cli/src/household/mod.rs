@@ -5,5 +5,5 @@ mod broker;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use authority::{Authority, Credential, Serial};
+pub(crate) use authority::{Authority, Serial};
 pub(crate) use broker::{BrokerFiles, ServerCertificate, revoked_serials};

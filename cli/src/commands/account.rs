@@ -1,0 +1,365 @@
+//! `init` and `recover`: how an account comes to this machine.
+use super::{Context, catch_up, kit::KitFile, waiting};
+use crate::args::{Init, Recover};
+use crate::error::Error;
+use crate::exchange::{Acceptance, Exchange, Stay, rng};
+use crate::file;
+use crate::household::{Authority, BrokerFiles, ServerCertificate, revoked_serials};
+use crate::passphrase::{self, Source};
+use crate::store::{Store, TlsIdentity};
+use homing_link::Endpoint;
+use homing_owner::account::{ClientKeys, Household, Kit, Others, Unlocked, typed_code};
+use homing_protocol::id::SessionId;
+use homing_protocol::keyring::{KitSecret, PassphraseCost, RecoveryCode};
+use serde_json::json;
+use std::path::Path;
+use std::time::Duration;
+
+/// How long `recover` looks for the newest keyring, and then for everybody to learn of the new client.
+const RECOVERY_WAIT: Duration = Duration::from_secs(20);
+
+/// The broker's user name of every owner client of an account: the list of who may use the tree then outlives a lost machine.
+pub(crate) fn common_name(account: &Unlocked) -> String {
+    format!("owner-{}", account.find.account)
+}
+
+/// `homing init`.
+pub(crate) fn init(context: &Context, args: &Init) -> Result<(), Error> {
+    let endpoint: Endpoint = args
+        .broker
+        .parse()
+        .map_err(|error: homing_link::Error| Error::Usage(error.to_string()))?;
+    refuse_account(&context.home)?;
+    refuse_existing(&args.kit_out, "--kit-out")?;
+    let other_ca = args.ca.as_deref().map(read_ca).transpose()?;
+    let passphrase = passphrase::choose(context.passphrase)?;
+
+    let authority = Authority::generate(&endpoint.host)?;
+    let ca = format!(
+        "{}{}",
+        authority.certificate(),
+        other_ca.as_deref().unwrap_or("")
+    );
+    let crl = authority.revocation_list(1, &[])?;
+    let client = ClientKeys::generate(&mut rng());
+    let kit = Kit {
+        secret: KitSecret::generate(&mut rng()),
+        code: RecoveryCode::generate(&mut rng()),
+    };
+    let broker = endpoint.to_string();
+    let household = Household {
+        broker: &broker,
+        ca_pem: &ca,
+        ca_key_pem: &authority.key(),
+        crl_pem: &crl,
+    };
+    context.out.progress("Stretching the passphrase …");
+    let mut account = Unlocked::create(
+        &household,
+        &passphrase,
+        &kit,
+        PassphraseCost::DEFAULT,
+        &client,
+        &mut rng(),
+    )?;
+    let blob = account.wrap_next(&mut rng())?;
+    let tls = authority.issue_client(&common_name(&account))?;
+
+    KitFile::of(&account, &kit.secret, &blob).write(&args.kit_out)?;
+    let mut store = Store::create(&context.home)?;
+    let files = write_broker_folder(&context.home, &authority, &account, 1)?;
+    let identity = TlsIdentity {
+        certificate: &tls.certificate,
+        key: &tls.key,
+    };
+    store.begin_account(
+        &account,
+        &blob,
+        &kit.secret,
+        &client,
+        &identity,
+        SessionId::random(&mut rng()),
+        1,
+    )?;
+    report_init(context, args, &account, &kit, &files, &broker)
+}
+
+fn report_init(
+    context: &Context,
+    args: &Init,
+    account: &Unlocked,
+    kit: &Kit,
+    files: &BrokerFiles,
+    broker: &str,
+) -> Result<(), Error> {
+    let (secret_text, code_text) = (kit.secret.to_text(), kit.code.to_text());
+    let (secret, code) = (secret_text.as_str(), code_text.as_str());
+    let (folder, kit_file) = (
+        files.folder().display().to_string(),
+        args.kit_out.display().to_string(),
+    );
+    let server_certificate = if args.ca.is_some() {
+        "\n(the broker keeps its own broker.crt and broker.key)"
+    } else {
+        ""
+    };
+    context.out.text(&format!(
+        "Account {account_id} is ready in {home}.
+
+RECOVERY KIT: write this down or print it now; the code is not shown again.
+  account        {account_id}
+  broker         {broker}
+  kit secret     {secret}
+  recovery code  {code}
+
+The kit file {kit_file} holds the same without the code: copy it off this machine.
+Getting the account back takes that file and your passphrase, or that file and the code.
+
+The broker's configuration and certificates are in {folder}{server_certificate}
+  start it with    mosquitto -c {folder}/mosquitto.conf
+  add a phone with homing device add NAME --out BUNDLE --wait",
+        account_id = account.find.account,
+        home = context.home.display(),
+    ))?;
+    context.out.json(&json!({
+        "account": account.find.account.to_string(),
+        "home": context.home.display().to_string(),
+        "broker": broker,
+        "broker_folder": folder,
+        "kit_file": kit_file,
+        "kit_secret": secret,
+        "recovery_code": code,
+    }))
+}
+
+/// Writes `broker/`; the broker's certificate comes from the household unless the account trusts another authority besides it.
+fn write_broker_folder(
+    home: &Path,
+    authority: &Authority,
+    account: &Unlocked,
+    crl_number: u64,
+) -> Result<BrokerFiles, Error> {
+    let endpoint: Endpoint = account.find.broker.parse()?;
+    let files = BrokerFiles::inside(home);
+    let server = if account.find.ca_pem.matches("BEGIN CERTIFICATE").count() > 1 {
+        ServerCertificate::Elsewhere
+    } else {
+        ServerCertificate::Household {
+            host: &endpoint.host,
+        }
+    };
+    let revoked = revoked_serials(&account.full.crl_pem)?;
+    let crl = authority.revocation_list(crl_number, &revoked)?;
+    files.write(
+        authority,
+        server,
+        endpoint.port,
+        &[common_name(account)],
+        &crl,
+    )?;
+    Ok(files)
+}
+
+fn refuse_account(home: &Path) -> Result<(), Error> {
+    match Store::open(home).and_then(|store| store.account()) {
+        Ok(_) => Err(Error::AccountExists(home.to_owned())),
+        Err(Error::NoAccount(_)) => Ok(()),
+        Err(other) => Err(other),
+    }
+}
+
+/// Refuses to write over a file: it may be somebody's only kit or bundle.
+pub(crate) fn refuse_existing(path: &Path, flag: &str) -> Result<(), Error> {
+    if path.exists() {
+        return Err(Error::Usage(format!(
+            "{} exists already; choose another file with {flag} or move it away",
+            path.display()
+        )));
+    }
+    Ok(())
+}
+
+fn read_ca(path: &Path) -> Result<String, Error> {
+    let text = file::read_text(path)?;
+    match x509_parser::pem::parse_x509_pem(text.as_bytes()) {
+        Ok((_, pem)) if pem.label == "CERTIFICATE" && pem.parse_x509().is_ok() => Ok(text),
+        _ => Err(Error::File {
+            path: path.to_owned(),
+            reason: "it holds no PEM certificate".into(),
+        }),
+    }
+}
+
+/// `homing recover`.
+pub(crate) fn recover(context: &Context, args: &Recover) -> Result<(), Error> {
+    refuse_account(&context.home)?;
+    let kit = KitFile::read(&args.kit)?;
+    let secret = kit.secret(&args.kit)?;
+    let way_in = WayIn::ask(context, args)?;
+    context.out.progress("Opening the keyring …");
+    let account = way_in.open(&kit.keyring(&args.kit)?, &secret)?;
+
+    let authority = household(&account)?;
+    let client = ClientKeys::generate(&mut rng());
+    let tls = authority.issue_client(&common_name(&account))?;
+    let identity = TlsIdentity {
+        certificate: &tls.certificate,
+        key: &tls.key,
+    };
+    // A list made here must count as newer than any made before; the old machine's count is lost with it.
+    let crl_number = u64::try_from(crate::clock::UnixMs::now().0).unwrap_or(1);
+    let mut store = Store::create(&context.home)?;
+    let blob = kit.keyring(&args.kit)?;
+    store.begin_account(
+        &account,
+        &blob,
+        &secret,
+        &client,
+        &identity,
+        SessionId::random(&mut rng()),
+        crl_number,
+    )?;
+    let admitted = waiting(admit(
+        context, args, store, account, &way_in, &secret, &client,
+    ));
+    if let Err(error) = admitted {
+        // Half an account would only stand in the way of the next attempt.
+        remove_state(&context.home);
+        return Err(error);
+    }
+    let account = admitted?;
+    write_broker_folder(&context.home, &household(&account)?, &account, crl_number)?;
+    let devices: Vec<_> = account
+        .find
+        .devices
+        .iter()
+        .map(|device| device.name.clone())
+        .collect();
+    context.out.both(
+        &format!("Account {} is back in {}. Phones: {}", account.find.account, context.home.display(), if devices.is_empty() { "none".into() } else { devices.join(", ") }),
+        &json!({ "account": account.find.account.to_string(), "home": context.home.display().to_string(), "client": client.id().to_string(), "devices": devices }),
+    )
+}
+
+/// Fetches the newest keyring, adds this client to it, and tells broker and phones.
+async fn admit(
+    context: &Context,
+    args: &Recover,
+    store: Store,
+    mut account: Unlocked,
+    way_in: &WayIn,
+    secret: &KitSecret,
+    client: &ClientKeys,
+) -> Result<Unlocked, Error> {
+    let mut store = store;
+    if !args.offline {
+        context
+            .out
+            .progress("Fetching the newest keyring from the broker …");
+        // The copy in the kit must not be published over a newer one before that was seen.
+        store.keyring_published(&store.account()?.keyring)?;
+        let mut exchange = Exchange::start(store, Stay::Call, Acceptance::Locked)?;
+        catch_up(&mut exchange, RECOVERY_WAIT).await?;
+        if !exchange.is_connected() {
+            let why = exchange.trouble().unwrap_or("no answer").to_owned();
+            return Err(Error::Broker(format!(
+                "the broker at {} cannot be reached: {why}; if it is gone for good, use --offline",
+                account.find.broker
+            )));
+        }
+        exchange.close().await?;
+        store = exchange.into_unlocked().0;
+        if let Some(offered) = store.offered_keyring()?
+            && let Ok(newer) = way_in.open(&offered, secret)
+            && account.is_older_than(&newer)
+        {
+            account = newer;
+        }
+    }
+    let others = if args.revoke_others {
+        Others::Drop
+    } else {
+        Others::Keep
+    };
+    account.admit(client, others)?;
+    account.admit_reader(client)?;
+    let blob = account.wrap_next(&mut rng())?;
+    store.renew_keyring(&account, &blob)?;
+    if !args.offline {
+        let mut exchange = Exchange::start(store, Stay::Call, Acceptance::Locked)?;
+        catch_up(&mut exchange, RECOVERY_WAIT).await?;
+        exchange.close().await?;
+    }
+    Ok(account)
+}
+
+/// The household's authority of an unlocked account.
+pub(crate) fn household(account: &Unlocked) -> Result<Authority, Error> {
+    let end = "-----END CERTIFICATE-----";
+    let first = account
+        .find
+        .ca_pem
+        .split_inclusive(end)
+        .next()
+        .unwrap_or_default();
+    Authority::load(&format!("{first}\n"), &account.full.ca_key_pem)
+}
+
+fn remove_state(home: &Path) {
+    for name in ["homing.db", "homing.db-wal", "homing.db-shm"] {
+        // What cannot be removed is named by the next attempt.
+        let _ = std::fs::remove_file(home.join(name));
+    }
+}
+
+/// What a person comes with.
+enum WayIn {
+    Passphrase(zeroize::Zeroizing<String>),
+    Code(RecoveryCode),
+}
+
+impl WayIn {
+    fn ask(context: &Context, args: &Recover) -> Result<Self, Error> {
+        if args.code || args.code_fd.is_some() {
+            let typed = passphrase::ask(Source::from(args.code_fd), "Recovery code")?;
+            return Ok(Self::Code(typed_code(&typed)?));
+        }
+        Ok(Self::Passphrase(passphrase::ask(
+            context.passphrase,
+            "Passphrase",
+        )?))
+    }
+    fn open(&self, blob: &[u8], secret: &KitSecret) -> Result<Unlocked, Error> {
+        Ok(match self {
+            Self::Passphrase(passphrase) => Unlocked::open(blob, passphrase, secret)?,
+            Self::Code(code) => Unlocked::open_with_code(blob, code)?,
+        })
+    }
+}
+
+/// Unlocks the account for what needs ROOT or the household's key; a newer keyring that another machine left at the broker is taken over first.
+pub(crate) fn unlock(context: &Context, store: &mut Store) -> Result<Unlocked, Error> {
+    let held = store.account()?;
+    let passphrase = passphrase::ask(context.passphrase, "Passphrase")?;
+    context.out.progress("Opening the keyring …");
+    let mut account = Unlocked::open(&held.keyring, &passphrase, &held.kit)?;
+    if let Some(offered) = store.offered_keyring()?
+        && let Ok(newer) = Unlocked::open(&offered, &passphrase, &held.kit)
+        && account.is_older_than(&newer)
+    {
+        store.renew_keyring(&newer, &offered)?;
+        account = newer;
+    }
+    let revoked = revoked_serials(&account.full.crl_pem)?;
+    for row in store.devices()? {
+        if revoked
+            .iter()
+            .any(|serial| serial.0.as_slice() == row.tls_serial)
+        {
+            store.revoked(row.id)?;
+        } else {
+            account.remember(row.known());
+        }
+    }
+    Ok(account)
+}

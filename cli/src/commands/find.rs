@@ -1,0 +1,352 @@
+//! `locate` and `ring`: an order into the outbox, its way watched, its result printed.
+use super::device::tell_trouble;
+use super::show::Known;
+use super::{Context, catch_up, waiting};
+use crate::args::{Locate, Ring};
+use crate::clock::UnixMs;
+use crate::duration::{Span, ago};
+use crate::error::Error;
+use crate::exchange::{Acceptance, Exchange, Stay, rng};
+use crate::output::{Tone, harmless};
+use crate::store::{DeviceRow, Order, Standing, Store};
+use homing_link::MqttLink;
+use homing_owner::delivery::{State, Witness};
+use homing_owner::sign::{Intent, ring_stop};
+use homing_protocol::command::Op;
+use homing_protocol::id::CommandId;
+use homing_protocol::measure::{Position, PositionSource};
+use serde_json::{Value, json};
+use std::time::Duration;
+
+/// Longest siren and longest search, seconds (protocol v1).
+const LONGEST_RING_S: u64 = 3_600;
+const LONGEST_SEARCH_S: u64 = 600;
+/// Shortest search asked for: a receiver that starts cold needs about half a minute.
+const SHORTEST_SEARCH_S: u64 = 30;
+
+fn joined(store: &Store, name: &str) -> Result<DeviceRow, Error> {
+    let row = store.device_named(name)?;
+    if row.standing == Standing::Enrolled {
+        return Ok(row);
+    }
+    Err(Error::Usage(format!(
+        "{name} has not joined yet; see `homing device show {name}`"
+    )))
+}
+
+fn order(
+    store: &mut Store,
+    row: &DeviceRow,
+    op: Op,
+    within: Option<Span>,
+) -> Result<CommandId, Error> {
+    let now = UnixMs::now();
+    let now_s = u64::try_from(now.0 / 1_000).unwrap_or(0);
+    let intent = Intent {
+        id: CommandId::random(&mut rng()),
+        op,
+        issued_at_s: now_s,
+        not_after_s: within.map(|within| now_s.saturating_add(within.0.as_secs())),
+    };
+    store.queue(row.id, &intent, now)?;
+    Ok(intent.id)
+}
+
+/// `homing locate`.
+pub(crate) fn locate(context: &Context, args: &Locate) -> Result<(), Error> {
+    let mut store = Store::open(&context.home)?;
+    let row = joined(&store, &args.name)?;
+    if args.last {
+        let Some(found) = position(&store, &row, None)? else {
+            return Err(Error::NoAnswerYet(format!(
+                "no position of {} is known here yet",
+                harmless(&row.name)
+            )));
+        };
+        return print_position(context, &row, &found);
+    }
+    let search_s = args
+        .wait
+        .0
+        .as_secs()
+        .clamp(SHORTEST_SEARCH_S, LONGEST_SEARCH_S);
+    let search_s = u16::try_from(search_s).unwrap_or(u16::MAX);
+    let id = order(&mut store, &row, Op::Locate { search_s }, None)?;
+    let (store, end) = follow(context, store, id, args.wait, |order, store| {
+        let located = match order.report {
+            Some(number) => position(store, &row, Some(number))?,
+            None => None,
+        };
+        // A done order whose report is still on its way has not answered yet.
+        let answered = match order.progress.state() {
+            State::Done => located.is_some() || order.report.is_none(),
+            state => state.is_final(),
+        };
+        Ok(answered.then_some(located))
+    })?;
+    match end {
+        Some(Some(found)) => print_position(context, &row, &found),
+        Some(None) => Err(Error::Refused(ended(&row, &store.order(id)?))),
+        None => {
+            print_waiting(context, &store, &row, id)?;
+            Err(Error::NoAnswerYet(format!(
+                "{} has not answered within {}; the order stays queued",
+                harmless(&row.name),
+                args.wait
+            )))
+        }
+    }
+}
+
+/// `homing ring`.
+pub(crate) fn ring(context: &Context, args: &Ring) -> Result<(), Error> {
+    let mut store = Store::open(&context.home)?;
+    let row = joined(&store, &args.name)?;
+    let id = if args.stop {
+        stop(&mut store, &row)?
+    } else {
+        start(&mut store, &row, args)?
+    };
+    let (store, end) = follow(context, store, id, args.wait, |order, _| {
+        let state = order.progress.state();
+        Ok((state.is_final() || (!args.stop && state == State::Running)).then_some(state))
+    })?;
+    let name = harmless(&row.name);
+    match end {
+        Some(State::Running | State::Done) => {
+            let sentence = if args.stop {
+                format!("{name} is silent.")
+            } else {
+                format!("{name} rings.")
+            };
+            context
+                .out
+                .both(&sentence, &order_json(&row, &store.order(id)?))
+        }
+        Some(_) => Err(Error::Refused(ended(&row, &store.order(id)?))),
+        // The order is safe in the outbox: the command was carried out, the phone will be.
+        None => print_waiting(context, &store, &row, id),
+    }
+}
+
+fn start(store: &mut Store, row: &DeviceRow, args: &Ring) -> Result<CommandId, Error> {
+    let seconds = args.sound_for.0.as_secs();
+    if !(1..=LONGEST_RING_S).contains(&seconds) {
+        return Err(Error::Usage("--for takes from 1s to 1h".into()));
+    }
+    let for_s = u16::try_from(seconds).unwrap_or(u16::MAX);
+    order(store, row, Op::Ring { for_s }, Some(args.within))
+}
+
+/// Ends rings that never left this machine here, and names all others to the phone.
+fn stop(store: &mut Store, row: &DeviceRow) -> Result<CommandId, Error> {
+    let (mut ids, account) = (Vec::new(), store.account()?);
+    let heard = Known::read(store, &account, row.clone())?.heard;
+    ids.extend(heard.and_then(|heard| heard.status?.ring));
+    for open in store.open_rings(row.id)? {
+        if open.signed_times == 0 {
+            store.conclude(open.intent.id, State::Cancelled, "before it was sent")?;
+        } else if !ids.contains(&open.intent.id) {
+            ids.push(open.intent.id);
+        }
+    }
+    order(store, row, ring_stop(&ids), None)
+}
+
+/// Connects, delivers, and shows the order's steps until `done` says so or the time is over.
+fn follow<R>(
+    context: &Context,
+    store: Store,
+    id: CommandId,
+    wait: Span,
+    mut done: impl FnMut(&Order, &Store) -> Result<Option<R>, Error>,
+) -> Result<(Store, Option<R>), Error> {
+    waiting(async {
+        let mut exchange = Exchange::start(store, Stay::Call, Acceptance::Locked)?;
+        let (mut shown, mut told) = (0, None);
+        let end = exchange
+            .until(wait.0, |it: &mut Exchange<MqttLink>| {
+                tell_trouble(context, it, &mut told);
+                let order = it.store.order(id)?;
+                for step in order.progress.steps().iter().skip(shown) {
+                    let at = UnixMs(step.at).short(UnixMs::now());
+                    context.out.progress(
+                        format!("{at} {} {}", step.state, harmless(&step.detail)).trim_end(),
+                    );
+                }
+                shown = order.progress.steps().len();
+                done(&order, &it.store)
+            })
+            .await?;
+        // What came in with the answer is confirmed to the phone before we leave.
+        if exchange.is_connected() {
+            catch_up(&mut exchange, Duration::from_secs(2)).await?;
+        }
+        exchange.close().await?;
+        Ok((exchange.into_unlocked().0, end))
+    })
+}
+
+fn print_waiting(
+    context: &Context,
+    store: &Store,
+    row: &DeviceRow,
+    id: CommandId,
+) -> Result<(), Error> {
+    let order = store.order(id)?;
+    let known = Known::read(store, &store.account()?, row.clone())?;
+    let now = UnixMs::now();
+    let mut object = order_json(row, &order);
+    object["next_planned_contact"] = json!(known.next_contact().map(UnixMs::rfc3339));
+    context.out.both(
+        &format!(
+            "The order is {} and waits for {} ({}). `homing watch` or any later homing call delivers it; `homing log {}` shows its way.",
+            order.progress.state(),
+            harmless(&row.name),
+            known.contact_sentence(now),
+            harmless(&row.name),
+        ),
+        &object,
+    )
+}
+
+fn ended(row: &DeviceRow, order: &Order) -> String {
+    let last = order.progress.steps().last();
+    let detail = last
+        .map(|step| harmless(&step.detail))
+        .filter(|detail| !detail.is_empty());
+    let reason = detail
+        .map(|detail| format!(" ({detail})"))
+        .unwrap_or_default();
+    format!(
+        "{}: the order to {} is {}{reason}",
+        harmless(&row.name),
+        order.intent.op.word(),
+        order.progress.state()
+    )
+}
+
+/// An order as `--json` prints it.
+pub(crate) fn order_json(row: &DeviceRow, order: &Order) -> Value {
+    let steps: Vec<_> = order
+        .progress
+        .steps()
+        .iter()
+        .map(|step| json!({ "state": step.state.word(), "at": UnixMs(step.at).rfc3339(), "signed": step.witness == Witness::Phone, "detail": step.detail }))
+        .collect();
+    json!({
+        "id": order.intent.id.to_string(),
+        "device": row.id.to_string(),
+        "name": row.name,
+        "op": order.intent.op.word(),
+        "state": order.progress.state().word(),
+        "steps": steps,
+    })
+}
+
+/// A position with the number under which the phone reported it.
+struct Found {
+    number: u64,
+    position: Position,
+}
+
+/// The newest stored position, or the one with this number.
+fn position(store: &Store, row: &DeviceRow, number: Option<u64>) -> Result<Option<Found>, Error> {
+    let account = store.account()?;
+    let Some(phone) = row.phone(account.id, &account.root)? else {
+        return Ok(None);
+    };
+    let Some(bytes) = store.report(row.id, number)? else {
+        return Ok(None);
+    };
+    let report = phone.hear_report(&bytes, &account.client.reading)?;
+    let index = number.map_or(report.positions.len() as u64 - 1, |number| {
+        number - report.first
+    });
+    let position = usize::try_from(index)
+        .ok()
+        .and_then(|index| report.positions.get(index).copied());
+    Ok(position.map(|position| Found {
+        number: report.first + index,
+        position,
+    }))
+}
+
+fn source(source: PositionSource) -> &'static str {
+    match source {
+        PositionSource::Gnss => "gnss",
+        PositionSource::Wifi => "wifi",
+        PositionSource::Cell => "cell",
+        PositionSource::LastKnown => "last-known",
+    }
+}
+
+/// Scaled integers as decimal degrees, exactly.
+fn degrees(e7: i32) -> String {
+    let sign = if e7 < 0 { "-" } else { "" };
+    let whole = e7.unsigned_abs();
+    format!("{sign}{}.{:07}", whole / 10_000_000, whole % 10_000_000)
+}
+
+fn print_position(context: &Context, row: &DeviceRow, found: &Found) -> Result<(), Error> {
+    let (position, now) = (&found.position, UnixMs::now());
+    let time = position.time_unix_ms.map(UnixMs);
+    // The phone's word on the age is from when it reported; by now it is older.
+    let age_s = match time {
+        Some(time) => u64::try_from((now.0 - time.0) / 1_000)
+            .unwrap_or(0)
+            .max(u64::from(position.age_s)),
+        None => u64::from(position.age_s),
+    };
+    let (latitude, longitude) = (
+        degrees(position.latitude_e7),
+        degrees(position.longitude_e7),
+    );
+    let number = |text: &str| text.parse::<f64>().unwrap_or(0.0);
+    let place = format!("{latitude}, {longitude}");
+    let accuracy = format!("± {} m", position.accuracy_dm.div_ceil(10));
+    let when = time.map_or_else(
+        || "at an unknown time".to_owned(),
+        |time| format!("at {}", time.short(now)),
+    );
+    context.out.both(
+        &format!(
+            "{}: {} {accuracy} (95 %), {when}, {} ago, source {}\nhttps://www.openstreetmap.org/?mlat={latitude}&mlon={longitude}#map=17/{latitude}/{longitude}",
+            harmless(&row.name),
+            context.out.toned(Tone::Good, &place),
+            ago(Duration::from_secs(age_s)),
+            source(position.source),
+        ),
+        &json!({
+            "device": row.id.to_string(),
+            "name": row.name,
+            "number": found.number,
+            "time": time.map(UnixMs::rfc3339),
+            "age_s": age_s,
+            "latitude": number(&latitude),
+            "longitude": number(&longitude),
+            "accuracy_m": f64::from(position.accuracy_dm) / 10.0,
+            "altitude_m": position.altitude_dm.map(|value| f64::from(value) / 10.0),
+            "speed_m_s": position.speed_cm_s.map(|value| f64::from(value) / 100.0),
+            "course_deg": position.course_cdeg.map(|value| f64::from(value) / 100.0),
+            "source": source(position.source),
+        }),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn degrees_are_printed_exactly() {
+        for (e7, text) in [
+            (525_200_066, "52.5200066"),
+            (-1, "-0.0000001"),
+            (0, "0.0000000"),
+            (-1_800_000_000, "-180.0000000"),
+        ] {
+            assert_eq!(degrees(e7), text);
+        }
+    }
+}

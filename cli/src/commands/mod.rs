@@ -1,0 +1,138 @@
+//! The commands of homing(1), one file each: argument in, store and exchange moved, result printed. No cryptography of their own.
+
+mod account;
+mod device;
+mod find;
+mod kit;
+mod log;
+mod show;
+mod watch;
+
+use crate::args::{Cli, Command};
+use crate::clock::UnixMs;
+use crate::error::Error;
+use crate::exchange::{Acceptance, Exchange, Stay};
+use crate::output::{Format, Output};
+use crate::passphrase::Source;
+use crate::store::Store;
+use clap::CommandFactory;
+use homing_link::MqttLink;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// How long a call that only shows things waits for news from the broker.
+const GLANCE: Duration = Duration::from_secs(3);
+
+/// Nothing new for this long after connecting: the broker has handed over what it kept.
+const SILENCE_MS: i64 = 400;
+
+/// What every command is given.
+#[derive(Clone, Debug)]
+pub(crate) struct Context {
+    /// Folder of the account.
+    pub(crate) home: PathBuf,
+    /// Where results go.
+    pub(crate) out: Output,
+    /// Where the passphrase comes from.
+    pub(crate) passphrase: Source,
+}
+
+/// Carries out one command line.
+pub(crate) fn run(cli: Cli) -> Result<(), Error> {
+    let format = if cli.global.json {
+        Format::Json
+    } else {
+        Format::Text
+    };
+    let context = Context {
+        home: cli.global.home.map_or_else(default_home, Ok)?,
+        out: Output::new(format),
+        passphrase: cli.global.passphrase_fd.into(),
+    };
+    match cli.command {
+        Command::Init(args) => account::init(&context, &args),
+        Command::Device(args) => device::run(&context, args),
+        Command::Devices => show::devices(&context),
+        Command::Locate(args) => find::locate(&context, &args),
+        Command::Ring(args) => find::ring(&context, &args),
+        Command::Log(args) => log::run(&context, &args),
+        Command::Watch => watch::run(&context),
+        Command::Status => show::status(&context),
+        Command::Kit(args) => kit::run(&context, &args),
+        Command::Recover(args) => account::recover(&context, &args),
+        Command::Completions { shell } => {
+            let mut text = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "homing", &mut text);
+            std::io::Write::write_all(&mut std::io::stdout(), &text).map_err(Error::Print)
+        }
+    }
+}
+
+/// `$XDG_DATA_HOME/homing`, else `~/.local/share/homing` (XDG base directory specification).
+fn default_home() -> Result<PathBuf, Error> {
+    let absolute = |name| {
+        std::env::var_os(name)
+            .map(PathBuf::from)
+            .filter(|path| path.is_absolute())
+    };
+    let base = absolute("XDG_DATA_HOME")
+        .or_else(|| absolute("HOME").map(|home| home.join(".local/share")));
+    base.map(|base| base.join("homing")).ok_or_else(|| {
+        Error::Usage(
+            "neither XDG_DATA_HOME nor HOME is set; name the folder with --home DIR".into(),
+        )
+    })
+}
+
+/// Runs something that waits, on this one thread.
+pub(crate) fn waiting<R>(future: impl Future<Output = Result<R, Error>>) -> Result<R, Error> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    runtime.map_err(Error::Runtime)?.block_on(future)
+}
+
+/// Meets the broker for a moment: sends what is queued, stores what it kept. Without a connection it says why and the call goes on with what is known here.
+pub(crate) fn glance(context: &Context, store: Store) -> Result<Store, Error> {
+    waiting(async {
+        let mut exchange = Exchange::start(store, Stay::Call, Acceptance::Locked)?;
+        catch_up(&mut exchange, GLANCE).await?;
+        if !exchange.is_connected() {
+            let why = exchange
+                .trouble()
+                .unwrap_or("no answer from the broker")
+                .to_owned();
+            context.out.warn(&format!(
+                "not connected ({why}); showing what is known here"
+            ));
+        }
+        exchange.close().await?;
+        Ok(exchange.into_unlocked().0)
+    })
+}
+
+/// Turns until the broker has handed over what it kept, an attempt to connect failed, or `within` has passed.
+pub(crate) async fn catch_up(
+    exchange: &mut Exchange<MqttLink>,
+    within: Duration,
+) -> Result<(), Error> {
+    let mut quiet_since: Option<(UnixMs, i64)> = None;
+    exchange
+        .until(within, |it| {
+            if !it.is_connected() {
+                return Ok(it.trouble().is_some().then_some(()));
+            }
+            let (now, newest) = (UnixMs::now(), it.store.newest_news()?);
+            match quiet_since {
+                Some((since, known)) if known == newest && it.is_quiet() => {
+                    Ok((now.0 - since.0 >= SILENCE_MS).then_some(()))
+                }
+                _ => {
+                    quiet_since = Some((now, newest));
+                    Ok(None)
+                }
+            }
+        })
+        .await?;
+    Ok(())
+}

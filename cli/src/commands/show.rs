@@ -1,0 +1,334 @@
+//! `devices`, `device show`, `status`: what is known here, with where it comes from.
+use super::{Context, glance};
+use crate::clock::UnixMs;
+use crate::duration::ago;
+use crate::error::Error;
+use crate::output::{Tone, harmless};
+use crate::store::{Account, DeviceRow, Standing, Store};
+use homing_owner::chain;
+use homing_owner::phone::Heard;
+use homing_protocol::measure::{Battery, Charging, Metered, NetworkKind};
+use serde::Serialize;
+use serde_json::json;
+use std::time::Duration;
+
+/// One phone as `devices --json` prints it.
+#[derive(Debug, Serialize)]
+pub(crate) struct Summary {
+    id: String,
+    name: String,
+    standing: &'static str,
+    last_contact: Option<String>,
+    next_planned_contact: Option<String>,
+    battery_percent: Option<u8>,
+    charging: Option<&'static str>,
+    network: Option<&'static str>,
+    metered: Option<&'static str>,
+    mode: Option<&'static str>,
+    fingerprint: String,
+    queued_orders: usize,
+    alarms: Vec<String>,
+}
+
+/// A phone with what its newest beacon says.
+pub(crate) struct Known {
+    /// As stored.
+    pub(crate) row: DeviceRow,
+    /// Its newest beacon.
+    pub(crate) heard: Option<Heard>,
+}
+
+impl Known {
+    /// Reads the newest beacon of a phone; what no longer verifies is left out.
+    pub(crate) fn read(store: &Store, account: &Account, row: DeviceRow) -> Result<Self, Error> {
+        let phone = row.phone(account.id, &account.root)?;
+        let stored = store.beacon(row.id)?;
+        let heard = phone.zip(stored).and_then(|(phone, beacon)| {
+            phone
+                .hear_beacon(&beacon.bytes, &account.client.reading)
+                .ok()
+        });
+        Ok(Self { row, heard })
+    }
+
+    /// When the phone said it will be heard of next.
+    pub(crate) fn next_contact(&self) -> Option<UnixMs> {
+        let (heard, last) = (self.heard.as_ref()?, self.row.last_contact?);
+        Some(UnixMs(last.0.saturating_add(
+            i64::from(heard.beacon.next_contact_s) * 1_000,
+        )))
+    }
+
+    /// "last heard of 3 min ago, expected by 14:32", for people.
+    pub(crate) fn contact_sentence(&self, now: UnixMs) -> String {
+        let Some(last) = self.row.last_contact else {
+            return "never heard of yet".to_owned();
+        };
+        let since = ago(age(last, now));
+        match self.next_contact() {
+            Some(next) if next > now => {
+                format!("last heard of {since} ago, expected by {}", next.short(now))
+            }
+            Some(next) => format!(
+                "last heard of {since} ago, overdue since {}",
+                next.short(now)
+            ),
+            None => format!("last heard of {since} ago"),
+        }
+    }
+
+    fn summary(&self, store: &Store) -> Result<Summary, Error> {
+        let status = self.heard.as_ref().and_then(|heard| heard.status.as_ref());
+        let queued = store
+            .outbox()?
+            .iter()
+            .filter(|order| order.device == self.row.id)
+            .count();
+        Ok(Summary {
+            id: self.row.id.to_string(),
+            name: self.row.name.clone(),
+            standing: self.row.standing.word(),
+            last_contact: self.row.last_contact.map(UnixMs::rfc3339),
+            next_planned_contact: self.next_contact().map(UnixMs::rfc3339),
+            battery_percent: status.and_then(|status| status.battery.percent),
+            charging: status.map(|status| charging(status.battery)),
+            network: status.map(|status| network(status.network)),
+            metered: status.map(|status| metered(status.metered)),
+            mode: status.map(|status| {
+                if status.ring.is_some() {
+                    "ringing"
+                } else {
+                    "normal"
+                }
+            }),
+            fingerprint: self.row.fingerprint.clone(),
+            queued_orders: queued,
+            alarms: self.alarms(store)?,
+        })
+    }
+
+    /// What somebody should look at.
+    fn alarms(&self, store: &Store) -> Result<Vec<String>, Error> {
+        use crate::store::NewsKind;
+        let mut alarms: Vec<String> = store
+            .alarms(self.row.id)?
+            .iter()
+            .map(|news| match news.kind {
+                NewsKind::RivalClaim => format!(
+                    "somebody else tried to join with the same bundle at {} (fingerprint {})",
+                    news.at.rfc3339(),
+                    news.detail
+                ),
+                _ => format!(
+                    "the phone signed two different receipts number {}",
+                    news.detail
+                ),
+            })
+            .collect();
+        let newest = self
+            .heard
+            .as_ref()
+            .map(|heard| (heard.beacon.receipts, heard.beacon.receipt_chain));
+        let findings = chain::examine(&store.chain(self.row.id)?, newest);
+        for (first, last) in findings.missing {
+            alarms.push(format!("receipts {first} to {last} are missing; they may still be on their way, or were withheld"));
+        }
+        for number in findings.broken {
+            alarms.push(format!(
+                "receipt {number} does not follow from the one before it"
+            ));
+        }
+        Ok(alarms)
+    }
+}
+
+fn age(since: UnixMs, now: UnixMs) -> Duration {
+    Duration::from_millis(u64::try_from(now.0.saturating_sub(since.0)).unwrap_or(0))
+}
+
+const fn charging(battery: Battery) -> &'static str {
+    match battery.charging {
+        Charging::Unknown => "unknown",
+        Charging::Charging => "charging",
+        Charging::Discharging => "discharging",
+        Charging::Full => "full",
+    }
+}
+
+const fn network(kind: NetworkKind) -> &'static str {
+    match kind {
+        NetworkKind::Unknown => "unknown",
+        NetworkKind::Wifi => "wifi",
+        NetworkKind::Cellular => "cellular",
+        NetworkKind::Ethernet => "ethernet",
+        NetworkKind::Vpn => "vpn",
+    }
+}
+
+const fn metered(metered: Metered) -> &'static str {
+    match metered {
+        Metered::Unknown => "unknown",
+        Metered::Yes => "yes",
+        Metered::No => "no",
+    }
+}
+
+/// `homing devices`.
+pub(crate) fn devices(context: &Context) -> Result<(), Error> {
+    let store = glance(context, Store::open(&context.home)?)?;
+    let account = store.account()?;
+    let rows = store.devices()?;
+    if rows.is_empty() {
+        return context
+            .out
+            .text("No phone yet; add one with: homing device add NAME --out BUNDLE --wait");
+    }
+    for row in rows {
+        let known = Known::read(&store, &account, row)?;
+        let summary = known.summary(&store)?;
+        context
+            .out
+            .both(&line(context, &known, &summary), &summary)?;
+    }
+    Ok(())
+}
+
+fn line(context: &Context, known: &Known, summary: &Summary) -> String {
+    let now = UnixMs::now();
+    let mut parts = vec![harmless(&summary.name)];
+    match known.row.standing {
+        Standing::Enrolled => {
+            parts.push(known.contact_sentence(now));
+            parts.extend(
+                summary
+                    .battery_percent
+                    .map(|percent| format!("battery {percent} %")),
+            );
+            parts.extend(summary.network.map(|network| format!("network {network}")));
+            if let Some(mode @ "ringing") = summary.mode {
+                parts.push(context.out.toned(Tone::Warning, mode));
+            }
+        }
+        Standing::Invited => parts.push("has not joined yet".to_owned()),
+        Standing::Claimed => parts.push(format!(
+            "wants to join (fingerprint {}): homing device accept",
+            summary.fingerprint
+        )),
+        Standing::Revoked => parts.push(context.out.toned(Tone::Faint, "revoked")),
+    }
+    if summary.queued_orders > 0 {
+        parts.push(format!("{} orders under way", summary.queued_orders));
+    }
+    if !summary.alarms.is_empty() {
+        parts.push(context.out.toned(
+            Tone::Warning,
+            &format!("{} alarms: homing device show", summary.alarms.len()),
+        ));
+    }
+    parts.join("; ")
+}
+
+/// `homing device show NAME`.
+pub(crate) fn device(context: &Context, name: &str) -> Result<(), Error> {
+    let store = Store::open(&context.home)?;
+    store.device_named(name)?;
+    let store = glance(context, store)?;
+    let known = Known::read(&store, &store.account()?, store.device_named(name)?)?;
+    let summary = known.summary(&store)?;
+    context.out.json(&summary)?;
+    let text = |value: Option<String>| value.unwrap_or_else(|| "unknown".to_owned());
+    for (label, value) in
+        [
+            ("name", harmless(&summary.name)),
+            ("id", summary.id.clone()),
+            ("standing", summary.standing.to_owned()),
+            ("fingerprint", summary.fingerprint.clone()),
+            ("added", known.row.added_at.rfc3339()),
+            ("contact", known.contact_sentence(UnixMs::now())),
+            (
+                "battery",
+                text(summary.battery_percent.map(|percent| {
+                    format!("{percent} %, {}", summary.charging.unwrap_or("unknown"))
+                })),
+            ),
+            (
+                "network",
+                text(summary.network.map(|kind| {
+                    format!("{kind}, metered: {}", summary.metered.unwrap_or("unknown"))
+                })),
+            ),
+            ("mode", text(summary.mode.map(str::to_owned))),
+            ("under way", format!("{} orders", summary.queued_orders)),
+        ]
+    {
+        context.out.text(&format!("{label:<12} {value}"))?;
+    }
+    for alarm in &summary.alarms {
+        context.out.text(&format!(
+            "{:<12} {}",
+            "ALARM",
+            context.out.toned(Tone::Warning, alarm)
+        ))?;
+    }
+    Ok(())
+}
+
+/// `homing status`.
+pub(crate) fn status(context: &Context) -> Result<(), Error> {
+    let store = glance(context, Store::open(&context.home)?)?;
+    let account = store.account()?;
+    let rows = store.devices()?;
+    let enrolled = rows
+        .iter()
+        .filter(|row| row.standing == Standing::Enrolled)
+        .count();
+    let mut alarms = Vec::new();
+    for row in rows {
+        let name = row.name.clone();
+        let known = Known::read(&store, &account, row)?;
+        alarms.extend(
+            known
+                .alarms(&store)?
+                .into_iter()
+                .map(|alarm| format!("{name}: {alarm}")),
+        );
+    }
+    let queued = store.outbox()?.len();
+    let published = store.unpublished_keyring()?.is_none();
+    context.out.json(&json!({
+        "account": account.id.to_string(),
+        "client": account.client.id().to_string(),
+        "broker": account.broker,
+        "authority_version": account.authority_version,
+        "devices": enrolled,
+        "queued_orders": queued,
+        "keyring_published": published,
+        "alarms": alarms,
+    }))?;
+    for (label, value) in [
+        ("account", account.id.to_string()),
+        ("client", account.client.id().to_string()),
+        ("broker", account.broker.clone()),
+        ("phones", enrolled.to_string()),
+        ("under way", format!("{queued} orders")),
+        (
+            "keyring",
+            if published {
+                "the broker has the newest"
+            } else {
+                "not yet at the broker"
+            }
+            .to_owned(),
+        ),
+    ] {
+        context.out.text(&format!("{label:<12} {value}"))?;
+    }
+    for alarm in alarms {
+        context.out.text(&format!(
+            "{:<12} {}",
+            "ALARM",
+            context.out.toned(Tone::Warning, &harmless(&alarm))
+        ))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,337 @@
+//! What has to be published now: orders, lists the phone does not have, answers to claims, words on stored reports, the keyring. Decides by the store and `homing_owner`, never by what a broker acknowledged.
+use super::{Acceptance, Exchange, IN_FLIGHT, Item, rng};
+use crate::clock::UnixMs;
+use crate::error::Error;
+use crate::store::{DeviceRow, OutboxRow, Standing};
+use homing_link::{NotSent, Publication, Retention, Transport};
+use homing_owner::account::Unlocked;
+use homing_owner::delivery::State;
+use homing_owner::enrol::Verdict;
+use homing_owner::phone::{Heard, Phone, seen};
+use homing_owner::resend::{self, FIRST_WAIT_MS, LONGEST_WAIT_MS, Next, Seen, Sending};
+use homing_owner::sign::{self, Place};
+use homing_protocol::id::DeviceId;
+use homing_protocol::topic::{Channel, Topic};
+
+/// How often an order is signed again at once when the phone asks for it; after that with a growing wait, so that a phone that always asks cannot keep us busy.
+const SIGNED_AT_ONCE: u32 = 3;
+
+/// One phone with the newest that is known of it.
+struct Known {
+    row: DeviceRow,
+    phone: Phone,
+    heard: Option<Heard>,
+    live_at: Option<UnixMs>,
+}
+
+impl<T: Transport> Exchange<T> {
+    /// Publishes everything that is due, as far as the window allows.
+    pub(super) fn send_due(&mut self) -> Result<(), Error> {
+        let now = UnixMs::now();
+        self.look_at = UnixMs(i64::MAX);
+        if let Some(blob) = self.store.unpublished_keyring()? {
+            let topic = Topic::Keyring(self.account.id);
+            let item = Item::Keyring(blob.clone());
+            self.repeat(item, topic, Retention::Retained, now, |_| Ok(blob))?;
+        }
+        let known = self.known_phones()?;
+        for known in &known {
+            self.send_membership(known, now)?;
+            self.send_acknowledgement(known, now)?;
+        }
+        self.sign_orders(&known, now)?;
+        self.send_orders(&known, now)
+    }
+
+    fn known_phones(&self) -> Result<Vec<Known>, Error> {
+        let mut all = Vec::new();
+        for row in self.store.devices()? {
+            let Some(phone) = row.phone(self.account.id, &self.account.root)? else {
+                continue;
+            };
+            let stored = self.store.beacon(row.id)?;
+            let heard = stored.as_ref().and_then(|beacon| {
+                phone
+                    .hear_beacon(&beacon.bytes, &self.account.client.reading)
+                    .ok()
+            });
+            all.push(Known {
+                row,
+                phone,
+                heard,
+                live_at: stored.and_then(|beacon| beacon.live_at),
+            });
+        }
+        Ok(all)
+    }
+
+    /// The answer to a claim until the first beacon; lists that the newest beacon shows to be missing.
+    fn send_membership(&mut self, known: &Known, now: UnixMs) -> Result<(), Error> {
+        let device = known.row.id;
+        if let Some(answer) = &known.row.answer {
+            let topic = Topic::Device(device, Channel::Command);
+            self.repeat(Item::Answer(device), topic, Retention::Live, now, |_| {
+                Ok(answer.clone())
+            })?;
+        }
+        let Some(beacon) = known.heard.as_ref().map(|heard| &heard.beacon) else {
+            return Ok(());
+        };
+        let topic = Topic::Device(device, Channel::Authority);
+        let phone = known.phone;
+        if beacon.key_set_version < known.row.key_set_version {
+            let set = known.row.key_set.clone();
+            self.repeat(
+                Item::KeySet(device),
+                topic,
+                Retention::Retained,
+                now,
+                |_| Ok(sign::seal_key_set(&set, &phone, &mut rng())?),
+            )?;
+        }
+        if beacon.authority_version < self.account.authority_version {
+            self.repeat(
+                Item::Authority(device),
+                topic,
+                Retention::Retained,
+                now,
+                |it| {
+                    Ok(sign::seal_authority(
+                        &it.account.authority,
+                        &phone,
+                        &mut rng(),
+                    )?)
+                },
+            )?;
+        }
+        Ok(())
+    }
+
+    fn send_acknowledgement(&mut self, known: &Known, now: UnixMs) -> Result<(), Error> {
+        let Some(through) = self.store.unacknowledged(known.row.id)? else {
+            return Ok(());
+        };
+        let phone = known.phone;
+        let item = Item::Acknowledgement(known.row.id, through);
+        let topic = Topic::Device(known.row.id, Channel::Command);
+        self.repeat(item, topic, Retention::Live, now, |it| {
+            Ok(sign::seal_report_ack(
+                through,
+                &phone,
+                &it.account.client.signing,
+                &mut rng(),
+            )?)
+        })
+    }
+
+    /// Publishes something that is not an order: at once on each connection, then again with a growing wait while it stays due.
+    fn repeat(
+        &mut self,
+        item: Item,
+        topic: Topic,
+        retention: Retention,
+        now: UnixMs,
+        payload: impl FnOnce(&Self) -> Result<Vec<u8>, Error>,
+    ) -> Result<(), Error> {
+        let (last, times) = self
+            .repeated
+            .get(&item)
+            .copied()
+            .unwrap_or((UnixMs(i64::MIN), 0));
+        if times > 0 {
+            let due = UnixMs(
+                last.0
+                    .saturating_add((FIRST_WAIT_MS << (times - 1).min(10)).min(LONGEST_WAIT_MS)),
+            );
+            if now < due {
+                self.look_at = self.look_at.min(due);
+                return Ok(());
+            }
+        }
+        let payload = payload(self)?;
+        if self.publish(item.clone(), topic, retention, payload) {
+            self.repeated.insert(item, (now, times.saturating_add(1)));
+        }
+        Ok(())
+    }
+
+    /// Hands one publication to the link; `false` when it takes none now.
+    fn publish(
+        &mut self,
+        item: Item,
+        topic: Topic,
+        retention: Retention,
+        payload: Vec<u8>,
+    ) -> bool {
+        if self.in_flight.len() >= IN_FLIGHT {
+            return false;
+        }
+        match self.link.publish(Publication {
+            topic: topic.to_string(),
+            payload,
+            retention,
+        }) {
+            Ok(token) => {
+                self.in_flight.insert(token, item);
+                true
+            }
+            Err(NotSent::Disconnected | NotSent::Full) => false,
+            Err(never) => {
+                self.trouble = Some(never.to_string());
+                false
+            }
+        }
+    }
+
+    /// Signs what has no signature (any more). Needs a beacon: a new session has to quote one.
+    fn sign_orders(&mut self, known: &[Known], now: UnixMs) -> Result<(), Error> {
+        for row in self
+            .store
+            .outbox()?
+            .into_iter()
+            .filter(|row| row.envelope.is_none())
+        {
+            if row.signed_times == 0 && is_past(&row, now) {
+                self.store
+                    .conclude(row.intent.id, State::Expired, "before it was sent")?;
+                continue;
+            }
+            let Some(known) = known.iter().find(|known| known.row.id == row.device) else {
+                continue;
+            };
+            let Some(heard) = &known.heard else { continue };
+            let wait = (FIRST_WAIT_MS << row.signed_times.saturating_sub(SIGNED_AT_ONCE).min(10))
+                .min(LONGEST_WAIT_MS);
+            let due = UnixMs(row.published_at.map_or(0, |at| at.0.saturating_add(wait)));
+            if row.signed_times >= SIGNED_AT_ONCE && now < due {
+                self.look_at = self.look_at.min(due);
+                continue;
+            }
+            let (account, phone, intent) = (&self.account, &known.phone, &row.intent);
+            let beacon = Some(heard.beacon.reference());
+            self.store.sign(row.intent.id, |seq| {
+                let place = Place {
+                    session: account.session,
+                    seq,
+                    beacon,
+                    authority_version: account.authority_version,
+                };
+                Ok(sign::seal_command(
+                    intent,
+                    &place,
+                    phone,
+                    &account.client.signing,
+                    &mut rng(),
+                )?)
+            })?;
+        }
+        Ok(())
+    }
+
+    fn send_orders(&mut self, known: &[Known], now: UnixMs) -> Result<(), Error> {
+        let Some(connected_at) = self.connected_at else {
+            return Ok(());
+        };
+        for row in self.store.outbox()? {
+            let Some(known) = known.iter().find(|known| known.row.id == row.device) else {
+                continue;
+            };
+            if row.envelope.is_none() {
+                continue;
+            }
+            match resend::next(&self.sending(&row, known), connected_at.0, now.0) {
+                Next::Nothing => {}
+                Next::WaitUntil(at) => self.look_at = self.look_at.min(UnixMs(at)),
+                Next::Publish => {
+                    if self.in_flight.len() >= IN_FLIGHT {
+                        break;
+                    }
+                    // Claimed first: of two processes one publishes.
+                    if let Some(envelope) = self.store.take(&row, now)? {
+                        let topic = Topic::Device(row.device, Channel::Command);
+                        self.publish(Item::Order(row.intent.id), topic, Retention::Live, envelope);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn sending(&self, row: &OutboxRow, known: &Known) -> Sending {
+        let seen = match (&known.heard, row.seq) {
+            (Some(heard), Some(seq)) => seen(
+                &heard.beacon,
+                self.account.client.id(),
+                self.account.session,
+                seq,
+            ),
+            _ => Seen::Unknown,
+        };
+        Sending {
+            state: row.state,
+            // Since it was last signed: an earlier signature does not count.
+            published_at: row
+                .published_at
+                .filter(|_| row.published_times > 0)
+                .map(|at| at.0),
+            published_times: row.published_times,
+            seen,
+            beacon_at: known.live_at.map(|at| at.0),
+        }
+    }
+
+    /// Signs the keys of claimed phones while the account is unlocked.
+    pub(super) fn accept_claims(&mut self) -> Result<(), Error> {
+        let only = match &self.acceptance {
+            Acceptance::Locked => return Ok(()),
+            Acceptance::Only(device, _) => Some(*device),
+            Acceptance::All(_) => None,
+        };
+        for row in self.store.devices()? {
+            if row.standing == Standing::Claimed && only.is_none_or(|device| device == row.id) {
+                self.accept(&row)?;
+                self.restless = true;
+            }
+        }
+        Ok(())
+    }
+
+    fn accept(&mut self, row: &DeviceRow) -> Result<(), Error> {
+        let (Acceptance::Only(_, unlocked) | Acceptance::All(unlocked)) = &mut self.acceptance
+        else {
+            return Ok(());
+        };
+        let damaged = Error::Damaged("claim");
+        let (Some(invitation), Some(claim)) = (row.invitation(self.account.id), &row.claim) else {
+            return Err(damaged);
+        };
+        let Verdict::First(claim) = invitation.judge(claim, &self.account.client.reading, None)?
+        else {
+            return Err(damaged);
+        };
+        let accepted =
+            invitation.accept(&claim, unlocked, self.account.client.reader(), &mut rng())?;
+        self.store.enrolled(row.id, &accepted)?;
+        remember(unlocked, self.store.device(row.id)?);
+        let blob = unlocked.wrap_next(&mut rng())?;
+        self.store.renew_keyring(unlocked, &blob)?;
+        self.account = self.store.account()?;
+        Ok(())
+    }
+
+    /// Forgets when something was last published for a phone, because the phone has just asked for it.
+    pub(super) fn asked_again(&mut self, device: DeviceId) {
+        self.repeated.remove(&Item::Answer(device));
+    }
+}
+
+fn remember(unlocked: &mut Unlocked, row: Option<DeviceRow>) {
+    if let Some(row) = row {
+        unlocked.remember(row.known());
+    }
+}
+
+fn is_past(row: &OutboxRow, now: UnixMs) -> bool {
+    let now_s = u64::try_from(now.0 / 1_000).unwrap_or(0);
+    row.intent.not_after_s.is_some_and(|end| now_s > end)
+}

@@ -1,0 +1,105 @@
+//! What comes in from the broker: verified by `homing_owner`, stored, and only then acknowledged. What does not verify is dropped; strangers leave no trace.
+use super::Exchange;
+use crate::clock::UnixMs;
+use crate::error::Error;
+use crate::store::{DeviceRow, Origin};
+use homing_link::{Delivery, Retention, Transport};
+use homing_owner::enrol::Verdict;
+use homing_protocol::id::DeviceId;
+use homing_protocol::keyring::Keyring;
+use homing_protocol::topic::{Channel, Topic};
+
+impl<T: Transport> Exchange<T> {
+    /// Stores one message if it is to be believed.
+    ///
+    /// # Errors
+    /// Only those of the store: the message then stays unacknowledged and comes again.
+    pub(super) fn store_message(&mut self, delivery: &Delivery) -> Result<(), Error> {
+        match Topic::parse(&delivery.topic) {
+            Some(Topic::Keyring(account)) if account == self.account.id => {
+                self.offered(&delivery.payload)
+            }
+            Some(Topic::Device(device, Channel::Enrol)) => self.claimed(device, &delivery.payload),
+            Some(Topic::Device(device, channel)) => {
+                let origin = match delivery.retention {
+                    Retention::Live => Origin::Live,
+                    Retention::Retained => Origin::Retained,
+                };
+                self.heard(device, channel, &delivery.payload, origin)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// A keyring blob: kept aside when its number is higher. Whether it is ours shows when somebody unlocks it.
+    fn offered(&mut self, payload: &[u8]) -> Result<(), Error> {
+        let own = Keyring::parse(&self.account.keyring).map_or(0, |keyring| keyring.generation);
+        match Keyring::parse(payload) {
+            Ok(keyring) if keyring.generation > own => self.store.offer_keyring(payload),
+            _ => Ok(()),
+        }
+    }
+
+    fn claimed(&mut self, device: DeviceId, payload: &[u8]) -> Result<(), Error> {
+        let Some(row) = self.store.device(device)? else {
+            return Ok(());
+        };
+        let Some(invitation) = row.invitation(self.account.id) else {
+            return Ok(());
+        };
+        let reading = &self.account.client.reading;
+        let first =
+            row.claim
+                .as_ref()
+                .and_then(|claim| match invitation.judge(claim, reading, None) {
+                    Ok(Verdict::First(claim)) => Some(claim.keys),
+                    _ => None,
+                });
+        match invitation.judge(payload, reading, first.as_ref()) {
+            Ok(Verdict::First(claim)) => {
+                // Another process may have stored a claim since the row was read: it judges this one next time.
+                let _ = self.store.claimed(device, &claim, payload)?;
+                Ok(())
+            }
+            Ok(Verdict::Again(_)) => {
+                self.asked_again(device);
+                Ok(())
+            }
+            Ok(Verdict::Rival(claim)) => self.store.rival_claim(device, &claim.keys),
+            Err(_) => Ok(()),
+        }
+    }
+
+    fn heard(
+        &mut self,
+        device: DeviceId,
+        channel: Channel,
+        payload: &[u8],
+        origin: Origin,
+    ) -> Result<(), Error> {
+        let row: Option<DeviceRow> = self.store.device(device)?;
+        let Some(row) = row else { return Ok(()) };
+        let Some(phone) = row.phone(self.account.id, &self.account.root)? else {
+            return Ok(());
+        };
+        let reading = &self.account.client.reading;
+        let now = UnixMs::now();
+        match channel {
+            Channel::Beacon => match phone.hear_beacon(payload, reading) {
+                Ok(heard) => self
+                    .store
+                    .heard_beacon(device, &heard, payload, origin, now),
+                Err(_) => Ok(()),
+            },
+            Channel::Receipt => match phone.hear_receipt(payload, reading) {
+                Ok(answer) => self.store.heard_receipt(device, &answer, payload, now),
+                Err(_) => Ok(()),
+            },
+            Channel::Report => match phone.hear_report(payload, reading) {
+                Ok(report) => self.store.heard_report(device, &report, payload, now),
+                Err(_) => Ok(()),
+            },
+            Channel::Command | Channel::Authority | Channel::Enrol => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,275 @@
+//! The one loop in which an owner's machine and a broker talk: what is due goes out, what comes in is stored, then acknowledged. Prints nothing.
+
+mod due;
+mod incoming;
+#[cfg(test)]
+mod tests;
+
+use crate::clock::UnixMs;
+use crate::error::Error;
+use crate::store::{Account, Store};
+use homing_link::{
+    Credentials, Endpoint, LinkEvent, LinkSettings, MqttLink, SessionKind, Token, Transport,
+};
+use homing_owner::account::Unlocked;
+use homing_owner::delivery::State;
+use homing_protocol::id::{CommandId, DeviceId};
+use homing_protocol::rand_core::UnwrapErr;
+use homing_protocol::topic::Topic;
+use std::collections::HashMap;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// How often the state is looked at for what other processes have queued.
+const LOOK: Duration = Duration::from_millis(300);
+
+/// Publications under way at once; the link's own window.
+const IN_FLIGHT: usize = 16;
+
+/// Largest packet accepted from the broker, bytes: the keyring blob (the broker's own limit is the same).
+const LARGEST_PACKET: u32 = 65_536;
+
+/// How long the broker keeps messages for `homing watch` while it is away: as long as it keeps a phone's session.
+const WATCH_SESSION: Duration = Duration::from_secs(365 * 86_400);
+
+/// The system's random numbers in the form the protocol takes.
+pub(crate) type Rng = UnwrapErr<getrandom::SysRng>;
+
+/// See [`Rng`].
+pub(crate) const fn rng() -> Rng {
+    UnwrapErr(getrandom::SysRng)
+}
+
+/// Whether this is the resident client or a call that lasts seconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stay {
+    /// `homing watch`.
+    Resident,
+    /// Everything else.
+    Call,
+}
+
+/// Whose claims may be answered while the account is unlocked.
+#[derive(Debug)]
+pub(crate) enum Acceptance {
+    /// Nobody's: the account is locked.
+    Locked,
+    /// One phone's.
+    Only(DeviceId, Box<Unlocked>),
+    /// Every invited phone's.
+    All(Box<Unlocked>),
+}
+
+/// One publication under way.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Item {
+    Order(CommandId),
+    Authority(DeviceId),
+    KeySet(DeviceId),
+    Answer(DeviceId),
+    Acknowledgement(DeviceId, u64),
+    Keyring(Vec<u8>),
+}
+
+/// The loop's memory; everything that matters is in the store.
+#[derive(Debug)]
+pub(crate) struct Exchange<T> {
+    /// The state, open.
+    pub(crate) store: Store,
+    link: T,
+    account: Account,
+    acceptance: Acceptance,
+    connected_at: Option<UnixMs>,
+    in_flight: HashMap<Token, Item>,
+    /// When and how often something other than an order was published on this connection.
+    repeated: HashMap<Item, (UnixMs, u32)>,
+    trouble: Option<String>,
+    foreign_writes: i64,
+    /// Something may be due: look at once.
+    restless: bool,
+    look_at: UnixMs,
+}
+
+/// The settings with which this account meets its broker.
+pub(crate) fn settings(account: &Account, stay: Stay) -> Result<LinkSettings, Error> {
+    let endpoint: Endpoint = account.broker.parse()?;
+    let credentials = Credentials {
+        ca_pem: account.ca.clone(),
+        certificate_pem: account.tls_certificate.clone(),
+        key_pem: account.tls_key.clone(),
+    };
+    let own = format!("owner-{}", account.client.id());
+    let client_id = match stay {
+        Stay::Resident => own,
+        Stay::Call => format!("{own}-{:08x}", u32::from_be_bytes(crate::random::octets()?)),
+    };
+    let mut settings = LinkSettings::new(endpoint, credentials, client_id);
+    settings.incoming_packet_limit = LARGEST_PACKET;
+    settings.subscriptions = subscriptions(account);
+    if stay == Stay::Resident {
+        settings.session = SessionKind::Persistent {
+            expiry: WATCH_SESSION,
+        };
+    }
+    Ok(settings)
+}
+
+/// What an owner's client listens to: all phones with two filters, so that their number does not matter.
+fn subscriptions(account: &Account) -> Vec<String> {
+    vec![
+        "homing/v1/+/+/up/+".to_owned(),
+        "homing/v1/+/+/enrol".to_owned(),
+        Topic::Keyring(account.id).to_string(),
+    ]
+}
+
+impl Exchange<MqttLink> {
+    /// Starts to connect; must be called inside a tokio runtime.
+    pub(crate) fn start(store: Store, stay: Stay, acceptance: Acceptance) -> Result<Self, Error> {
+        let account = store.account()?;
+        let link = MqttLink::start(settings(&account, stay)?)?;
+        Self::over(link, store, acceptance)
+    }
+}
+
+impl<T: Transport> Exchange<T> {
+    /// Over any transport.
+    pub(crate) fn over(link: T, store: Store, acceptance: Acceptance) -> Result<Self, Error> {
+        Ok(Self {
+            account: store.account()?,
+            foreign_writes: store.foreign_writes()?,
+            store,
+            link,
+            acceptance,
+            connected_at: None,
+            in_flight: HashMap::new(),
+            repeated: HashMap::new(),
+            trouble: None,
+            restless: true,
+            look_at: UnixMs(i64::MAX),
+        })
+    }
+
+    /// The account as it was when this was started.
+    pub(crate) const fn account(&self) -> &Account {
+        &self.account
+    }
+
+    /// Whether the broker has let us in.
+    pub(crate) const fn is_connected(&self) -> bool {
+        self.connected_at.is_some()
+    }
+
+    /// Why there is no connection, or what the broker refused; one sentence.
+    pub(crate) fn trouble(&self) -> Option<&str> {
+        self.trouble.as_deref()
+    }
+
+    /// Whether everything that was handed to the broker is answered and nothing is due at once.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.is_connected() && self.in_flight.is_empty() && !self.restless
+    }
+
+    /// The unlocked account, taken back when it was handed in.
+    pub(crate) fn into_unlocked(self) -> (Store, Option<Unlocked>) {
+        let unlocked = match self.acceptance {
+            Acceptance::Locked => None,
+            Acceptance::Only(_, account) | Acceptance::All(account) => Some(*account),
+        };
+        (self.store, unlocked)
+    }
+
+    /// Sends what is due, then waits for one event, for another process's order, or until `deadline`.
+    pub(crate) async fn turn(&mut self, deadline: Instant) -> Result<(), Error> {
+        let writes = self.store.foreign_writes()?;
+        if writes != self.foreign_writes {
+            self.foreign_writes = writes;
+            self.account = self.store.account()?;
+            self.restless = true;
+        }
+        if self.restless || UnixMs::now() >= self.look_at {
+            self.restless = false;
+            self.accept_claims()?;
+            if self.is_connected() {
+                self.send_due()?;
+            }
+        }
+        let until = deadline.min(Instant::now() + LOOK);
+        match tokio::time::timeout_at(until, self.link.next()).await {
+            Ok(event) => self.take_in(event),
+            Err(_) => Ok(()),
+        }
+    }
+
+    /// Turns until `done` says so or `within` has passed; gives what it said.
+    pub(crate) async fn until<R>(
+        &mut self,
+        within: Duration,
+        mut done: impl FnMut(&mut Self) -> Result<Option<R>, Error>,
+    ) -> Result<Option<R>, Error> {
+        let deadline = Instant::now() + within;
+        loop {
+            if let Some(result) = done(self)? {
+                return Ok(Some(result));
+            }
+            if Instant::now() >= deadline {
+                return Ok(None);
+            }
+            self.turn(deadline).await?;
+        }
+    }
+
+    /// Says goodbye once what was handed over is answered, at most two seconds.
+    pub(crate) async fn close(&mut self) -> Result<(), Error> {
+        self.link.close(Duration::from_secs(2)).await;
+        // What was answered while closing is still worth knowing.
+        while let Ok(event) = tokio::time::timeout(Duration::ZERO, self.link.next()).await {
+            self.take_in(event)?;
+        }
+        Ok(())
+    }
+
+    fn take_in(&mut self, event: LinkEvent) -> Result<(), Error> {
+        match event {
+            LinkEvent::Connected { .. } => {
+                self.connected_at = Some(UnixMs::now());
+                self.trouble = None;
+                self.repeated.clear();
+                self.restless = true;
+            }
+            LinkEvent::Disconnected { reason, .. } => {
+                self.connected_at = None;
+                self.in_flight.clear();
+                self.trouble = Some(reason.to_string());
+            }
+            LinkEvent::Message(delivery) => {
+                self.store_message(&delivery)?;
+                self.link.acknowledge(delivery.acknowledgement);
+                self.restless = true;
+            }
+            LinkEvent::Published(token) => {
+                if let Some(item) = self.in_flight.remove(&token) {
+                    self.sent(item)?;
+                }
+                self.restless = true;
+            }
+            LinkEvent::PublishRefused { token, reason } => {
+                self.in_flight.remove(&token);
+                self.trouble = Some(reason.to_string());
+            }
+            LinkEvent::SubscriptionRefused { filter, reason } => {
+                self.trouble = Some(format!("{reason} ({filter})"));
+            }
+        }
+        Ok(())
+    }
+
+    fn sent(&mut self, item: Item) -> Result<(), Error> {
+        match item {
+            Item::Order(id) => self.store.conclude(id, State::Sent, ""),
+            Item::Keyring(blob) => self.store.keyring_published(&blob),
+            Item::Acknowledgement(device, through) => self.store.acknowledged(device, through),
+            Item::Authority(_) | Item::KeySet(_) | Item::Answer(_) => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,393 @@
+//! What phones say, stored as it came, and the news that other processes read. Verified before it gets here.
+use super::{Store, count, fixed, int, order};
+use crate::clock::UnixMs;
+use crate::error::Error;
+use homing_owner::chain::Link;
+use homing_owner::phone::{Answer, Heard, Meaning};
+use homing_owner::reports;
+use homing_protocol::beacon::ClockTrust;
+use homing_protocol::id::{CommandId, DeviceId};
+use homing_protocol::report::Report;
+use rusqlite::{OptionalExtension, Transaction, params};
+
+/// How many news are kept; watch and log read them within seconds.
+const NEWS_KEPT: i64 = 20_000;
+
+/// Whether a message was made just now or kept by the broker for who comes later.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// Passed on as it came.
+    Live,
+    /// Kept by the broker.
+    Retained,
+}
+
+/// The newest beacon of a phone.
+#[derive(Clone, Debug)]
+pub(crate) struct BeaconRow {
+    /// As it came; verified anew when it is used.
+    pub(crate) bytes: Vec<u8>,
+    /// When it was first received here.
+    pub(crate) at: UnixMs,
+    /// When it was received as it was made; `None` when only the broker's copy is known.
+    pub(crate) live_at: Option<UnixMs>,
+}
+
+/// What kind of thing happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NewsKind {
+    /// An order took a step; the detail is its state and, after a space, a reason.
+    State,
+    /// A phone showed itself.
+    Beacon,
+    /// Positions came in; the detail is the number of the newest.
+    Position,
+    /// A phone has claimed a bundle; the detail is its fingerprint.
+    Claim,
+    /// Somebody else has claimed the same bundle; the detail is the fingerprint.
+    RivalClaim,
+    /// A phone's keys were signed.
+    Enrolled,
+    /// A phone was put out.
+    Revoked,
+    /// The phone signed two histories; the detail is the receipt's number.
+    BrokenChain,
+}
+
+impl NewsKind {
+    const ALL: [Self; 8] = [
+        Self::State,
+        Self::Beacon,
+        Self::Position,
+        Self::Claim,
+        Self::RivalClaim,
+        Self::Enrolled,
+        Self::Revoked,
+        Self::BrokenChain,
+    ];
+    /// The word stored and printed.
+    pub(crate) const fn word(self) -> &'static str {
+        match self {
+            Self::State => "state",
+            Self::Beacon => "beacon",
+            Self::Position => "position",
+            Self::Claim => "claim",
+            Self::RivalClaim => "rival-claim",
+            Self::Enrolled => "enrolled",
+            Self::Revoked => "revoked",
+            Self::BrokenChain => "broken-chain",
+        }
+    }
+}
+
+/// One thing that happened.
+#[derive(Clone, Debug)]
+pub(crate) struct News {
+    /// Grows; never used twice.
+    pub(crate) id: i64,
+    /// When it was stored.
+    pub(crate) at: UnixMs,
+    /// Which phone.
+    pub(crate) device: DeviceId,
+    /// Which order, if one.
+    pub(crate) command: Option<CommandId>,
+    /// What.
+    pub(crate) kind: NewsKind,
+    /// See [`NewsKind`].
+    pub(crate) detail: String,
+}
+
+/// Writes one piece of news as part of a transaction.
+pub(super) fn tell(
+    transaction: &Transaction<'_>,
+    device: DeviceId,
+    command: Option<CommandId>,
+    kind: NewsKind,
+    detail: &str,
+) -> Result<(), Error> {
+    transaction.execute(
+        "INSERT INTO news (at, device, command, kind, detail) VALUES (?, ?, ?, ?, ?)",
+        params![
+            UnixMs::now().0,
+            device.0,
+            command.map(|id| id.0),
+            kind.word(),
+            detail.trim_end()
+        ],
+    )?;
+    // Alarms stay for ever.
+    let old = "DELETE FROM news WHERE id <= ? AND kind NOT IN ('rival-claim', 'broken-chain')";
+    transaction.execute(old, [transaction.last_insert_rowid() - NEWS_KEPT])?;
+    Ok(())
+}
+
+fn touch(transaction: &Transaction<'_>, device: DeviceId, at: UnixMs) -> Result<(), Error> {
+    transaction.execute(
+        "UPDATE device SET last_contact = max(coalesce(last_contact, ?1), ?1) WHERE id = ?2",
+        params![at.0, device.0],
+    )?;
+    Ok(())
+}
+
+impl Store {
+    /// Stores a beacon when it is newer than the one that is known.
+    pub(crate) fn heard_beacon(
+        &mut self,
+        device: DeviceId,
+        heard: &Heard,
+        bytes: &[u8],
+        origin: Origin,
+        at: UnixMs,
+    ) -> Result<(), Error> {
+        let transaction = self.write()?;
+        let counter = int(heard.beacon.counter);
+        let live_at = (origin == Origin::Live).then_some(at.0);
+        // What the broker kept may be old: only the phone's own synchronised clock tells when it was made.
+        let synchronised = heard
+            .status
+            .as_ref()
+            .filter(|status| status.clock == ClockTrust::Synchronised);
+        let made_at = synchronised
+            .map(|status| UnixMs(int(status.time_unix_s).saturating_mul(1_000).min(at.0)));
+        let newer = transaction.execute(
+            "UPDATE device SET beacon = ?, beacon_counter = ?, beacon_at = ?, beacon_live_at = ?, answer = NULL
+             WHERE id = ? AND beacon_counter < ?",
+            params![bytes, counter, at.0, live_at, device.0, counter],
+        )?;
+        if newer > 0 {
+            tell(&transaction, device, None, NewsKind::Beacon, "")?;
+        }
+        match origin {
+            Origin::Live => touch(&transaction, device, at)?,
+            Origin::Retained if newer > 0 => touch(&transaction, device, made_at.unwrap_or(at))?,
+            Origin::Retained => {}
+        }
+        transaction.commit()?;
+        Ok(())
+    }
+
+    /// The newest beacon of a phone.
+    pub(crate) fn beacon(&self, device: DeviceId) -> Result<Option<BeaconRow>, Error> {
+        let sql = "SELECT beacon, beacon_at, beacon_live_at FROM device WHERE id = ? AND beacon IS NOT NULL";
+        let found = self.connection.query_row(sql, [device.0], |row| {
+            let live_at: Option<i64> = row.get(2)?;
+            Ok(BeaconRow {
+                bytes: row.get(0)?,
+                at: UnixMs(row.get(1)?),
+                live_at: live_at.map(UnixMs),
+            })
+        });
+        Ok(found.optional()?)
+    }
+
+    /// Stores a receipt and lets its order take the step, in one transaction.
+    pub(crate) fn heard_receipt(
+        &mut self,
+        device: DeviceId,
+        answer: &Answer,
+        bytes: &[u8],
+        at: UnixMs,
+    ) -> Result<(), Error> {
+        let receipt = &answer.receipt;
+        let transaction = self.write()?;
+        let new = transaction.execute(
+            "INSERT OR IGNORE INTO receipt (device, counter, command, previous, head, bytes, received_at) VALUES (?, ?, ?, ?, ?, ?, ?)",
+            params![device.0, int(receipt.counter), receipt.command.0, receipt.previous, answer.head, bytes, at.0],
+        )?;
+        touch(&transaction, device, at)?;
+        if new > 0 {
+            let others = "SELECT count(*) FROM receipt WHERE device = ? AND counter = ?";
+            let same: i64 =
+                transaction.query_row(others, params![device.0, int(receipt.counter)], |row| {
+                    row.get(0)
+                })?;
+            if same > 1 {
+                tell(
+                    &transaction,
+                    device,
+                    Some(receipt.command),
+                    NewsKind::BrokenChain,
+                    &receipt.counter.to_string(),
+                )?;
+            }
+            match answer.meaning(at.0) {
+                Meaning::Step(step) => order::record(&transaction, receipt.command, step)?,
+                Meaning::SignAgain(reason) => order::requeue(
+                    &transaction,
+                    receipt.command,
+                    receipt.seq,
+                    at,
+                    reason.word(),
+                )?,
+            }
+            if let Some(report) = answer.detail.as_ref().and_then(|detail| detail.report) {
+                transaction.execute(
+                    "UPDATE command SET report = ? WHERE id = ?",
+                    params![int(report), receipt.command.0],
+                )?;
+            }
+        }
+        transaction.commit()?;
+        Ok(())
+    }
+
+    /// The chain of a phone's stored receipts.
+    pub(crate) fn chain(&self, device: DeviceId) -> Result<Vec<Link>, Error> {
+        let mut statement = self.connection.prepare(
+            "SELECT counter, previous, head FROM receipt WHERE device = ? ORDER BY counter",
+        )?;
+        let rows = statement.query_map([device.0], |row| {
+            Ok((
+                row.get::<_, i64>(0)?,
+                row.get::<_, Vec<u8>>(1)?,
+                row.get::<_, Vec<u8>>(2)?,
+            ))
+        })?;
+        rows.map(|row| {
+            let (counter, previous, head) = row?;
+            Ok(Link {
+                counter: count(counter),
+                previous: fixed(&previous, "receipt")?,
+                head: fixed(&head, "receipt")?,
+            })
+        })
+        .collect()
+    }
+
+    /// Stores a report. One that is known already lowers our word on it, so that it is given again: the phone has not heard it.
+    pub(crate) fn heard_report(
+        &mut self,
+        device: DeviceId,
+        report: &Report,
+        bytes: &[u8],
+        at: UnixMs,
+    ) -> Result<(), Error> {
+        let transaction = self.write()?;
+        let (first, length) = (int(report.first), int(report.positions.len() as u64));
+        let new = transaction.execute(
+            "INSERT OR IGNORE INTO report (device, first, count, bytes, received_at) VALUES (?, ?, ?, ?, ?)",
+            params![device.0, first, length, bytes, at.0],
+        )?;
+        transaction.execute(
+            "UPDATE device SET reports_from = coalesce(reports_from, ?) WHERE id = ?",
+            params![first, device.0],
+        )?;
+        if new > 0 {
+            tell(
+                &transaction,
+                device,
+                None,
+                NewsKind::Position,
+                &(first + length - 1).to_string(),
+            )?;
+        } else {
+            transaction.execute(
+                "UPDATE device SET acknowledged = min(acknowledged, ?) WHERE id = ?",
+                params![first - 1, device.0],
+            )?;
+        }
+        touch(&transaction, device, at)?;
+        transaction.commit()?;
+        Ok(())
+    }
+
+    /// Up to which position everything of a phone is stored here, when that is more than we have said.
+    pub(crate) fn unacknowledged(&self, device: DeviceId) -> Result<Option<u64>, Error> {
+        let sql = "SELECT reports_from, acknowledged FROM device WHERE id = ? AND reports_from IS NOT NULL";
+        let marks = self.connection.query_row(sql, [device.0], |row| {
+            Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?))
+        });
+        let Some((from, acknowledged)) = marks.optional()? else {
+            return Ok(None);
+        };
+        let from = from.max(acknowledged + 1);
+        let mut statement = self.connection.prepare(
+            "SELECT first, count FROM report WHERE device = ? AND first + count > ? ORDER BY first",
+        )?;
+        let rows = statement.query_map(params![device.0, from], |row| {
+            Ok((count(row.get(0)?), count(row.get(1)?)))
+        })?;
+        let runs = rows.collect::<Result<Vec<_>, _>>()?;
+        Ok(reports::complete_through(count(from), runs))
+    }
+
+    /// Remembers up to which position we have said that everything is stored.
+    pub(crate) fn acknowledged(&self, device: DeviceId, through: u64) -> Result<(), Error> {
+        self.connection.execute(
+            "UPDATE device SET acknowledged = ? WHERE id = ?",
+            params![int(through), device.0],
+        )?;
+        Ok(())
+    }
+
+    /// The report with the newest position, or the one that holds position `number`.
+    pub(crate) fn report(
+        &self,
+        device: DeviceId,
+        number: Option<u64>,
+    ) -> Result<Option<Vec<u8>>, Error> {
+        let sql = "SELECT bytes FROM report WHERE device = ?1 AND (?2 IS NULL OR (first <= ?2 AND first + count > ?2)) ORDER BY first + count DESC LIMIT 1";
+        Ok(self
+            .connection
+            .query_row(sql, params![device.0, number.map(int)], |row| row.get(0))
+            .optional()?)
+    }
+
+    /// What happened after the piece of news with this id, oldest first.
+    pub(crate) fn news_after(&self, id: i64) -> Result<Vec<News>, Error> {
+        let mut statement = self.connection.prepare(
+            "SELECT id, at, device, command, kind, detail FROM news WHERE id > ? ORDER BY id",
+        )?;
+        let rows = statement.query_map([id], |row| {
+            let parts = (
+                row.get::<_, Vec<u8>>(2)?,
+                row.get::<_, Option<Vec<u8>>>(3)?,
+                row.get::<_, String>(4)?,
+            );
+            Ok((
+                row.get::<_, i64>(0)?,
+                UnixMs(row.get(1)?),
+                parts,
+                row.get::<_, String>(5)?,
+            ))
+        })?;
+        rows.map(|row| {
+            let (id, at, (device, command, kind), detail) = row?;
+            let kind = NewsKind::ALL
+                .into_iter()
+                .find(|known| known.word() == kind)
+                .ok_or(Error::Damaged("piece of news"))?;
+            let command = command
+                .map(|id| fixed(&id, "piece of news").map(CommandId))
+                .transpose()?;
+            Ok(News {
+                id,
+                at,
+                device: DeviceId(fixed(&device, "piece of news")?),
+                command,
+                kind,
+                detail,
+            })
+        })
+        .collect()
+    }
+
+    /// The id of the newest piece of news, 0 when there is none.
+    pub(crate) fn newest_news(&self) -> Result<i64, Error> {
+        Ok(self
+            .connection
+            .query_row("SELECT coalesce(max(id), 0) FROM news", [], |row| {
+                row.get(0)
+            })?)
+    }
+
+    /// The alarms that were raised about a phone.
+    pub(crate) fn alarms(&self, device: DeviceId) -> Result<Vec<News>, Error> {
+        let mut news = self.news_after(0)?;
+        news.retain(|news| {
+            news.device == device
+                && matches!(news.kind, NewsKind::RivalClaim | NewsKind::BrokenChain)
+        });
+        Ok(news)
+    }
+}

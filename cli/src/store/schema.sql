@@ -1,0 +1,103 @@
+-- The owner's state, version 1. Times are milliseconds since 1970 UTC by this machine's clock.
+CREATE TABLE account (
+  one INTEGER PRIMARY KEY CHECK (one = 1),
+  id BLOB NOT NULL,
+  broker TEXT NOT NULL,
+  ca TEXT NOT NULL,
+  root BLOB NOT NULL,
+  kit BLOB NOT NULL,
+  signing BLOB NOT NULL,
+  reading BLOB NOT NULL,
+  tls_certificate TEXT NOT NULL,
+  tls_key TEXT NOT NULL,
+  session BLOB NOT NULL,
+  next_seq INTEGER NOT NULL DEFAULT 1,
+  authority BLOB NOT NULL,
+  authority_version INTEGER NOT NULL,
+  crl_number INTEGER NOT NULL,
+  keyring BLOB NOT NULL,
+  keyring_published INTEGER NOT NULL DEFAULT 0,
+  keyring_stale INTEGER NOT NULL DEFAULT 0,
+  keyring_offered BLOB
+) STRICT;
+
+CREATE TABLE device (
+  id BLOB PRIMARY KEY,
+  name TEXT NOT NULL,
+  standing TEXT NOT NULL CHECK (standing IN ('invited', 'claimed', 'enrolled', 'revoked')),
+  epoch INTEGER NOT NULL,
+  tls_serial BLOB NOT NULL,
+  secret BLOB,
+  claim BLOB,
+  certificate BLOB NOT NULL DEFAULT x'',
+  key_set BLOB NOT NULL DEFAULT x'',
+  key_set_version INTEGER NOT NULL DEFAULT 0,
+  answer BLOB,
+  fingerprint TEXT NOT NULL DEFAULT '',
+  added_at INTEGER NOT NULL,
+  last_contact INTEGER,
+  beacon BLOB,
+  beacon_counter INTEGER NOT NULL DEFAULT 0,
+  beacon_at INTEGER,
+  beacon_live_at INTEGER,
+  reports_from INTEGER,
+  acknowledged INTEGER NOT NULL DEFAULT 0
+) STRICT;
+CREATE UNIQUE INDEX device_name ON device (name) WHERE standing <> 'revoked';
+
+CREATE TABLE command (
+  id BLOB PRIMARY KEY,
+  device BLOB NOT NULL REFERENCES device,
+  op TEXT NOT NULL,
+  issued_at INTEGER NOT NULL,
+  not_after_s INTEGER,
+  state TEXT NOT NULL,
+  finished INTEGER NOT NULL DEFAULT 0,
+  seq INTEGER,
+  envelope BLOB,
+  signed_times INTEGER NOT NULL DEFAULT 0,
+  published_at INTEGER,
+  published_times INTEGER NOT NULL DEFAULT 0,
+  report INTEGER
+) STRICT;
+CREATE INDEX command_open ON command (finished, issued_at);
+
+CREATE TABLE step (
+  command BLOB NOT NULL REFERENCES command,
+  number INTEGER NOT NULL,
+  state TEXT NOT NULL,
+  at INTEGER NOT NULL,
+  witness TEXT NOT NULL CHECK (witness IN ('owner', 'phone')),
+  detail TEXT NOT NULL,
+  PRIMARY KEY (command, number)
+) STRICT;
+
+CREATE TABLE receipt (
+  device BLOB NOT NULL REFERENCES device,
+  counter INTEGER NOT NULL,
+  command BLOB NOT NULL,
+  previous BLOB NOT NULL,
+  head BLOB NOT NULL,
+  bytes BLOB NOT NULL,
+  received_at INTEGER NOT NULL,
+  PRIMARY KEY (device, counter, head)
+) STRICT;
+
+CREATE TABLE report (
+  device BLOB NOT NULL REFERENCES device,
+  first INTEGER NOT NULL,
+  count INTEGER NOT NULL,
+  bytes BLOB NOT NULL,
+  received_at INTEGER NOT NULL,
+  PRIMARY KEY (device, first, count)
+) STRICT;
+
+-- What happened, for watch, log --follow and every other process that waits.
+CREATE TABLE news (
+  id INTEGER PRIMARY KEY AUTOINCREMENT,
+  at INTEGER NOT NULL,
+  device BLOB NOT NULL,
+  command BLOB,
+  kind TEXT NOT NULL,
+  detail TEXT NOT NULL
+) STRICT;
