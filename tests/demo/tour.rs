@@ -32,7 +32,10 @@ fn enrol(stage: &Stage, household: &mut Household) {
         bundle.is_file().then_some(())
     });
     let answer = household.handset.enrol(&bundle);
-    stage.answer("homingd enrol phone.bundle        # on the phone", &answer);
+    stage.answer(
+        "homingd enrol phone.bundle --yes        # on the phone",
+        &answer,
+    );
     household.handset.start();
     let status = adding.wait(Duration::from_secs(60));
     stage.output(&adding.log());

@@ -11,7 +11,8 @@ use std::process::{Command, Stdio};
 pub struct Handset {
     folder: PathBuf,
     config: PathBuf,
-    environment: Vec<(String, String)>,
+    clock_offset_s: i64,
+    crash_at: Option<u32>,
     agent: Option<Proc>,
     siren: Option<Proc>,
 }
@@ -45,7 +46,8 @@ impl Handset {
         let handset = Self {
             folder: folder.to_path_buf(),
             config: folder.join("homingd.toml"),
-            environment: Vec::new(),
+            clock_offset_s: 0,
+            crash_at: None,
             agent: None,
             siren: None,
         };
@@ -66,10 +68,15 @@ impl Handset {
             .unwrap_or_else(|error| panic!("could not write {}: {error}", path.display()));
     }
 
-    /// Sets an environment variable for every later start.
-    pub fn set_environment(&mut self, name: &str, value: &str) {
-        self.environment.retain(|(known, _)| known != name);
-        self.environment.push((name.to_owned(), value.to_owned()));
+    /// From the agent's next start on, its wall clock is off by so many seconds.
+    pub fn set_clock_offset(&mut self, seconds: i64) {
+        self.clock_offset_s = seconds;
+    }
+
+    /// From the agent's next start on, it ends as by a power cut at this point: odd numbers lie before a commit to
+    /// the journal, even ones after it. `None` ends that.
+    pub fn set_crash_point(&mut self, point: Option<u32>) {
+        self.crash_at = point;
     }
 
     /// Its configuration file, for commands a person would type.
@@ -84,7 +91,7 @@ impl Handset {
         self.folder.join("state")
     }
 
-    /// Runs any `homingd` subcommand to its end, as the phone's user would; consent is given on standard input.
+    /// Runs any `homingd` subcommand to its end, as the phone's user would.
     ///
     /// # Panics
     /// When it does not end.
@@ -92,7 +99,7 @@ impl Handset {
     #[must_use]
     pub fn homingd(&self, arguments: &[&str]) -> Answer {
         let mut command = self.command(arguments);
-        Answer::of("homingd", &self.folder, &mut command, "yes\n", PATIENCE)
+        Answer::of("homingd", &self.folder, &mut command, "", PATIENCE)
     }
 
     /// `homingd enrol BUNDLE`: joins the account, with consent.
@@ -105,7 +112,7 @@ impl Handset {
         reason = "most scenarios only need it to succeed"
     )]
     pub fn enrol(&self, bundle: &Path) -> Answer {
-        self.homingd(&["enrol", &bundle.display().to_string()])
+        self.homingd(&["enrol", &bundle.display().to_string(), "--yes"])
             .expect_success()
     }
 
@@ -130,7 +137,16 @@ impl Handset {
             .as_mut()
             .is_none_or(|agent| agent.ended().is_some())
         {
-            self.agent = Some(self.resident("agent", &["agent"]));
+            let offset = self.clock_offset_s.to_string();
+            let crash_at = self.crash_at.map(|point| point.to_string());
+            let mut arguments = vec!["agent"];
+            if self.clock_offset_s != 0 {
+                arguments.extend(["--clock-offset", &offset]);
+            }
+            if let Some(point) = &crash_at {
+                arguments.extend(["--crash-at", point]);
+            }
+            self.agent = Some(self.resident("agent", &arguments));
         }
     }
 
@@ -207,9 +223,6 @@ impl Handset {
             // A supervisor of the machine the tests run on must not be told about our agent.
             .env_remove("NOTIFY_SOCKET")
             .env_remove("WATCHDOG_USEC");
-        for (name, value) in &self.environment {
-            command.env(name, value);
-        }
         command
     }
 }

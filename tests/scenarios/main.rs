@@ -1,1 +1,2 @@
-//! (see below)
+//! Stories about the whole product, one file per story, told with real processes. They must not look inside what they test.
+#![forbid(unsafe_code)]

@@ -8,9 +8,9 @@ use std::process::Command;
 
 /// The programs that ship, each with the exit codes its manual page must explain (see daemon/src/exit.rs).
 const PROGRAMS: &[(&str, &[&str])] = &[
-    ("homing", &["0", "64", "70", "74", "77", "78"]),
+    ("homing", &["0", "64", "69", "70", "74", "75", "77", "78"]),
     ("homingd", &["0", "64", "70", "74", "77", "78"]),
-    ("homing-sim", &["0"]),
+    ("homing-sim", &["0", "64", "74"]),
 ];
 
 /// The shipped default configuration shows every key, commented out where the default is to have none.
@@ -123,7 +123,7 @@ fn subcommands(help: &str) -> Vec<String> {
     let mut found = Vec::new();
     let mut inside = false;
     for line in help.lines() {
-        if line.trim_end().eq_ignore_ascii_case("commands:") {
+        if line.trim_end().to_ascii_lowercase().ends_with("commands:") {
             inside = true;
         } else if !line.starts_with(' ') {
             inside &= line.is_empty() && found.is_empty();

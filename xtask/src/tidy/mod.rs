@@ -1,5 +1,6 @@
 //! `tidy`: the project's own rules, which no general tool checks. It reads and reports, it never repairs.
 
+mod calls;
 mod crates;
 mod features;
 mod manual;
@@ -55,6 +56,7 @@ pub(crate) fn check() -> Result<(), String> {
         &sources,
         &crates::roots(&metadata, &house::root())?,
     ));
+    breaches.extend(calls::check(&sources));
     breaches.extend(manual::check(&house::root(), &house::target())?);
     breaches.extend(features::check(&house::root(), &sources));
     if breaches.is_empty() {

@@ -21,6 +21,10 @@ const LOCKS: &[(&str, &str)] = &[
         "hal/src/bin/",
         "one simulated world answers several connections",
     ),
+    (
+        "link/src/loopback.rs",
+        "the broker in memory serves both ends of a test",
+    ),
     ("tests/", "tests wait for what other threads saw"),
     ("bench/", "measurements gather from several threads"),
 ];
@@ -109,13 +113,17 @@ fn unsafe_code(source: &Source, code: &str, is_root: bool) -> Vec<Breach> {
 }
 
 fn locks(source: &Source, code: &str) -> Vec<Breach> {
-    if LOCKS
+    let listed = LOCKS
         .iter()
-        .any(|(folder, _)| source.path.starts_with(folder))
-    {
+        .any(|(folder, _)| source.path.starts_with(folder));
+    if listed || is_test_file(&source.path) {
         return Vec::new();
     }
-    numbered(code)
+    let product = code
+        .split("#[cfg(test)]\nmod tests {")
+        .next()
+        .unwrap_or(code);
+    numbered(product(code))
         .filter_map(|(number, line)| {
             let lock = words(line).find(|word| ["Mutex", "RwLock", "Condvar"].contains(word))?;
             Some(Breach::new(
@@ -124,6 +132,18 @@ fn locks(source: &Source, code: &str) -> Vec<Breach> {
             ))
         })
         .collect()
+}
+
+/// What stands before the unit tests at a file's end.
+pub(super) fn product(code: &str) -> &str {
+    code.split("#[cfg(test)]\nmod tests {")
+        .next()
+        .unwrap_or(code)
+}
+
+/// A module of unit tests in a file of its own, or a crate's own folder of tests.
+pub(super) fn is_test_file(path: &str) -> bool {
+    path.ends_with("tests.rs") || path.contains("/tests/")
 }
 
 fn ignored_tests(source: &Source, code: &str) -> Vec<Breach> {
@@ -138,7 +158,8 @@ fn ignored_tests(source: &Source, code: &str) -> Vec<Breach> {
         .collect()
 }
 
-fn numbered(code: &str) -> impl Iterator<Item = (usize, &str)> {
+/// Lines with their numbers, counted from 1.
+pub(super) fn numbered(code: &str) -> impl Iterator<Item = (usize, &str)> {
     code.lines()
         .enumerate()
         .map(|(index, line)| (index + 1, line))
@@ -210,7 +231,16 @@ mod tests {
         assert!(
             breaches_of("daemon/src/a.rs", "use std::sync::Mutex;\n")[0].contains("a.rs:2: Mutex")
         );
-        assert!(breaches_of("tests/harness/a.rs", "use std::sync::Mutex;\n").is_empty());
+        for (path, text) in [
+            ("tests/harness/a.rs", "use std::sync::Mutex;\n"),
+            ("daemon/src/siren/tests.rs", "use std::sync::Mutex;\n"),
+            (
+                "daemon/src/a.rs",
+                "#[cfg(test)]\nmod tests {\n    use std::sync::Mutex;\n}\n",
+            ),
+        ] {
+            assert!(breaches_of(path, text).is_empty(), "{path}");
+        }
     }
 
     #[test]
