@@ -119,10 +119,6 @@ fn locks(source: &Source, code: &str) -> Vec<Breach> {
     if listed || is_test_file(&source.path) {
         return Vec::new();
     }
-    let product = code
-        .split("#[cfg(test)]\nmod tests {")
-        .next()
-        .unwrap_or(code);
     numbered(product(code))
         .filter_map(|(number, line)| {
             let lock = words(line).find(|word| ["Mutex", "RwLock", "Condvar"].contains(word))?;
