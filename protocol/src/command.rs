@@ -247,7 +247,7 @@ impl Verified {
 /// Why a command was not verified.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Rejected {
-    /// Nothing proves who sent it: count it, answer nothing, remember nothing.
+    /// Nothing proves who sent it, or that it was allowed: count it, answer nothing. Only what says [`Refusal::NeedAuthority`] is worth keeping until the next list comes.
     Stranger(Refusal),
     /// A client of the list sent it: it deserves an answer.
     Client(Refusal, Box<Command>),
@@ -283,8 +283,8 @@ pub fn open(bytes: &[u8], address: &Address, epoch: u32, device: &KemSecret, aut
         None if Op::KNOWN_CODES.contains(&command.op.code()) => return client(Refusal::BadParameter, &command),
         None => return client(Refusal::Unsupported, &command),
         Some(capability) if entry.capabilities.allows(capability) => {}
-        // The right may have been given by a list that this phone has not received yet.
-        Some(_) if newer => return client(Refusal::NeedAuthority, &command),
+        // The right may have been given by a list that this phone has not received yet: no final answer before it comes.
+        Some(_) if newer => return Err(Rejected::Stranger(Refusal::NeedAuthority)),
         Some(_) => return client(Refusal::NotAllowed, &command),
     }
     Ok(Verified { digest: sha256(&message), command })
