@@ -214,7 +214,7 @@ pub(crate) struct Recover {
     #[arg(long)]
     pub(crate) code: bool,
     /// Read the recovery code from this open file descriptor instead of asking
-    #[arg(long, value_name = "N", conflicts_with = "passphrase_fd")]
+    #[arg(long, value_name = "N")]
     pub(crate) code_fd: Option<u32>,
     /// Take every right from the account's other command-line clients: their machine was lost
     #[arg(long)]

@@ -50,7 +50,7 @@ impl fmt::Display for Span {
         let units = [(86_400, 'd'), (3_600, 'h'), (60, 'm')];
         match units
             .into_iter()
-            .find(|(unit, _)| total > 0 && total % unit == 0)
+            .find(|(unit, _)| total > 0 && total.is_multiple_of(*unit))
         {
             Some((unit, letter)) => write!(f, "{}{letter}", total / unit),
             None => write!(f, "{total}s"),

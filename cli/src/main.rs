@@ -12,6 +12,8 @@ mod file;
 mod household;
 mod output;
 mod passphrase;
+#[cfg(test)]
+mod pretend;
 mod random;
 mod store;
 

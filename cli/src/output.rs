@@ -42,11 +42,6 @@ impl Output {
         }
     }
 
-    /// Whether JSON was asked for.
-    pub(crate) fn is_json(self) -> bool {
-        self.format == Format::Json
-    }
-
     /// A line for people; nothing with `--json`.
     pub(crate) fn text(self, line: &str) -> Result<(), Error> {
         match self.format {

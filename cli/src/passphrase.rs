@@ -2,13 +2,13 @@
 use crate::error::Error;
 use std::fs::File;
 use std::io::{self, Read};
-use zeroize::Zeroizing;
+use zeroize::{Zeroize, Zeroizing};
 
 /// Shortest new passphrase, in characters. Argon2id carries the rest; NIST SP 800-63B-4 asks for at least 8 beside a second factor.
 const SHORTEST: usize = 8;
 
 /// Longest line accepted from a file descriptor, bytes.
-const LONGEST: u64 = 4_096;
+const LONGEST: usize = 4_096;
 
 /// Where a secret comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,15 +53,17 @@ pub(crate) fn choose(source: Source) -> Result<Zeroizing<String>, Error> {
 
 /// Opens the descriptor through /dev/fd, which leaves the caller's own descriptor alone and needs no unsafe code.
 fn first_line(number: u32) -> io::Result<Zeroizing<String>> {
-    let file = File::open(format!("/dev/fd/{number}"))?;
-    let mut bytes = Zeroizing::new(Vec::new());
-    file.take(LONGEST + 1).read_to_end(&mut bytes)?;
-    let line = bytes
-        .split(|byte| *byte == b'\n')
-        .next()
-        .unwrap_or_default();
+    let mut file = File::open(format!("/dev/fd/{number}"))?;
+    let mut bytes = Zeroizing::new(Vec::with_capacity(LONGEST));
+    let mut byte = [0];
+    // One at a time: what follows the line is for somebody else, and the writer need not close its end.
+    while bytes.len() <= LONGEST && file.read(&mut byte)? == 1 && byte[0] != b'\n' {
+        bytes.push(byte[0]);
+    }
+    byte.zeroize();
+    let line = bytes.as_slice();
     let line = line.strip_suffix(b"\r").unwrap_or(line);
-    if line.is_empty() || bytes.len() as u64 > LONGEST {
+    if line.is_empty() || bytes.len() > LONGEST {
         return Err(io::Error::new(
             io::ErrorKind::InvalidData,
             "the descriptor gave an empty or endless first line",

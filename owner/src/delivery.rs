@@ -174,6 +174,16 @@ impl Progress {
         let overruled = now.is_final() && concluded && step.witness == Witness::Phone;
         let further = !now.is_final() && step.state.rank() > now.rank();
         if further || overruled {
+            // What the phone has begun or ended it has received, also when it saved itself the receipt.
+            let skipped = matches!(now, State::Queued | State::Sent)
+                && matches!(step.state, State::Running | State::Done | State::Failed);
+            if skipped && step.witness == Witness::Phone {
+                self.0.push(Step {
+                    state: State::Delivered,
+                    detail: String::new(),
+                    ..step.clone()
+                });
+            }
             self.0.push(step);
             Recorded::Advanced
         } else {
@@ -239,6 +249,24 @@ mod tests {
                 let stands = if expected == '+' { second } else { first };
                 assert_eq!(progress.state(), stands, "{first} then {second}");
             }
+        }
+    }
+
+    #[test]
+    fn what_runs_or_has_ended_was_delivered() {
+        for (end, delivered) in [
+            (State::Running, true),
+            (State::Done, true),
+            (State::Refused, false),
+            (State::Expired, false),
+        ] {
+            let mut progress = Progress::queued(0);
+            let _ = progress.record(step(end, 7));
+            let found = progress
+                .steps()
+                .iter()
+                .any(|step| step.state == State::Delivered && step.at == 7);
+            assert_eq!(found, delivered, "{end}");
         }
     }
 

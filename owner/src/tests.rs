@@ -221,7 +221,7 @@ fn a_stop_names_the_newest_rings_and_never_more_than_fit() {
     assert_eq!(
         ring_stop(&rings),
         Op::RingStop {
-            rings: rings[..16].to_vec()
+            rings: rings[..command::MOST_NAMED_RINGS].to_vec()
         }
     );
     assert_eq!(ring_stop(&[]), Op::RingStop { rings: Vec::new() });

@@ -6,7 +6,7 @@ use crate::exchange::{Acceptance, Exchange, Stay, rng};
 use crate::file;
 use crate::household::{Authority, BrokerFiles, ServerCertificate, revoked_serials};
 use crate::passphrase::{self, Source};
-use crate::store::{Store, TlsIdentity};
+use crate::store::{Newcomer, Store};
 use homing_link::Endpoint;
 use homing_owner::account::{ClientKeys, Household, Kit, Others, Unlocked, typed_code};
 use homing_protocol::id::SessionId;
@@ -68,19 +68,15 @@ pub(crate) fn init(context: &Context, args: &Init) -> Result<(), Error> {
     KitFile::of(&account, &kit.secret, &blob).write(&args.kit_out)?;
     let mut store = Store::create(&context.home)?;
     let files = write_broker_folder(&context.home, &authority, &account, 1)?;
-    let identity = TlsIdentity {
-        certificate: &tls.certificate,
-        key: &tls.key,
+    let newcomer = Newcomer {
+        kit: &kit.secret,
+        client: &client,
+        tls_certificate: &tls.certificate,
+        tls_key: &tls.key,
+        session: SessionId::random(&mut rng()),
+        crl_number: 1,
     };
-    store.begin_account(
-        &account,
-        &blob,
-        &kit.secret,
-        &client,
-        &identity,
-        SessionId::random(&mut rng()),
-        1,
-    )?;
+    store.begin_account(&account, &blob, &newcomer)?;
     report_init(context, args, &account, &kit, &files, &broker)
 }
 
@@ -202,23 +198,19 @@ pub(crate) fn recover(context: &Context, args: &Recover) -> Result<(), Error> {
     let authority = household(&account)?;
     let client = ClientKeys::generate(&mut rng());
     let tls = authority.issue_client(&common_name(&account))?;
-    let identity = TlsIdentity {
-        certificate: &tls.certificate,
-        key: &tls.key,
-    };
     // A list made here must count as newer than any made before; the old machine's count is lost with it.
     let crl_number = u64::try_from(crate::clock::UnixMs::now().0).unwrap_or(1);
     let mut store = Store::create(&context.home)?;
     let blob = kit.keyring(&args.kit)?;
-    store.begin_account(
-        &account,
-        &blob,
-        &secret,
-        &client,
-        &identity,
-        SessionId::random(&mut rng()),
+    let newcomer = Newcomer {
+        kit: &secret,
+        client: &client,
+        tls_certificate: &tls.certificate,
+        tls_key: &tls.key,
+        session: SessionId::random(&mut rng()),
         crl_number,
-    )?;
+    };
+    store.begin_account(&account, &blob, &newcomer)?;
     let admitted = waiting(admit(
         context, args, store, account, &way_in, &secret, &client,
     ));
@@ -360,6 +352,10 @@ pub(crate) fn unlock(context: &Context, store: &mut Store) -> Result<Unlocked, E
         } else {
             account.remember(row.known());
         }
+    }
+    if store.is_keyring_stale()? {
+        let blob = account.wrap_next(&mut rng())?;
+        store.renew_keyring(&account, &blob)?;
     }
     Ok(account)
 }

@@ -319,6 +319,12 @@ impl<T: Transport> Exchange<T> {
         Ok(())
     }
 
+    /// The phone has sent positions: if we have confirmed them before, it has not heard that.
+    pub(super) fn reported(&mut self, device: DeviceId) {
+        self.repeated
+            .retain(|item, _| !matches!(item, Item::Acknowledgement(known, _) if *known == device));
+    }
+
     /// Forgets when something was last published for a phone, because the phone has just asked for it.
     pub(super) fn asked_again(&mut self, device: DeviceId) {
         self.repeated.remove(&Item::Answer(device));

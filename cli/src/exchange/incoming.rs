@@ -96,7 +96,11 @@ impl<T: Transport> Exchange<T> {
                 Err(_) => Ok(()),
             },
             Channel::Report => match phone.hear_report(payload, reading) {
-                Ok(report) => self.store.heard_report(device, &report, payload, now),
+                Ok(report) => {
+                    self.store.heard_report(device, &report, payload, now)?;
+                    self.reported(device);
+                    Ok(())
+                }
                 Err(_) => Ok(()),
             },
             Channel::Command | Channel::Authority | Channel::Enrol => Ok(()),

@@ -77,10 +77,6 @@ pub(crate) struct DeviceRow {
     pub(crate) added_at: UnixMs,
     /// When it was last heard of.
     pub(crate) last_contact: Option<UnixMs>,
-    /// The number from which positions are expected here; `None` before the first.
-    pub(crate) reports_from: Option<u64>,
-    /// Up to which position we have said that it is stored.
-    pub(crate) acknowledged: u64,
 }
 
 impl DeviceRow {
@@ -118,8 +114,6 @@ impl DeviceRow {
             fingerprint: row.get("fingerprint")?,
             added_at: UnixMs(row.get("added_at")?),
             last_contact: row.get::<_, Option<i64>>("last_contact")?.map(UnixMs),
-            reports_from: row.get::<_, Option<i64>>("reports_from")?.map(count),
-            acknowledged: count(row.get("acknowledged")?),
         }))
     }
 

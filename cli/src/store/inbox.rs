@@ -27,8 +27,6 @@ pub(crate) enum Origin {
 pub(crate) struct BeaconRow {
     /// As it came; verified anew when it is used.
     pub(crate) bytes: Vec<u8>,
-    /// When it was first received here.
-    pub(crate) at: UnixMs,
     /// When it was received as it was made; `None` when only the broker's copy is known.
     pub(crate) live_at: Option<UnixMs>,
 }
@@ -150,9 +148,9 @@ impl Store {
         let made_at = synchronised
             .map(|status| UnixMs(int(status.time_unix_s).saturating_mul(1_000).min(at.0)));
         let newer = transaction.execute(
-            "UPDATE device SET beacon = ?, beacon_counter = ?, beacon_at = ?, beacon_live_at = ?, answer = NULL
+            "UPDATE device SET beacon = ?, beacon_counter = ?, beacon_live_at = ?, answer = NULL
              WHERE id = ? AND beacon_counter < ?",
-            params![bytes, counter, at.0, live_at, device.0, counter],
+            params![bytes, counter, live_at, device.0, counter],
         )?;
         if newer > 0 {
             tell(&transaction, device, None, NewsKind::Beacon, "")?;
@@ -168,12 +166,11 @@ impl Store {
 
     /// The newest beacon of a phone.
     pub(crate) fn beacon(&self, device: DeviceId) -> Result<Option<BeaconRow>, Error> {
-        let sql = "SELECT beacon, beacon_at, beacon_live_at FROM device WHERE id = ? AND beacon IS NOT NULL";
+        let sql = "SELECT beacon, beacon_live_at FROM device WHERE id = ? AND beacon IS NOT NULL";
         let found = self.connection.query_row(sql, [device.0], |row| {
-            let live_at: Option<i64> = row.get(2)?;
+            let live_at: Option<i64> = row.get(1)?;
             Ok(BeaconRow {
                 bytes: row.get(0)?,
-                at: UnixMs(row.get(1)?),
                 live_at: live_at.map(UnixMs),
             })
         });

@@ -61,8 +61,6 @@ pub(crate) struct Account {
     pub(crate) authority: Vec<u8>,
     /// Its version.
     pub(crate) authority_version: u64,
-    /// Number of the newest revocation list.
-    pub(crate) crl_number: u64,
     /// The keyring blob.
     pub(crate) keyring: Vec<u8>,
 }
@@ -73,12 +71,20 @@ impl std::fmt::Debug for Account {
     }
 }
 
-/// What a transport identity consists of.
-pub(crate) struct TlsIdentity<'a> {
-    /// PEM.
-    pub(crate) certificate: &'a str,
-    /// PEM.
-    pub(crate) key: &'a str,
+/// What a new client brings into a fresh state. Holds private keys.
+pub(crate) struct Newcomer<'a> {
+    /// Second half of the full key.
+    pub(crate) kit: &'a KitSecret,
+    /// Its own keys.
+    pub(crate) client: &'a ClientKeys,
+    /// Its TLS certificate, PEM.
+    pub(crate) tls_certificate: &'a str,
+    /// Its key, PEM.
+    pub(crate) tls_key: &'a str,
+    /// Its sequence space, made anew for each key store.
+    pub(crate) session: SessionId,
+    /// Number of the newest revocation list.
+    pub(crate) crl_number: u64,
 }
 
 /// A blob of a fixed length, or the name of what is damaged.
@@ -179,21 +185,19 @@ impl Store {
         &mut self,
         account: &Unlocked,
         blob: &[u8],
-        kit: &KitSecret,
-        client: &ClientKeys,
-        tls: &TlsIdentity<'_>,
-        session: SessionId,
-        crl_number: u64,
+        newcomer: &Newcomer<'_>,
     ) -> Result<(), Error> {
+        let client = newcomer.client;
         let version = account.authority()?.version;
         let transaction = self.write()?;
         transaction.execute(
             "INSERT INTO account (one, id, broker, ca, root, kit, signing, reading, tls_certificate, tls_key, session, authority, authority_version, crl_number, keyring)
              VALUES (1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             params![
-                account.find.account.0, account.find.broker, account.find.ca_pem, account.find.root.0, kit.0.as_slice(),
-                client.signing.to_bytes().as_slice(), client.reading.to_bytes().as_slice(), tls.certificate, tls.key,
-                session.0, account.find.authority, int(version), int(crl_number), blob,
+                account.find.account.0, account.find.broker, account.find.ca_pem, account.find.root.0,
+                newcomer.kit.0.as_slice(), client.signing.to_bytes().as_slice(), client.reading.to_bytes().as_slice(),
+                newcomer.tls_certificate, newcomer.tls_key, newcomer.session.0, account.find.authority, int(version),
+                int(newcomer.crl_number), blob,
             ],
         )?;
         device::merge_known(&transaction, account)?;
@@ -222,10 +226,7 @@ impl Store {
                         row.get("tls_certificate")?,
                     ],
                     Zeroizing::new(row.get::<_, String>("tls_key")?),
-                    [
-                        row.get::<_, i64>("authority_version")?,
-                        row.get("crl_number")?,
-                    ],
+                    row.get::<_, i64>("authority_version")?,
                 ))
             });
         let found = row
@@ -236,7 +237,7 @@ impl Store {
             [kit, signing, reading],
             [broker, ca, tls_certificate],
             tls_key,
-            [version, crl],
+            version,
         ) = found;
         Ok(Account {
             id: AccountId(fixed(&id, "account id")?),
@@ -253,7 +254,6 @@ impl Store {
             session: SessionId(fixed(&session, "session id")?),
             authority,
             authority_version: count(version),
-            crl_number: count(crl),
             keyring,
         })
     }
@@ -310,6 +310,12 @@ impl Store {
         self.connection
             .execute("UPDATE account SET keyring_stale = 1", [])?;
         Ok(())
+    }
+
+    /// Whether there is something the keyring does not hold.
+    pub(crate) fn is_keyring_stale(&self) -> Result<bool, Error> {
+        let sql = "SELECT keyring_stale FROM account";
+        Ok(self.connection.query_row(sql, [], |row| row.get(0))?)
     }
 
     /// The number of the revocation list that is written next; each is used once.

@@ -11,8 +11,6 @@ use rusqlite::{OptionalExtension, Row, Transaction, params};
 /// One order with its steps.
 #[derive(Clone, Debug)]
 pub(crate) struct Order {
-    /// The phone.
-    pub(crate) device: DeviceId,
     /// What was ordered, under which id.
     pub(crate) intent: Intent,
     /// Its steps.
@@ -142,42 +140,32 @@ fn steps(transaction: &rusqlite::Connection, id: CommandId) -> Result<Progress, 
     Progress::from_steps(steps).ok_or(Error::Damaged("order's step"))
 }
 
-fn write_last_step(
+/// Writes the steps after the first `known` ones, and where the order stands now.
+fn write_steps(
     transaction: &Transaction<'_>,
     device: DeviceId,
     id: CommandId,
     progress: &Progress,
+    known: usize,
 ) -> Result<(), Error> {
-    let Some(step) = progress.steps().last() else {
-        return Ok(());
-    };
-    let witness = match step.witness {
-        Witness::Owner => "owner",
-        Witness::Phone => "phone",
-    };
-    let number = int(progress.steps().len() as u64);
-    transaction.execute(
-        "INSERT INTO step (command, number, state, at, witness, detail) VALUES (?, ?, ?, ?, ?, ?)",
-        params![
-            id.0,
-            number,
-            step.state.word(),
-            step.at,
-            witness,
-            step.detail
-        ],
-    )?;
+    for (index, step) in progress.steps().iter().enumerate().skip(known) {
+        let witness = match step.witness {
+            Witness::Owner => "owner",
+            Witness::Phone => "phone",
+        };
+        transaction.execute(
+            "INSERT INTO step (command, number, state, at, witness, detail) VALUES (?, ?, ?, ?, ?, ?)",
+            params![id.0, int(index as u64), step.state.word(), step.at, witness, step.detail],
+        )?;
+        let detail = format!("{} {}", step.state, step.detail);
+        tell(transaction, device, Some(id), NewsKind::State, &detail)?;
+    }
+    let state = progress.state();
     transaction.execute(
         "UPDATE command SET state = ?, finished = ? WHERE id = ?",
-        params![step.state.word(), step.state.is_final(), id.0],
+        params![state.word(), state.is_final(), id.0],
     )?;
-    tell(
-        transaction,
-        device,
-        Some(id),
-        NewsKind::State,
-        &format!("{} {}", step.state, step.detail),
-    )
+    Ok(())
 }
 
 /// Records a step of an order if this client knows the order; part of the caller's transaction.
@@ -190,8 +178,9 @@ pub(super) fn record(
         return Ok(());
     };
     let mut progress = steps(transaction, id)?;
+    let known = progress.steps().len();
     match progress.record(step) {
-        Recorded::Advanced => write_last_step(transaction, device, id, &progress),
+        Recorded::Advanced => write_steps(transaction, device, id, &progress, known),
         Recorded::Nothing => Ok(()),
     }
 }
@@ -213,8 +202,9 @@ pub(super) fn requeue(
         return Ok(());
     }
     let mut progress = steps(transaction, id)?;
+    let known = progress.steps().len();
     match progress.requeue(at.0, reason) {
-        Recorded::Advanced => write_last_step(transaction, device, id, &progress),
+        Recorded::Advanced => write_steps(transaction, device, id, &progress, known),
         Recorded::Nothing => Ok(()),
     }
 }
@@ -242,7 +232,7 @@ impl Store {
             "INSERT INTO command (id, device, op, issued_at, not_after_s, state) VALUES (?, ?, ?, ?, ?, 'queued')",
             params![intent.id.0, device.0, op_text(&intent.op), at.0, intent.not_after_s.map(int)],
         )?;
-        write_last_step(&transaction, device, intent.id, &Progress::queued(at.0))?;
+        write_steps(&transaction, device, intent.id, &Progress::queued(at.0), 0)?;
         transaction.commit()?;
         Ok(())
     }
@@ -255,9 +245,8 @@ impl Store {
         let (raw, report) = statement.query_row([id.0], |row| {
             Ok((RawOrder::read(row)?, row.get::<_, Option<i64>>("report")?))
         })?;
-        let (device, intent, _) = raw.parse()?;
+        let (_, intent, _) = raw.parse()?;
         Ok(Order {
-            device,
             progress: steps(&self.connection, intent.id)?,
             intent,
             report: report.map(count),

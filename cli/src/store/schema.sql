@@ -38,7 +38,6 @@ CREATE TABLE device (
   last_contact INTEGER,
   beacon BLOB,
   beacon_counter INTEGER NOT NULL DEFAULT 0,
-  beacon_at INTEGER,
   beacon_live_at INTEGER,
   reports_from INTEGER,
   acknowledged INTEGER NOT NULL DEFAULT 0

@@ -1,3 +1,141 @@
 //! The store with several processes at once, after being closed in the middle, and with what phones may send twice.
 use super::*;
-use crate::clock::UnixMs;
+use crate::pretend::household;
+use homing_owner::delivery::State;
+use homing_protocol::command::Op;
+use std::collections::BTreeSet;
+use std::os::unix::fs::PermissionsExt;
+
+#[test]
+fn nobody_but_the_owner_may_read_the_state() {
+    let house = household();
+    let home = std::fs::metadata(house.home.path().join("homing.db")).expect("database");
+    assert_eq!(home.permissions().mode() & 0o777, 0o600);
+    let folder = tempfile::tempdir().expect("folder");
+    let inner = folder.path().join("a/b");
+    Store::create(&inner).expect("created");
+    let mode = std::fs::metadata(&inner)
+        .expect("folder")
+        .permissions()
+        .mode();
+    assert_eq!(mode & 0o777, 0o700);
+}
+
+#[test]
+fn a_folder_without_an_account_and_one_with_an_account_are_told_apart() {
+    let folder = tempfile::tempdir().expect("folder");
+    assert!(matches!(
+        Store::open(folder.path()),
+        Err(Error::NoAccount(_))
+    ));
+    // An attempt that ended early may be repeated.
+    Store::create(folder.path()).expect("created");
+    Store::create(folder.path()).expect("created again");
+    let house = household();
+    assert!(matches!(
+        Store::create(house.home.path()),
+        Err(Error::AccountExists(_))
+    ));
+}
+
+#[test]
+fn several_processes_never_sign_under_the_same_number() {
+    let house = household();
+    house.enrol();
+    let ids: Vec<_> = (0..40).map(|_| house.order(Op::Status)).collect();
+    let home = house.home.path();
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                let mut store = Store::open(home).expect("state");
+                for id in &ids {
+                    store
+                        .sign(*id, |seq| Ok(seq.to_be_bytes().to_vec()))
+                        .expect("signed");
+                }
+            });
+        }
+    });
+    let rows = house.store().outbox().expect("outbox");
+    let numbers: BTreeSet<_> = rows.iter().map(|row| row.seq.expect("signed")).collect();
+    assert_eq!(numbers, (1..=40).collect());
+    assert!(rows.iter().all(|row| row.signed_times == 1));
+}
+
+#[test]
+fn a_number_is_not_used_up_when_sealing_fails() {
+    let house = household();
+    house.enrol();
+    let id = house.order(Op::Status);
+    let mut store = house.store();
+    assert!(store.sign(id, |_| Err(Error::Randomness)).is_err());
+    store
+        .sign(id, |seq| Ok(vec![u8::try_from(seq).expect("small")]))
+        .expect("signed");
+    assert_eq!(store.outbox().expect("outbox")[0].envelope, Some(vec![1]));
+}
+
+#[test]
+fn of_two_processes_one_publishes() {
+    let house = household();
+    house.enrol();
+    let id = house.order(Op::Status);
+    let (mut one, two) = (house.store(), house.store());
+    one.sign(id, |_| Ok(vec![9])).expect("signed");
+    let (mine, theirs) = (one.outbox().expect("outbox"), two.outbox().expect("outbox"));
+    let now = crate::clock::UnixMs::now();
+    assert_eq!(one.take(&mine[0], now).expect("taken"), Some(vec![9]));
+    assert_eq!(two.take(&theirs[0], now).expect("asked"), None);
+}
+
+#[test]
+fn an_order_and_its_steps_outlive_the_process() {
+    let house = household();
+    house.enrol();
+    let id = house.order(Op::Ring { for_s: 5 });
+    house.store().conclude(id, State::Sent, "").expect("stored");
+    let order = house.store().order(id).expect("order");
+    let states: Vec<_> = order
+        .progress
+        .steps()
+        .iter()
+        .map(|step| step.state)
+        .collect();
+    assert_eq!(states, [State::Queued, State::Sent]);
+    assert_eq!(order.intent.op, Op::Ring { for_s: 5 });
+}
+
+#[test]
+fn names_are_unique_among_phones_that_were_not_put_out() {
+    let house = household();
+    let mut store = house.store();
+    store.rename(house.device(), "bag").expect("renamed");
+    assert!(store.device_named("pocket").is_err());
+    assert_eq!(
+        store
+            .device_named(&house.device().to_string())
+            .expect("by id")
+            .name,
+        "bag"
+    );
+    store.revoked(house.device()).expect("revoked");
+    assert!(store.device_named("bag").is_err());
+}
+
+#[test]
+fn a_keyring_that_changed_while_it_was_published_stays_to_be_published() {
+    let mut house = household();
+    let mut store = house.store();
+    let blob = house
+        .account
+        .wrap_next(&mut crate::exchange::rng())
+        .expect("wrapped");
+    store.renew_keyring(&house.account, &blob).expect("stored");
+    store.keyring_published(b"an older one").expect("ignored");
+    assert_eq!(
+        store.unpublished_keyring().expect("asked"),
+        Some(blob.clone())
+    );
+    store.keyring_published(&blob).expect("marked");
+    assert_eq!(store.unpublished_keyring().expect("asked"), None);
+}
