@@ -4,6 +4,7 @@
 mod broker;
 mod gpsd;
 mod handset;
+mod household;
 mod intruder;
 mod owner;
 mod proc;
@@ -17,6 +18,7 @@ mod warden;
 pub use broker::Broker;
 pub use gpsd::Gpsd;
 pub use handset::Handset;
+pub use household::{Household, PASSPHRASE, PHONE, Receiver};
 pub use intruder::{Intruder, Message, Papers, Wiretap};
 pub use owner::{Answer, Owner};
 pub use proc::Proc;
