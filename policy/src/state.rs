@@ -167,16 +167,16 @@ impl State {
                 boot,
                 boottime_ms,
             } => {
+                if self.beacons.len() >= MOST_BEACONS {
+                    self.beacons.pop_front();
+                }
                 self.beacons.push_back(BeaconMark {
                     counter: *counter,
                     nonce: *nonce,
                     boot: *boot,
                     boottime_ms: *boottime_ms,
                 });
-                if self.beacons.len() > MOST_BEACONS {
-                    self.beacons.pop_front();
-                    self.forget_commands();
-                }
+                self.forget_commands();
             }
             Record::Seen {
                 client,
@@ -203,6 +203,9 @@ impl State {
                 if let Some(entry) = self.commands.get_mut(command) {
                     entry.state = *state;
                 }
+                // What was kept only because it was open goes now, not with the next order: so the state's facts
+                // give the same state again.
+                self.forget_commands();
             }
             Record::StopMark {
                 client,

@@ -96,7 +96,8 @@ pub(super) fn refused(
     );
 }
 
-/// Asks for another signature. The id stays free, so the same bytes are answered once only.
+/// Asks for another signature. The id stays free. The same bytes get the same receipt again, because a broker may have
+/// lost it; a second one is never made.
 fn tell_once(
     state: &State,
     refusal: Refusal,
@@ -106,7 +107,9 @@ fn tell_once(
 ) {
     decision.count_refusal(refusal);
     if state.was_told(&digest) {
-        return;
+        return decision.send(Outgoing::Repeat {
+            command: command.id,
+        });
     }
     decision.record(Record::Told { digest });
     let saying = Saying {

@@ -1,6 +1,6 @@
 //! Locate: at most one search runs; the newest order takes its place, the older one is answered *superseded*.
 
-use super::{Saying, accept, advance, is_search};
+use super::{Saying, accept, advance, is_overtaken, is_search};
 use crate::decision::{Decision, Effect, Outgoing};
 use crate::event::{Now, SearchOutcome};
 use crate::record::Record;
@@ -16,6 +16,16 @@ pub(super) fn ordered(
     search_s: u16,
     decision: &mut Decision,
 ) {
+    if is_overtaken(state, command, is_search) {
+        let accepted = accept(state, now, command, decision);
+        return advance(
+            state,
+            decision,
+            &accepted,
+            CommandState::Superseded,
+            Saying::default(),
+        );
+    }
     for older in state.open().filter(|entry| is_search(&entry.accepted.op)) {
         advance(
             state,

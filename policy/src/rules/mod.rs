@@ -34,7 +34,7 @@ pub fn decide(state: &State, now: &Now, event: &Event<'_>) -> Decision {
         }
         Event::Siren { command, phase } => ring::siren(state, *command, phase, &mut decision),
         Event::BeaconDue { nonce } => beacon(state, now, *nonce, &mut decision),
-        Event::Tick => ring::overdue(state, now, &mut decision),
+        Event::Tick => ring::look_after(state, now, &mut decision),
     }
     decision
 }
@@ -131,6 +131,22 @@ fn accept(state: &State, now: &Now, command: &Command, decision: &mut Decision) 
 }
 
 /// Whether an open command is of this kind.
-fn is_search(op: &Op) -> bool {
+const fn is_search(op: &Op) -> bool {
     matches!(op, Op::Locate { .. })
+}
+
+/// Whether an open command is of this kind.
+const fn is_ring(op: &Op) -> bool {
+    matches!(op, Op::Ring { .. })
+}
+
+/// Whether the sender gave a newer order of this kind, which is still open: the older one was held up on its way, and
+/// must not take the newer one's place.
+fn is_overtaken(state: &State, command: &Command, kind: fn(&Op) -> bool) -> bool {
+    state.open().map(|entry| &entry.accepted).any(|open| {
+        kind(&open.op)
+            && open.client == command.client
+            && open.session == command.session
+            && open.seq > command.seq
+    })
 }

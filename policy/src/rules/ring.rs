@@ -1,10 +1,10 @@
 //! Ring and stop: a ring sounds once, until its deadline or a stop; a stop ends what it names, also when it arrives first.
 
-use super::{Saying, accept, advance};
+use super::{Saying, accept, advance, is_overtaken, is_ring};
 use crate::decision::{Decision, Effect};
 use crate::event::{Now, SirenPhase};
 use crate::record::{Accepted, Record};
-use crate::state::State;
+use crate::state::{Entry, SirenOrder, State};
 use homing_protocol::beacon::ClockTrust;
 use homing_protocol::command::{Command, Op};
 use homing_protocol::id::CommandId;
@@ -26,25 +26,18 @@ pub(super) fn ordered(
         || state
             .space(command.client, command.session)
             .is_some_and(|space| command.seq < space.stop);
-    let expired = expired(state, now, command);
+    let ended = if stopped {
+        Some(CommandState::Cancelled)
+    } else if expired(state, now, command) {
+        Some(CommandState::Expired)
+    } else if is_overtaken(state, command, is_ring) {
+        Some(CommandState::Superseded)
+    } else {
+        None
+    };
     let accepted = accept(state, now, command, decision);
-    if stopped {
-        return advance(
-            state,
-            decision,
-            &accepted,
-            CommandState::Cancelled,
-            Saying::default(),
-        );
-    }
-    if expired {
-        return advance(
-            state,
-            decision,
-            &accepted,
-            CommandState::Expired,
-            Saying::default(),
-        );
+    if let Some(ended) = ended {
+        return advance(state, decision, &accepted, ended, Saying::default());
     }
     if let Some(older) = state.open_ring() {
         advance(
@@ -113,6 +106,8 @@ pub(super) fn stopped(
         session: command.session,
         seq: command.seq,
     });
+    // Also when no ring is open: silence is harmless to repeat, and a stop must never leave a sound behind.
+    decision.effect(Effect::Silence);
     let Some(open) = state.open_ring() else {
         return advance(
             state,
@@ -137,7 +132,6 @@ pub(super) fn stopped(
         CommandState::Running,
         Saying::default(),
     );
-    decision.effect(Effect::Silence);
 }
 
 pub(super) fn siren(
@@ -179,10 +173,11 @@ pub(super) fn siren(
                 saying,
             );
         }
-        // It goes on trying; the overdue rule ends the command when it never succeeds.
+        // It goes on trying; `look_after` ends the command when it never succeeds.
         (SirenPhase::Failing(_) | SirenPhase::Sounding, _) | (SirenPhase::Ended, None) => {}
     }
-    if *phase == SirenPhase::Ended {
+    // The ring that is open came after every open stop: once it sounds, what they stopped does not.
+    if *phase == SirenPhase::Ended || (*phase == SirenPhase::Sounding && open.is_some()) {
         finish_stops(state, decision);
     }
 }
@@ -203,50 +198,68 @@ fn finish_stops(state: &State, decision: &mut Decision) {
     }
 }
 
-/// Ends a ring whose siren process died or never came: at its deadline it is over in any case.
-pub(super) fn overdue(state: &State, now: &Now, decision: &mut Decision) {
-    let Some(order) = state.siren.filter(|order| order.boot == now.boot) else {
+/// What nobody reports: a siren process that died or never came, an order to it that could not be written.
+pub(super) fn look_after(state: &State, now: &Now, decision: &mut Decision) {
+    let order = state.siren.filter(|order| order.boot == now.boot);
+    let is_over = order.is_none_or(|order| now.boottime_ms >= order.deadline_ms + GRACE_MS);
+    let Some(entry) = state.open_ring() else {
+        if is_over {
+            // No sound outlives its deadline, nor the start of the phone in which it began.
+            finish_stops(state, decision);
+        } else if has_open_stop(state) {
+            decision.effect(Effect::Silence);
+        }
         return;
     };
-    if now.boottime_ms < order.deadline_ms + GRACE_MS {
+    let Some(order) = order.filter(|order| order.ring == entry.accepted.id) else {
         return;
-    }
-    if let Some(entry) = state
-        .open_ring()
-        .filter(|entry| entry.accepted.id == order.ring)
-    {
+    };
+    if is_over {
         decision.effect(Effect::Silence);
-        let (to, text) = if entry.state == CommandState::Running {
-            (CommandState::Done, None)
-        } else {
-            (
-                CommandState::Failed,
-                Some("the siren process did not answer".to_owned()),
-            )
-        };
-        advance(
-            state,
-            decision,
-            &entry.accepted,
-            to,
-            Saying {
-                text,
-                ..Saying::default()
-            },
-        );
+        end_overdue(state, entry, decision);
+        finish_stops(state, decision);
+    } else if entry.state == CommandState::Accepted && now.boottime_ms < order.deadline_ms {
+        decision.effect(order_again(order));
     }
-    finish_stops(state, decision);
+}
+
+/// At its deadline a ring is over in any case.
+fn end_overdue(state: &State, entry: &Entry, decision: &mut Decision) {
+    let (to, text) = if entry.state == CommandState::Running {
+        (CommandState::Done, None)
+    } else {
+        (
+            CommandState::Failed,
+            Some("the siren process did not answer".to_owned()),
+        )
+    };
+    let saying = Saying {
+        text,
+        ..Saying::default()
+    };
+    advance(state, decision, &entry.accepted, to, saying);
+}
+
+const fn order_again(order: SirenOrder) -> Effect {
+    Effect::Sound {
+        ring: order.ring,
+        boot: order.boot,
+        deadline_ms: order.deadline_ms,
+    }
+}
+
+fn has_open_stop(state: &State) -> bool {
+    state
+        .open()
+        .any(|entry| matches!(entry.accepted.op, Op::RingStop { .. }))
 }
 
 /// After a restart of the daemon the siren goes on to the same deadline; after a restart of the phone it sounds again, a few times at most.
 pub(super) fn resume(state: &State, now: &Now, decision: &mut Decision) {
-    if state
-        .open()
-        .any(|entry| matches!(entry.accepted.op, Op::RingStop { .. }))
-    {
-        decision.effect(Effect::Silence);
-    }
     let Some(entry) = state.open_ring() else {
+        if has_open_stop(state) {
+            decision.effect(Effect::Silence);
+        }
         return;
     };
     let Op::Ring { for_s } = entry.accepted.op else {
@@ -255,13 +268,9 @@ pub(super) fn resume(state: &State, now: &Now, decision: &mut Decision) {
     let ordered = state.siren.filter(|order| order.ring == entry.accepted.id);
     match ordered {
         Some(order) if order.boot == now.boot => {
-            // Past its deadline nothing is ordered again: the overdue rule answers.
+            // Past its deadline nothing is ordered again: `look_after` answers.
             if now.boottime_ms < order.deadline_ms {
-                decision.effect(Effect::Sound {
-                    ring: order.ring,
-                    boot: order.boot,
-                    deadline_ms: order.deadline_ms,
-                });
+                decision.effect(order_again(order));
             }
         }
         Some(order) if order.times >= MOST_STARTS || too_old(&entry.accepted, now) => {
@@ -271,6 +280,7 @@ pub(super) fn resume(state: &State, now: &Now, decision: &mut Decision) {
             } else {
                 CommandState::Expired
             };
+            decision.effect(Effect::Silence);
             advance(state, decision, &entry.accepted, to, Saying::default());
         }
         Some(_) | None => sound(&entry.accepted, for_s, now, decision),
