@@ -7,7 +7,8 @@ mod thief;
 mod tour;
 
 use household::Household;
-use nix::sys::signal::{SigSet, Signal};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
 use stage::Stage;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
@@ -29,7 +30,7 @@ enum Afterwards {
     End,
 }
 
-/// Set once the main thread does nothing but wait: it then ends everything itself, in order.
+/// Set while the main thread does nothing but wait; it then ends everything itself, in order.
 static WAITING: AtomicBool = AtomicBool::new(false);
 
 fn main() -> ExitCode {
@@ -55,16 +56,13 @@ fn main() -> ExitCode {
     }
 }
 
-/// Ctrl-C and SIGTERM: one thread waits for them. Blocked before any other thread begins, so that none of those dies of them.
-fn handle_ends() -> nix::Result<()> {
-    let mut ends = SigSet::empty();
-    ends.add(Signal::SIGINT);
-    ends.add(Signal::SIGTERM);
-    ends.add(Signal::SIGHUP);
-    ends.thread_block()?;
+/// Ctrl-C, SIGTERM and a closed terminal: one thread waits for them. By a handler, not by blocking the signals:
+/// the programs started here would inherit the block, and not end when told to.
+fn handle_ends() -> std::io::Result<()> {
+    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])?;
     let main = std::thread::current();
     std::thread::spawn(move || {
-        let _ = ends.wait();
+        let _ = signals.forever().next();
         if WAITING.swap(false, Ordering::SeqCst) {
             main.unpark();
             return;
@@ -89,6 +87,8 @@ fn show(afterwards: Afterwards) -> ExitCode {
             began.elapsed().as_secs()
         ));
         if afterwards == Afterwards::Stay {
+            // Before the words that invite Ctrl-C, which may come at once.
+            WAITING.store(true, Ordering::SeqCst);
             household.print_commands(&stage);
             wait_for_the_end();
         }
@@ -112,7 +112,6 @@ fn show(afterwards: Afterwards) -> ExitCode {
 }
 
 fn wait_for_the_end() {
-    WAITING.store(true, Ordering::SeqCst);
     while WAITING.load(Ordering::SeqCst) {
         std::thread::park();
     }

@@ -42,9 +42,10 @@ const WALLS: &[(&str, &[&str])] = &[
     ("netlink-sys", &["homing-hal"]),
     ("netlink-packet-core", &["homing-hal"]),
     ("netlink-packet-route", &["homing-hal"]),
-    // The harness ends process groups and waits for Ctrl-C; that is all it needs nix for.
+    // The harness sends signals; that is all it needs nix for.
     ("nix", &["homing-hal", "homingd", "e2e"]),
-    ("signal-hook", &["homingd"]),
+    // The demo ends in order on Ctrl-C; blocked signals (nix) would be inherited by what it starts.
+    ("signal-hook", &["homingd", "e2e"]),
     ("sd-notify", &["homingd"]),
     ("rusqlite", &["homingd", "homing"]),
     ("rcgen", &["homing"]),
