@@ -10,7 +10,7 @@ pub const FIRST_WAIT_ACCEPTED_MS: i64 = 60_000;
 /// Longest such wait: the link's own longest back-off.
 pub const LONGEST_WAIT_MS: i64 = 15 * 60_000;
 
-/// How old a publication must be before a beacon that does not show it counts as proof of loss: the beacon may have been made while the command was still travelling.
+/// How old a publication must be before a later beacon that does not show it counts as proof of loss: the two may have crossed on their way.
 pub const TRAVEL_MS: i64 = 2_000;
 
 /// What the newest beacon of the phone says about a sequence number.
@@ -66,9 +66,10 @@ pub fn next(sending: &Sending, connected_at: UnixMs, now: UnixMs) -> Next {
     }
     let due = published_at.saturating_add(wait_after(sending.state, sending.published_times));
     let travelled = published_at.saturating_add(TRAVEL_MS);
-    let proves_loss =
-        sending.seen == Seen::No && sending.beacon_at.is_some_and(|at| at >= travelled);
-    if proves_loss || now >= due {
+    // A beacon that came after it without it: lost, unless the two crossed on their way.
+    let missed = sending.seen == Seen::No && sending.beacon_at.is_some_and(|at| at > published_at);
+    let due = if missed { due.min(travelled) } else { due };
+    if now >= due {
         Next::Publish
     } else {
         Next::WaitUntil(due)
@@ -157,13 +158,23 @@ mod tests {
                 Next::Publish,
             ),
             (
-                "a beacon that crossed it",
+                "a beacon that may have crossed it",
                 Sending {
                     seen: Seen::No,
                     beacon_at: Some(at + 1),
                     ..fresh
                 },
                 at + 2,
+                Next::WaitUntil(at + TRAVEL_MS),
+            ),
+            (
+                "a beacon from before it",
+                Sending {
+                    seen: Seen::No,
+                    beacon_at: Some(at - 1),
+                    ..fresh
+                },
+                at + TRAVEL_MS,
                 Next::WaitUntil(at + 10_000),
             ),
             (

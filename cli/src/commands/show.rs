@@ -211,8 +211,9 @@ fn line(context: &Context, known: &Known, summary: &Summary) -> String {
         }
         Standing::Invited => parts.push("has not joined yet".to_owned()),
         Standing::Claimed => parts.push(format!(
-            "wants to join (fingerprint {}): homing device accept",
-            summary.fingerprint
+            "wants to join (fingerprint {}): homing device accept {}",
+            summary.fingerprint,
+            harmless(&summary.name)
         )),
         Standing::Revoked => parts.push(context.out.toned(Tone::Faint, "revoked")),
     }
