@@ -1,4 +1,5 @@
 //! `docs/protocol.md` says what the code does, as far as words and numbers can be compared. Judges no prose.
+#![forbid(unsafe_code)]
 #![expect(
     clippy::disallowed_methods,
     reason = "a test reads the page; the crate itself does no I/O"

@@ -1,4 +1,5 @@
 //! Regenerates every wire example of `golden/` and compares it byte for byte; a changed byte is a changed protocol. `HOMING_GOLDEN=write` writes the files instead.
+#![forbid(unsafe_code)]
 #![expect(
     clippy::disallowed_methods,
     reason = "a test reads and writes its own example files; the crate itself does no I/O"

@@ -1,4 +1,5 @@
 //! What is not exactly a message of this protocol is refused by every decoder, without a panic. The samples are the wire examples of `golden/`.
+#![forbid(unsafe_code)]
 #![expect(
     clippy::disallowed_methods,
     reason = "a test reads the example files; the crate itself does no I/O"

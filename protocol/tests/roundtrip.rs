@@ -1,4 +1,5 @@
 //! Everything that is sealed or signed opens as what it was; the phone's answers to what it cannot do; sizes. Randomly made messages, fixed keys.
+#![forbid(unsafe_code)]
 
 #[path = "roundtrip/messages.rs"]
 mod messages;
