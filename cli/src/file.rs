@@ -64,6 +64,22 @@ pub(crate) fn replace(path: &Path, content: &[u8], access: Access) -> Result<(),
     written.map_err(fault)
 }
 
+/// Takes the lock of which one process at a time may hold; `None` when another does. It ends with the process.
+pub(crate) fn lock(path: &Path) -> Result<Option<File>, Error> {
+    let fault = |source| Error::Write {
+        path: path.to_owned(),
+        source,
+    };
+    let mut options = OpenOptions::new();
+    let file = options.append(true).create(true).mode(0o600).open(path);
+    let file = file.map_err(fault)?;
+    match file.try_lock() {
+        Ok(()) => Ok(Some(file)),
+        Err(fs::TryLockError::WouldBlock) => Ok(None),
+        Err(fs::TryLockError::Error(source)) => Err(fault(source)),
+    }
+}
+
 /// Reads a file of at most 1 MiB as text.
 pub(crate) fn read_text(path: &Path) -> Result<String, Error> {
     let fault = |source| Error::Read {
@@ -96,6 +112,17 @@ mod tests {
         let mode = fs::metadata(&path).expect("metadata").permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
         assert_eq!(fs::read_dir(folder.path()).expect("folder").count(), 1);
+    }
+
+    #[test]
+    fn a_lock_is_held_by_one_and_free_again_when_that_one_ends() {
+        let folder = tempfile::tempdir().expect("folder");
+        let path = folder.path().join("lock");
+        let held = lock(&path).expect("asked");
+        assert!(held.is_some());
+        assert!(lock(&path).expect("asked").is_none());
+        drop(held);
+        assert!(lock(&path).expect("asked").is_some());
     }
 
     #[test]

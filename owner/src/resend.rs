@@ -147,6 +147,16 @@ mod tests {
                 Next::Publish,
             ),
             ("clock set back", sent(at + 50_000, 1), at, Next::Publish),
+        ] {
+            assert_eq!(next(&sending, CONNECTED, now), expected, "{what}");
+        }
+    }
+
+    #[test]
+    fn beacons_and_receipts_are_weighed_as_the_table_says() {
+        let at = CONNECTED + 1_000;
+        let fresh = sent(at, 1);
+        for (what, sending, now, expected) in [
             (
                 "a later beacon does not show it",
                 Sending {

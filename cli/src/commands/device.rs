@@ -113,23 +113,30 @@ fn add(
         retention_days: history.days(),
     };
     store.invite(&invitation, name, &tls.serial.0)?;
+    if let Err(error) = file::replace(out, &bundle.encode(), Access::Private) {
+        store.withdraw(address.device)?;
+        return Err(error);
+    }
     if let Some(row) = store.device(address.device)? {
         account.remember(row.known());
     }
     let blob = account.wrap_next(&mut rng())?;
     store.renew_keyring(&account, &blob)?;
-    file::replace(out, &bundle.encode(), Access::Private)?;
-    let written = json!({ "event": "bundle", "id": address.device.to_string(), "name": name, "bundle": out.display().to_string() });
-    context.out.both(
-        &format!("The bundle for {name} is in {}. Bring it to the phone and run there: homingd enrol BUNDLE\nWhoever has it first, joins: delete it afterwards.", out.display()),
-        &written,
-    )?;
+    report_bundle(context, name, address.device, out)?;
     match wait {
         Some(wait) => join(context, store, account, address.device, wait),
         None => context.out.text(&format!(
             "Then sign the phone's keys with: homing device accept {name}"
         )),
     }
+}
+
+fn report_bundle(context: &Context, name: &str, device: DeviceId, out: &Path) -> Result<(), Error> {
+    let written = json!({ "event": "bundle", "id": device.to_string(), "name": name, "bundle": out.display().to_string() });
+    context.out.both(
+        &format!("The bundle for {name} is in {}. Bring it to the phone and run there: homingd enrol BUNDLE\nWhoever has it first, joins: delete it afterwards.", out.display()),
+        &written,
+    )
 }
 
 /// Waits for the phone's claim, signs its keys, and waits until the phone shows that it knows.

@@ -4,6 +4,7 @@ use super::{Context, account, waiting};
 use crate::clock::UnixMs;
 use crate::error::Error;
 use crate::exchange::{Acceptance, Exchange, Stay};
+use crate::file;
 use crate::output::harmless;
 use crate::passphrase::Source;
 use crate::store::{News, NewsKind, Store};
@@ -89,6 +90,12 @@ impl Line {
 /// `homing watch`.
 pub(crate) fn run(context: &Context) -> Result<(), Error> {
     let mut store = Store::open(&context.home)?;
+    // Two of them would take the broker's session from each other for ever.
+    let Some(_only) = file::lock(&context.home.join("watch.lock"))? else {
+        return Err(Error::Usage(
+            "`homing watch` runs already for this account on this machine".into(),
+        ));
+    };
     // With the passphrase at hand, phones that claim their bundle are signed at once.
     let acceptance = match context.passphrase {
         Source::Prompt => Acceptance::Locked,

@@ -211,6 +211,13 @@ impl Store {
         Ok(())
     }
 
+    /// Takes an invitation back whose bundle nobody ever got.
+    pub(crate) fn withdraw(&self, id: DeviceId) -> Result<(), Error> {
+        let sql = "DELETE FROM device WHERE id = ? AND standing = 'invited'";
+        self.connection.execute(sql, [id.0])?;
+        Ok(())
+    }
+
     /// Every phone, by name; revoked ones last.
     pub(crate) fn devices(&self) -> Result<Vec<DeviceRow>, Error> {
         let mut statement = self
