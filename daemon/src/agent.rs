@@ -16,7 +16,7 @@ use tokio::sync::mpsc;
 
 use crate::args::Order;
 use crate::brain::Brain;
-use crate::config::{self, Settings, Simulator};
+use crate::config::{self, Settings, Simulator, Source};
 use crate::error::Error;
 use crate::exit::ExitError;
 use crate::folder::FolderWatch;
@@ -62,7 +62,7 @@ pub fn run(order: &Order) -> Result<(), ExitError> {
             doing: "start the event loop",
             source,
         })?;
-    Ok(runtime.block_on(serve(settings, identity, signals, &faults))?)
+    Ok(runtime.block_on(serve(settings, &order.source, identity, signals, &faults))?)
 }
 
 fn test_faults(order: &Order) -> Result<TestFaults, Error> {
@@ -115,6 +115,7 @@ fn link_settings(settings: &Settings, identity: &Identity) -> Result<LinkSetting
 
 async fn serve(
     settings: Settings,
+    source: &Source,
     mut identity: Identity,
     signals: Signals,
     faults: &TestFaults,
@@ -136,7 +137,7 @@ async fn serve(
     }
     let (journal, state, authority) = open_state(&settings, &identity, faults.crash_at)?;
     let brain = assemble(settings, &identity, journal, state, authority, transport)?;
-    live(brain, signals).await
+    live(brain, source, signals).await
 }
 
 /// Runs something until it is done (`Some`) or a signal to end comes (`None`).
@@ -243,6 +244,7 @@ fn assemble(
 
 async fn live(
     (mut brain, mut inputs): (Brain<MqttLink>, mpsc::UnboundedReceiver<worker::Input>),
+    source: &Source,
     mut signals: AsyncSignals,
 ) -> Result<(), Error> {
     brain.start()?;
@@ -254,7 +256,7 @@ async fn live(
             Some(input) = inputs.recv() => brain.take_in(input)?,
             signal = signals.next() => match signal? {
                 Signal::Stop => break,
-                Signal::Reload => tracing::info!("the configuration is read at the next start"),
+                Signal::Reload => reload(&mut brain, source),
             },
             () = beat(&mut pulse) => notify::alive(),
             () = tokio::time::sleep(patience) => {}
@@ -267,6 +269,24 @@ async fn live(
     brain.transport.close(GOODBYE).await;
     brain.status.remove();
     Ok(())
+}
+
+/// Reads the configuration again; a faulty one changes nothing.
+fn reload(brain: &mut Brain<MqttLink>, source: &Source) {
+    match config::load(source) {
+        Ok(loaded) => {
+            // The folders and the connection were built with the old values; those hold until the next start.
+            let settings = Settings {
+                state_dir: brain.settings.state_dir.clone(),
+                runtime_dir: brain.settings.runtime_dir.clone(),
+                ..loaded.settings
+            };
+            brain.searcher.configure(settings.hal.clone(), settings.locate.deadline);
+            brain.settings = settings;
+            tracing::info!("the configuration was read again");
+        }
+        Err(error) => tracing::error!("the old configuration stays in force: {error}"),
+    }
 }
 
 /// The supervisor's heartbeat, if it asked for one.

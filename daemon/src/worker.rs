@@ -69,6 +69,12 @@ impl Searcher {
         }
     }
 
+    /// From the next search on, with these drivers and this limit.
+    pub fn configure(&mut self, settings: HalSettings, limit: Duration) {
+        self.settings = settings;
+        self.limit = limit;
+    }
+
     /// Begins a search and ends the one before.
     pub fn search(&mut self, command: CommandId, longest: Duration) {
         self.cancel();

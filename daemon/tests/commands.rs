@@ -1,4 +1,5 @@
 //! homingd's commands as a person or a supervisor meets them: exit codes, sentences, limits, signals.
+#![forbid(unsafe_code)]
 
 mod phone;
 

@@ -1,4 +1,5 @@
 //! The siren as a process on the simulated phone: what is heard beside it, not what it says, decides.
+#![forbid(unsafe_code)]
 
 mod phone;
 

@@ -68,7 +68,7 @@ impl Intent {
             path: path.clone(),
             source: error.into(),
         })?;
-        durable::replace(&path, &text, Access::GroupReads)
+        durable::replace(&path, &text, Access::GroupWrites)
     }
 
     /// How long the siren still has to sound at `now` (since boot).
