@@ -31,6 +31,15 @@ pub(crate) struct Global {
     /// Read the passphrase from this open file descriptor instead of asking
     #[arg(long, global = true, value_name = "N")]
     pub(crate) passphrase_fd: Option<u32>,
+    /// For tests: this machine's clock is off by so many seconds
+    #[arg(
+        long,
+        global = true,
+        hide = true,
+        value_name = "SECONDS",
+        allow_negative_numbers = true
+    )]
+    pub(crate) clock_offset: Option<i64>,
 }
 
 /// What to do.

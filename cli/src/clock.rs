@@ -1,7 +1,29 @@
 //! The owner's clock and how its times are written. The only place that reads the system clock.
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use time::format_description::well_known::Rfc3339;
 use time::{OffsetDateTime, UtcOffset};
+
+/// How far the clock is off, seconds: tests play an owner whose clock is wrong.
+static OFFSET_S: AtomicI64 = AtomicI64::new(0);
+
+/// From now on this process believes that it is so many seconds later (earlier, when negative).
+pub(crate) fn simulate_offset(seconds: i64) {
+    OFFSET_S.store(seconds, Ordering::Relaxed);
+}
+
+/// The system clock, also for the check of the broker's certificate; never before 1970.
+pub(crate) fn system() -> SystemTime {
+    let offset = OFFSET_S.load(Ordering::Relaxed);
+    let distance = Duration::from_secs(offset.unsigned_abs());
+    let now = if offset < 0 {
+        SystemTime::now().checked_sub(distance)
+    } else {
+        SystemTime::now().checked_add(distance)
+    };
+    now.unwrap_or(UNIX_EPOCH).max(UNIX_EPOCH)
+}
 
 /// Milliseconds since 1970-01-01 UTC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -10,8 +32,8 @@ pub(crate) struct UnixMs(pub(crate) i64);
 impl UnixMs {
     /// Now, by this machine's clock.
     pub(crate) fn now() -> Self {
-        let nanoseconds = OffsetDateTime::now_utc().unix_timestamp_nanos();
-        Self(i64::try_from(nanoseconds / 1_000_000).unwrap_or(i64::MAX))
+        let since = system().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Self(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
     }
 
     /// RFC 3339 in UTC with seconds, for `--json`; times outside years 0–9999 print as the number.

@@ -9,7 +9,7 @@ mod show;
 mod watch;
 
 use crate::args::{Cli, Command};
-use crate::clock::UnixMs;
+use crate::clock::{self, UnixMs};
 use crate::error::Error;
 use crate::exchange::{Acceptance, Exchange, Stay};
 use crate::output::{Format, Output};
@@ -39,13 +39,18 @@ pub(crate) struct Context {
 
 /// Carries out one command line.
 pub(crate) fn run(cli: Cli) -> Result<(), Error> {
+    if let Some(seconds) = cli.global.clock_offset {
+        clock::simulate_offset(seconds);
+    }
     let format = if cli.global.json {
         Format::Json
     } else {
         Format::Text
     };
+    let home = cli.global.home.map_or_else(default_home, Ok)?;
     let context = Context {
-        home: cli.global.home.map_or_else(default_home, Ok)?,
+        // It goes into the broker's configuration, which is read from anywhere.
+        home: std::path::absolute(&home).map_err(|source| Error::Read { path: home, source })?,
         out: Output::new(format),
         passphrase: cli.global.passphrase_fd.into(),
     };

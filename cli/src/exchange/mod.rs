@@ -5,7 +5,7 @@ mod incoming;
 #[cfg(test)]
 mod tests;
 
-use crate::clock::UnixMs;
+use crate::clock::{self, UnixMs};
 use crate::error::Error;
 use crate::store::{Account, Store};
 use homing_link::{
@@ -105,6 +105,7 @@ pub(crate) fn settings(account: &Account, stay: Stay) -> Result<LinkSettings, Er
     };
     let mut settings = LinkSettings::new(endpoint, credentials, client_id);
     settings.incoming_packet_limit = LARGEST_PACKET;
+    settings.system_clock = clock::system;
     settings.subscriptions = subscriptions(account);
     if stay == Stay::Resident {
         settings.session = SessionKind::Persistent {
