@@ -281,7 +281,9 @@ fn reload(brain: &mut Brain<MqttLink>, source: &Source) {
                 runtime_dir: brain.settings.runtime_dir.clone(),
                 ..loaded.settings
             };
-            brain.searcher.configure(settings.hal.clone(), settings.locate.deadline);
+            brain
+                .searcher
+                .configure(settings.hal.clone(), settings.locate.deadline);
             brain.settings = settings;
             tracing::info!("the configuration was read again");
         }

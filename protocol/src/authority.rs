@@ -5,7 +5,7 @@ use crate::envelope::{self, Address, MessageType};
 use crate::id::{AccountId, ClientId};
 use crate::keys::{KemPublic, SigningKey, VerifyingKey};
 use crate::rand_core::CryptoRng;
-use crate::{signed, Malformed, VERSION};
+use crate::{Malformed, VERSION, signed};
 
 /// Most entries a list may have (protocol v1); 64 of them fit the largest bucket.
 pub const MOST_ENTRIES: usize = 64;
@@ -71,13 +71,23 @@ impl Capabilities {
     /// The set of exactly these.
     #[must_use]
     pub fn of(list: &[Capability]) -> Self {
-        Self(list.iter().fold(0, |bits, capability| bits | 1 << *capability as u32))
+        Self(
+            list.iter()
+                .fold(0, |bits, capability| bits | 1 << *capability as u32),
+        )
     }
     /// Everything a find client may do: what must work from the passphrase alone.
     #[must_use]
     pub fn find() -> Self {
         use Capability as C;
-        Self::of(&[C::Locate, C::Ring, C::Message, C::Lost, C::Cancel, C::ReadLocation])
+        Self::of(&[
+            C::Locate,
+            C::Ring,
+            C::Message,
+            C::Lost,
+            C::Cancel,
+            C::ReadLocation,
+        ])
     }
     /// Everything.
     #[must_use]
@@ -102,7 +112,11 @@ impl Capabilities {
     /// The words of the set, in order.
     #[must_use]
     pub fn words(self) -> Vec<&'static str> {
-        Capability::ALL.iter().filter(|(capability, _)| self.allows(*capability)).map(|(_, word)| *word).collect()
+        Capability::ALL
+            .iter()
+            .filter(|(capability, _)| self.allows(*capability))
+            .map(|(_, word)| *word)
+            .collect()
     }
 }
 
@@ -143,7 +157,9 @@ impl AuthorityList {
     /// The entry of a client.
     #[must_use]
     pub fn entry(&self, client: ClientId) -> Option<&Entry> {
-        self.entries.iter().find(|entry| entry.key.client_id() == client)
+        self.entries
+            .iter()
+            .find(|entry| entry.key.client_id() == client)
     }
     /// Signs the list; the same bytes serve every device.
     ///
@@ -154,17 +170,38 @@ impl AuthorityList {
             return Err(Malformed::TooMany);
         }
         let entries = self.entries.iter().map(|entry| {
-            Map::new().bytes(0, &entry.key.0).uint(1, entry.kind as u64).uint(2, entry.capabilities.bits().into()).value()
+            Map::new()
+                .bytes(0, &entry.key.0)
+                .uint(1, entry.kind as u64)
+                .uint(2, entry.capabilities.bits().into())
+                .value()
         });
-        let payload = Map::new().uint(0, VERSION).bytes(1, &self.account.0).uint(2, self.version).list(3, entries).encode();
-        Ok(signed::sign(root, &Address::account_context(self.account, MessageType::Authority), payload))
+        let payload = Map::new()
+            .uint(0, VERSION)
+            .bytes(1, &self.account.0)
+            .uint(2, self.version)
+            .list(3, entries)
+            .encode();
+        Ok(signed::sign(
+            root,
+            &Address::account_context(self.account, MessageType::Authority),
+            payload,
+        ))
     }
     /// Verifies and reads a signed list.
     ///
     /// # Errors
     /// Any [`Malformed`].
-    pub fn verify(bytes: &[u8], root: &VerifyingKey, account: AccountId) -> Result<Self, Malformed> {
-        let payload = signed::verify(bytes, root, &Address::account_context(account, MessageType::Authority))?;
+    pub fn verify(
+        bytes: &[u8],
+        root: &VerifyingKey,
+        account: AccountId,
+    ) -> Result<Self, Malformed> {
+        let payload = signed::verify(
+            bytes,
+            root,
+            &Address::account_context(account, MessageType::Authority),
+        )?;
         let value = cbor::decode(&payload)?;
         let mut fields = Fields::of(&value)?;
         if fields.uint(0)? != VERSION {
@@ -174,9 +211,17 @@ impl AuthorityList {
             return Err(Malformed::Misdirected);
         }
         let version = fields.uint(2)?;
-        let entries = fields.list(3, MOST_ENTRIES)?.iter().map(read_entry).collect::<Result<_, _>>()?;
+        let entries = fields
+            .list(3, MOST_ENTRIES)?
+            .iter()
+            .map(read_entry)
+            .collect::<Result<_, _>>()?;
         fields.end()?;
-        Ok(Self { account, version, entries })
+        Ok(Self {
+            account,
+            version,
+            entries,
+        })
     }
 }
 
@@ -200,6 +245,12 @@ fn read_entry(value: &ciborium::Value) -> Result<Entry, Malformed> {
 ///
 /// # Errors
 /// [`Malformed::Length`], [`Malformed::Seal`].
-pub fn seal_to_device(kind: MessageType, signed: &[u8], address: &Address, device: &KemPublic, rng: &mut impl CryptoRng) -> Result<Vec<u8>, Malformed> {
+pub fn seal_to_device(
+    kind: MessageType,
+    signed: &[u8],
+    address: &Address,
+    device: &KemPublic,
+    rng: &mut impl CryptoRng,
+) -> Result<Vec<u8>, Malformed> {
     envelope::seal(kind, address, device, None, signed, rng)
 }

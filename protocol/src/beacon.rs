@@ -8,7 +8,7 @@ use crate::keys::{KemPublic, KemSecret, SigningKey, VerifyingKey};
 use crate::measure::{Battery, Charging, Metered, NetworkKind};
 use crate::rand_core::CryptoRng;
 use crate::readers::{open_as_reader, seal_to_readers};
-use crate::{signed, Malformed, VERSION};
+use crate::{Malformed, VERSION, signed};
 
 /// Most sequence spaces shown in one beacon, newest first.
 pub const MOST_WINDOWS: usize = 16;
@@ -36,7 +36,9 @@ impl Window {
             return seq == self.high;
         }
         let behind = self.high - 1 - seq;
-        let byte = usize::try_from(behind / 8).ok().and_then(|index| self.missing.get(index));
+        let byte = usize::try_from(behind / 8)
+            .ok()
+            .and_then(|index| self.missing.get(index));
         byte.is_none_or(|byte| byte & (1 << (behind % 8)) == 0)
     }
 }
@@ -106,14 +108,28 @@ impl Beacon {
     /// How commands quote it.
     #[must_use]
     pub const fn reference(&self) -> BeaconReference {
-        BeaconReference { counter: self.counter, nonce: self.nonce }
+        BeaconReference {
+            counter: self.counter,
+            nonce: self.nonce,
+        }
     }
     /// Signs it, with the status sealed to the readers.
     ///
     /// # Errors
     /// [`Malformed::TooMany`], [`Malformed::Length`], [`Malformed::Seal`].
-    pub fn sign(&self, status: &Status, agent: &SigningKey, readers: &[KemPublic], rng: &mut impl CryptoRng) -> Result<Vec<u8>, Malformed> {
-        if self.windows.len() > MOST_WINDOWS || self.windows.iter().any(|window| window.missing.len() > MOST_BITMAP) {
+    pub fn sign(
+        &self,
+        status: &Status,
+        agent: &SigningKey,
+        readers: &[KemPublic],
+        rng: &mut impl CryptoRng,
+    ) -> Result<Vec<u8>, Malformed> {
+        if self.windows.len() > MOST_WINDOWS
+            || self
+                .windows
+                .iter()
+                .any(|window| window.missing.len() > MOST_BITMAP)
+        {
             return Err(Malformed::TooMany);
         }
         let context = self.address.context(MessageType::Beacon);
@@ -139,7 +155,10 @@ impl Beacon {
             .uint(10, self.receipts)
             .bytes(11, &self.receipt_chain)
             .uint(12, self.next_contact_s.into())
-            .bytes(13, &seal_to_readers(readers, &context, &status.encode(), rng)?)
+            .bytes(
+                13,
+                &seal_to_readers(readers, &context, &status.encode(), rng)?,
+            )
             .encode();
         let message = signed::sign(agent, &context, payload);
         envelope::carry(MessageType::Beacon, agent.public().key_id(), &message)
@@ -148,7 +167,11 @@ impl Beacon {
     ///
     /// # Errors
     /// Any [`Malformed`].
-    pub fn verify(bytes: &[u8], address: &Address, agent: &VerifyingKey) -> Result<(Self, SealedStatus), Malformed> {
+    pub fn verify(
+        bytes: &[u8],
+        address: &Address,
+        agent: &VerifyingKey,
+    ) -> Result<(Self, SealedStatus), Malformed> {
         let context = address.context(MessageType::Beacon);
         let message = envelope::carried(bytes, MessageType::Beacon, agent.key_id())?;
         let payload = signed::verify(message, agent, &context)?;
@@ -166,14 +189,21 @@ impl Beacon {
             counter: fields.uint(4)?,
             nonce: BeaconNonce(fields.bytes(5)?),
             boot: BootId(fields.bytes(6)?),
-            windows: fields.list(7, MOST_WINDOWS)?.iter().map(read_window).collect::<Result<_, _>>()?,
+            windows: fields
+                .list(7, MOST_WINDOWS)?
+                .iter()
+                .map(read_window)
+                .collect::<Result<_, _>>()?,
             authority_version: fields.uint(8)?,
             key_set_version: fields.uint(9)?,
             receipts: fields.uint(10)?,
             receipt_chain: fields.bytes(11)?,
             next_contact_s: fields.narrow(12)?,
         };
-        let sealed = SealedStatus { bytes: fields.blob(13)?.to_vec(), context };
+        let sealed = SealedStatus {
+            bytes: fields.blob(13)?.to_vec(),
+            context,
+        };
         fields.end()?;
         Ok((beacon, sealed))
     }
@@ -188,7 +218,11 @@ fn read_window(value: &ciborium::Value) -> Result<Window, Malformed> {
         missing: fields.blob(3)?.to_vec(),
     };
     fields.end()?;
-    if window.missing.len() > MOST_BITMAP { Err(Malformed::TooMany) } else { Ok(window) }
+    if window.missing.len() > MOST_BITMAP {
+        Err(Malformed::TooMany)
+    } else {
+        Ok(window)
+    }
 }
 
 /// The status before a reader opened it.
@@ -209,7 +243,11 @@ impl SealedStatus {
 }
 
 fn percent(number: u8) -> Result<u8, Malformed> {
-    if number <= 100 { Ok(number) } else { Err(Malformed::Field(2)) }
+    if number <= 100 {
+        Ok(number)
+    } else {
+        Err(Malformed::Field(2))
+    }
 }
 
 impl Status {
@@ -246,7 +284,10 @@ impl Status {
             },
             network: NetworkKind::from_code(fields.uint(4)?).ok_or(Malformed::Field(4))?,
             metered: Metered::from_code(fields.uint(5)?).ok_or(Malformed::Field(5))?,
-            ring: fields.maybe(6).map(|id| cbor::as_bytes(id).map(CommandId).ok_or(Malformed::Field(6))).transpose()?,
+            ring: fields
+                .maybe(6)
+                .map(|id| cbor::as_bytes(id).map(CommandId).ok_or(Malformed::Field(6)))
+                .transpose()?,
             reports: fields.uint(7)?,
             presence: fields.uint(8)?,
             free_mib: fields.narrow(9)?,

@@ -35,8 +35,12 @@ fn canonical(value: &Value, depth: usize) -> bool {
         Value::Array(items) => depth > 0 && items.iter().all(|item| canonical(item, depth - 1)),
         Value::Map(entries) => {
             depth > 0
-                && entries.iter().all(|(key, item)| key_of(key).is_some() && canonical(item, depth - 1))
-                && entries.windows(2).all(|pair| key_of(&pair[0].0) < key_of(&pair[1].0))
+                && entries
+                    .iter()
+                    .all(|(key, item)| key_of(key).is_some() && canonical(item, depth - 1))
+                && entries
+                    .windows(2)
+                    .all(|pair| key_of(&pair[0].0) < key_of(&pair[1].0))
         }
         _ => false,
     }
@@ -108,7 +112,12 @@ impl Map {
     #[must_use]
     pub fn value(mut self) -> Value {
         self.0.sort_by_key(|(key, _)| *key);
-        Value::Map(self.0.into_iter().map(|(key, value)| (Value::from(key), value)).collect())
+        Value::Map(
+            self.0
+                .into_iter()
+                .map(|(key, value)| (Value::from(key), value))
+                .collect(),
+        )
     }
     /// The finished map's bytes.
     #[must_use]
@@ -139,7 +148,10 @@ impl<'a> Fields<'a> {
     /// The field's value if it is there.
     pub fn maybe(&mut self, key: i64) -> Option<&'a Value> {
         let wanted = u64::try_from(key).ok();
-        let found = self.entries.iter().find(|(name, _)| key_of(name) == wanted)?;
+        let found = self
+            .entries
+            .iter()
+            .find(|(name, _)| key_of(name) == wanted)?;
         self.read += 1;
         Some(&found.1)
     }
@@ -155,7 +167,9 @@ impl<'a> Fields<'a> {
     /// # Errors
     /// See [`Self::must`].
     pub fn maybe_uint(&mut self, key: i64) -> Result<Option<u64>, Malformed> {
-        self.maybe(key).map(|value| as_uint(value).ok_or(Malformed::Field(key))).transpose()
+        self.maybe(key)
+            .map(|value| as_uint(value).ok_or(Malformed::Field(key)))
+            .transpose()
     }
     /// An unsigned number.
     ///
@@ -176,7 +190,9 @@ impl<'a> Fields<'a> {
     /// # Errors
     /// See [`Self::must`].
     pub fn maybe_narrow<T: TryFrom<u64>>(&mut self, key: i64) -> Result<Option<T>, Malformed> {
-        self.maybe_uint(key)?.map(|value| T::try_from(value).map_err(|_| Malformed::Field(key))).transpose()
+        self.maybe_uint(key)?
+            .map(|value| T::try_from(value).map_err(|_| Malformed::Field(key)))
+            .transpose()
     }
     /// An optional signed number that fits a narrower type.
     ///
@@ -185,8 +201,12 @@ impl<'a> Fields<'a> {
     pub fn maybe_int<T: TryFrom<i64>>(&mut self, key: i64) -> Result<Option<T>, Malformed> {
         self.maybe(key)
             .map(|value| {
-                let number = value.as_integer().and_then(|number| i64::try_from(number).ok());
-                number.and_then(|number| T::try_from(number).ok()).ok_or(Malformed::Field(key))
+                let number = value
+                    .as_integer()
+                    .and_then(|number| i64::try_from(number).ok());
+                number
+                    .and_then(|number| T::try_from(number).ok())
+                    .ok_or(Malformed::Field(key))
             })
             .transpose()
     }
@@ -212,7 +232,9 @@ impl<'a> Fields<'a> {
     /// # Errors
     /// See [`Self::must`].
     pub fn bytes<const N: usize>(&mut self, key: i64) -> Result<[u8; N], Malformed> {
-        self.blob(key)?.try_into().map_err(|_| Malformed::Field(key))
+        self.blob(key)?
+            .try_into()
+            .map_err(|_| Malformed::Field(key))
     }
     /// A text of at most `longest` bytes.
     ///
@@ -243,7 +265,11 @@ impl<'a> Fields<'a> {
         if self.read == self.entries.len() {
             return Ok(());
         }
-        let last = self.entries.last().and_then(|(key, _)| key_of(key)).and_then(|key| i64::try_from(key).ok());
+        let last = self
+            .entries
+            .last()
+            .and_then(|(key, _)| key_of(key))
+            .and_then(|key| i64::try_from(key).ok());
         Err(Malformed::UnknownField(last.unwrap_or(-1)))
     }
 }
@@ -257,7 +283,9 @@ pub fn as_uint(value: &Value) -> Option<u64> {
 /// The `N` bytes in a value.
 #[must_use]
 pub fn as_bytes<const N: usize>(value: &Value) -> Option<[u8; N]> {
-    value.as_bytes().and_then(|bytes| bytes.as_slice().try_into().ok())
+    value
+        .as_bytes()
+        .and_then(|bytes| bytes.as_slice().try_into().ok())
 }
 
 #[cfg(test)]

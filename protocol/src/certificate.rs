@@ -2,8 +2,8 @@
 
 use crate::cbor::{self, Fields, Map};
 use crate::envelope::{Address, MessageType};
-use crate::keys::{sha256, KemPublic, SigningKey, VerifyingKey};
-use crate::{signed, Malformed, VERSION};
+use crate::keys::{KemPublic, SigningKey, VerifyingKey, sha256};
+use crate::{Malformed, VERSION, signed};
 
 /// A phone's public keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,10 +21,16 @@ impl DeviceKeys {
     #[must_use]
     pub fn fingerprint(&self) -> String {
         let digest = sha256(&[self.agent.0, self.kem.0, self.actor.0].concat());
-        digest[..8].chunks(2).map(|pair| format!("{:02x}{:02x}", pair[0], pair[1])).collect::<Vec<_>>().join(" ")
+        digest[..8]
+            .chunks(2)
+            .map(|pair| format!("{:02x}{:02x}", pair[0], pair[1]))
+            .collect::<Vec<_>>()
+            .join(" ")
     }
     pub(crate) fn write(&self, map: Map, first: i64) -> Map {
-        map.bytes(first, &self.agent.0).bytes(first + 1, &self.kem.0).bytes(first + 2, &self.actor.0)
+        map.bytes(first, &self.agent.0)
+            .bytes(first + 1, &self.kem.0)
+            .bytes(first + 2, &self.actor.0)
     }
     pub(crate) fn read(fields: &mut Fields<'_>, first: i64) -> Result<Self, Malformed> {
         Ok(Self {
@@ -55,14 +61,22 @@ impl DeviceCertificate {
             .bytes(1, &self.address.account.0)
             .bytes(2, &self.address.device.0)
             .uint(3, self.epoch.into());
-        signed::sign(root, &self.address.context(MessageType::DeviceCertificate), self.keys.write(map, 4).encode())
+        signed::sign(
+            root,
+            &self.address.context(MessageType::DeviceCertificate),
+            self.keys.write(map, 4).encode(),
+        )
     }
     /// Verifies and reads a signed one.
     ///
     /// # Errors
     /// Any [`Malformed`].
     pub fn verify(bytes: &[u8], root: &VerifyingKey, address: &Address) -> Result<Self, Malformed> {
-        let payload = signed::verify(bytes, root, &address.context(MessageType::DeviceCertificate))?;
+        let payload = signed::verify(
+            bytes,
+            root,
+            &address.context(MessageType::DeviceCertificate),
+        )?;
         let value = cbor::decode(&payload)?;
         let mut fields = Fields::of(&value)?;
         if fields.uint(0)? != VERSION {
@@ -74,6 +88,10 @@ impl DeviceCertificate {
         let epoch = fields.narrow(3)?;
         let keys = DeviceKeys::read(&mut fields, 4)?;
         fields.end()?;
-        Ok(Self { address: *address, epoch, keys })
+        Ok(Self {
+            address: *address,
+            epoch,
+            keys,
+        })
     }
 }

@@ -1,10 +1,10 @@
 //! An order: what it says, and the one way to get a verified one. Freshness and sequence are judged elsewhere, by whoever remembers.
 
 use crate::authority::{AuthorityList, Capability};
-use crate::cbor::{self, as_bytes, Fields, Map};
+use crate::cbor::{self, Fields, Map, as_bytes};
 use crate::envelope::{self, Address, MessageType};
 use crate::id::{BeaconNonce, ClientId, CommandId, SessionId};
-use crate::keys::{sha256, KemPublic, KemSecret, SigningKey};
+use crate::keys::{KemPublic, KemSecret, SigningKey, sha256};
 use crate::rand_core::CryptoRng;
 use crate::signed::{self, Unverified};
 use crate::{Malformed, Refusal, VERSION};
@@ -76,7 +76,9 @@ impl Op {
         match self {
             Self::Locate { search_s } => Map::new().uint(0, u64::from(*search_s)).value(),
             Self::Ring { for_s } => Map::new().uint(0, u64::from(*for_s)).value(),
-            Self::RingStop { rings } => Map::new().list(0, rings.iter().map(|id| Value::Bytes(id.0.to_vec()))).value(),
+            Self::RingStop { rings } => Map::new()
+                .list(0, rings.iter().map(|id| Value::Bytes(id.0.to_vec())))
+                .value(),
             Self::Status | Self::Unknown { .. } => Map::new().value(),
         }
     }
@@ -87,8 +89,12 @@ impl Op {
     fn read_known(code: u64, params: &Value) -> Result<Self, Malformed> {
         let mut fields = Fields::of(params)?;
         let op = match code {
-            1 => Self::Locate { search_s: within(fields.narrow(0)?, 1, 600)? },
-            2 => Self::Ring { for_s: within(fields.narrow(0)?, 1, 3600)? },
+            1 => Self::Locate {
+                search_s: within(fields.narrow(0)?, 1, 600)?,
+            },
+            2 => Self::Ring {
+                for_s: within(fields.narrow(0)?, 1, 3600)?,
+            },
             3 => Self::RingStop {
                 rings: fields
                     .list(0, MOST_NAMED_RINGS)?
@@ -106,7 +112,11 @@ impl Op {
 }
 
 fn within(number: u16, least: u16, most: u16) -> Result<u16, Malformed> {
-    if (least..=most).contains(&number) { Ok(number) } else { Err(Malformed::Field(0)) }
+    if (least..=most).contains(&number) {
+        Ok(number)
+    } else {
+        Err(Malformed::Field(0))
+    }
 }
 
 /// A beacon that the sender had seen.
@@ -154,10 +164,18 @@ impl Command {
     ///
     /// # Errors
     /// [`Malformed::TooMany`], [`Malformed::Seal`]; [`Malformed::Field`] for a parameter out of range.
-    pub fn seal(&self, client: &SigningKey, device: &KemPublic, rng: &mut impl CryptoRng) -> Result<Vec<u8>, Malformed> {
+    pub fn seal(
+        &self,
+        client: &SigningKey,
+        device: &KemPublic,
+        rng: &mut impl CryptoRng,
+    ) -> Result<Vec<u8>, Malformed> {
         Op::read_known(self.op.code(), &self.op.params())?;
         let beacon = self.beacon.map(|beacon| {
-            Value::Array(vec![Value::from(beacon.counter), Value::Bytes(beacon.nonce.0.to_vec())])
+            Value::Array(vec![
+                Value::from(beacon.counter),
+                Value::Bytes(beacon.nonce.0.to_vec()),
+            ])
         });
         let mut map = Map::new()
             .uint(0, VERSION)
@@ -180,8 +198,19 @@ impl Command {
         if let Some(binding) = &self.binding {
             map = map.bytes(14, binding);
         }
-        let message = signed::sign(client, &self.address.context(MessageType::Command), map.encode());
-        envelope::seal(MessageType::Command, &self.address, device, None, &message, rng)
+        let message = signed::sign(
+            client,
+            &self.address.context(MessageType::Command),
+            map.encode(),
+        );
+        envelope::seal(
+            MessageType::Command,
+            &self.address,
+            device,
+            None,
+            &message,
+            rng,
+        )
     }
 
     fn read(payload: &[u8]) -> Result<Self, Malformed> {
@@ -191,7 +220,10 @@ impl Command {
             return Err(Malformed::Format);
         }
         let command = Self {
-            address: Address { account: crate::id::AccountId(fields.bytes(1)?), device: crate::id::DeviceId(fields.bytes(2)?) },
+            address: Address {
+                account: crate::id::AccountId(fields.bytes(1)?),
+                device: crate::id::DeviceId(fields.bytes(2)?),
+            },
             epoch: fields.narrow(3)?,
             client: ClientId(fields.bytes(4)?),
             session: SessionId(fields.bytes(5)?),
@@ -202,7 +234,10 @@ impl Command {
             not_after: fields.maybe_uint(11)?,
             beacon: fields.maybe(12).map(read_beacon).transpose()?,
             authority_version: fields.uint(13)?,
-            binding: fields.maybe(14).map(|value| as_bytes(value).ok_or(Malformed::Field(14))).transpose()?,
+            binding: fields
+                .maybe(14)
+                .map(|value| as_bytes(value).ok_or(Malformed::Field(14)))
+                .transpose()?,
             presence: fields.maybe_uint(15)?,
         };
         fields.end()?;
@@ -257,7 +292,13 @@ pub enum Rejected {
 ///
 /// # Errors
 /// [`Rejected`]; [`Refusal::NeedAuthority`] when a client that is unknown, or lacks the right, says that it stands in a newer list than `authority`.
-pub fn open(bytes: &[u8], address: &Address, epoch: u32, device: &KemSecret, authority: &AuthorityList) -> Result<Verified, Rejected> {
+pub fn open(
+    bytes: &[u8],
+    address: &Address,
+    epoch: u32,
+    device: &KemSecret,
+    authority: &AuthorityList,
+) -> Result<Verified, Rejected> {
     let stranger = |fault: Malformed| Rejected::Stranger(fault.into());
     let header = envelope::Header::read(bytes).map_err(stranger)?;
     if header.key != device.public().key_id() {
@@ -271,21 +312,33 @@ pub fn open(bytes: &[u8], address: &Address, epoch: u32, device: &KemSecret, aut
     let command = Command::read(unverified.payload()).map_err(stranger)?;
     let Some(entry) = authority.entry(command.client) else {
         let newer = command.authority_version > authority.version;
-        return Err(Rejected::Stranger(if newer { Refusal::NeedAuthority } else { Refusal::UnknownClient }));
+        return Err(Rejected::Stranger(if newer {
+            Refusal::NeedAuthority
+        } else {
+            Refusal::UnknownClient
+        }));
     };
-    unverified.verify(&entry.key, &address.context(MessageType::Command)).map_err(stranger)?;
-    let client = |refusal, command: &Command| Err(Rejected::Client(refusal, Box::new(command.clone())));
+    unverified
+        .verify(&entry.key, &address.context(MessageType::Command))
+        .map_err(stranger)?;
+    let client =
+        |refusal, command: &Command| Err(Rejected::Client(refusal, Box::new(command.clone())));
     if command.address != *address || command.epoch != epoch {
         return client(Refusal::Misdirected, &command);
     }
     let newer = command.authority_version > authority.version;
     match command.op.capability() {
-        None if Op::KNOWN_CODES.contains(&command.op.code()) => return client(Refusal::BadParameter, &command),
+        None if Op::KNOWN_CODES.contains(&command.op.code()) => {
+            return client(Refusal::BadParameter, &command);
+        }
         None => return client(Refusal::Unsupported, &command),
         Some(capability) if entry.capabilities.allows(capability) => {}
         // The right may have been given by a list that this phone has not received yet: no final answer before it comes.
         Some(_) if newer => return Err(Rejected::Stranger(Refusal::NeedAuthority)),
         Some(_) => return client(Refusal::NotAllowed, &command),
     }
-    Ok(Verified { digest: sha256(&message), command })
+    Ok(Verified {
+        digest: sha256(&message),
+        command,
+    })
 }

@@ -5,7 +5,7 @@ use crate::cbor::{self, Fields, Map};
 use crate::certificate::{DeviceCertificate, DeviceKeys};
 use crate::envelope::{self, Address, MessageType};
 use crate::id::{AccountId, DeviceId};
-use crate::keys::{sha256, KemPublic, KemSecret, Psk, SigningKey, VerifyingKey};
+use crate::keys::{KemPublic, KemSecret, Psk, SigningKey, VerifyingKey, sha256};
 use crate::rand_core::CryptoRng;
 use crate::readers::KeySet;
 use crate::signed::{self, Unverified};
@@ -88,7 +88,10 @@ impl Bundle {
             return Err(Malformed::Format);
         }
         let bundle = Self {
-            address: Address { account: AccountId(fields.bytes(2)?), device: DeviceId(fields.bytes(3)?) },
+            address: Address {
+                account: AccountId(fields.bytes(2)?),
+                device: DeviceId(fields.bytes(3)?),
+            },
             epoch: fields.narrow(4)?,
             name: fields.text(5, 64)?.to_owned(),
             broker: fields.text(6, 300)?.to_owned(),
@@ -133,7 +136,13 @@ impl Claim {
     ///
     /// # Errors
     /// [`Malformed::Seal`], [`Malformed::Length`]; [`Malformed::Field`] of 9 for a longer name than [`LONGEST_MODEL`].
-    pub fn seal(&self, agent: &SigningKey, owner: &KemPublic, secret: &Psk, rng: &mut impl CryptoRng) -> Result<Vec<u8>, Malformed> {
+    pub fn seal(
+        &self,
+        agent: &SigningKey,
+        owner: &KemPublic,
+        secret: &Psk,
+        rng: &mut impl CryptoRng,
+    ) -> Result<Vec<u8>, Malformed> {
         if self.model.len() > LONGEST_MODEL {
             return Err(Malformed::Field(9));
         }
@@ -149,14 +158,31 @@ impl Claim {
             .uint(8, self.retention_days.into())
             .text(9, &self.model)
             .encode();
-        let message = signed::sign(agent, &self.address.context(MessageType::Enrolment), payload);
-        envelope::seal(MessageType::Enrolment, &self.address, owner, Some(secret), &message, rng)
+        let message = signed::sign(
+            agent,
+            &self.address.context(MessageType::Enrolment),
+            payload,
+        );
+        envelope::seal(
+            MessageType::Enrolment,
+            &self.address,
+            owner,
+            Some(secret),
+            &message,
+            rng,
+        )
     }
     /// Opens a claim with the bundle's keys.
     ///
     /// # Errors
     /// Any [`Malformed`].
-    pub fn open(bytes: &[u8], address: &Address, epoch: u32, owner: &KemSecret, secret: &Psk) -> Result<Self, Malformed> {
+    pub fn open(
+        bytes: &[u8],
+        address: &Address,
+        epoch: u32,
+        owner: &KemSecret,
+        secret: &Psk,
+    ) -> Result<Self, Malformed> {
         let (kind, message) = envelope::open(bytes, address, owner, Some(secret))?;
         if kind != MessageType::Enrolment {
             return Err(Malformed::Format);
@@ -167,7 +193,10 @@ impl Claim {
         if fields.uint(0)? != VERSION {
             return Err(Malformed::Format);
         }
-        let named = Address { account: AccountId(fields.bytes(1)?), device: DeviceId(fields.bytes(2)?) };
+        let named = Address {
+            account: AccountId(fields.bytes(1)?),
+            device: DeviceId(fields.bytes(2)?),
+        };
         let claim = Self {
             address: named,
             epoch: fields.narrow(3)?,
@@ -199,15 +228,38 @@ impl Answer {
     ///
     /// # Errors
     /// [`Malformed::Seal`], [`Malformed::Length`].
-    pub fn seal(&self, address: &Address, device: &KemPublic, secret: &Psk, rng: &mut impl CryptoRng) -> Result<Vec<u8>, Malformed> {
-        let payload = Map::new().uint(0, VERSION).bytes(1, &self.certificate).bytes(2, &self.key_set).encode();
-        envelope::seal(MessageType::Enrolment, address, device, Some(secret), &payload, rng)
+    pub fn seal(
+        &self,
+        address: &Address,
+        device: &KemPublic,
+        secret: &Psk,
+        rng: &mut impl CryptoRng,
+    ) -> Result<Vec<u8>, Malformed> {
+        let payload = Map::new()
+            .uint(0, VERSION)
+            .bytes(1, &self.certificate)
+            .bytes(2, &self.key_set)
+            .encode();
+        envelope::seal(
+            MessageType::Enrolment,
+            address,
+            device,
+            Some(secret),
+            &payload,
+            rng,
+        )
     }
     /// Opens it and checks both parts against ROOT.
     ///
     /// # Errors
     /// Any [`Malformed`].
-    pub fn open(bytes: &[u8], address: &Address, device: &KemSecret, secret: &Psk, root: &VerifyingKey) -> Result<(Self, DeviceCertificate, KeySet), Malformed> {
+    pub fn open(
+        bytes: &[u8],
+        address: &Address,
+        device: &KemSecret,
+        secret: &Psk,
+        root: &VerifyingKey,
+    ) -> Result<(Self, DeviceCertificate, KeySet), Malformed> {
         let (kind, payload) = envelope::open(bytes, address, device, Some(secret))?;
         if kind != MessageType::Enrolment {
             return Err(Malformed::Format);
@@ -217,7 +269,10 @@ impl Answer {
         if fields.uint(0)? != VERSION {
             return Err(Malformed::Format);
         }
-        let answer = Self { certificate: fields.blob(1)?.to_vec(), key_set: fields.blob(2)?.to_vec() };
+        let answer = Self {
+            certificate: fields.blob(1)?.to_vec(),
+            key_set: fields.blob(2)?.to_vec(),
+        };
         fields.end()?;
         let certificate = DeviceCertificate::verify(&answer.certificate, root, address)?;
         let key_set = KeySet::verify(&answer.key_set, root, address)?;

@@ -1,9 +1,9 @@
 //! The outer layer of every message: a fixed header, then either a seal to one recipient or a signed message in the clear, padded so that a ring and an erase look alike. Judges nothing inside.
 
-use crate::id::{AccountId, DeviceId, KeyId};
-use crate::keys::{KemPublic, KemSecret, Psk, ENCAPSULATED_LEN, TAG_LEN};
-use crate::rand_core::CryptoRng;
 use crate::Malformed;
+use crate::id::{AccountId, DeviceId, KeyId};
+use crate::keys::{ENCAPSULATED_LEN, KemPublic, KemSecret, Psk, TAG_LEN};
+use crate::rand_core::CryptoRng;
 use zeroize::Zeroizing;
 
 /// First byte of every envelope.
@@ -90,7 +90,11 @@ impl Address {
     /// The context of what ROOT says to all devices of the account: the device is sixteen zero bytes.
     #[must_use]
     pub fn account_context(account: AccountId, kind: MessageType) -> Vec<u8> {
-        Self { account, device: DeviceId([0; 16]) }.context(kind)
+        Self {
+            account,
+            device: DeviceId([0; 16]),
+        }
+        .context(kind)
     }
 }
 
@@ -110,30 +114,58 @@ impl Header {
     /// # Errors
     /// [`Malformed::Length`], [`Malformed::Format`].
     pub fn read(bytes: &[u8]) -> Result<Self, Malformed> {
-        let (&[format, suite, kind, bucket], rest) = bytes.split_first_chunk::<4>().ok_or(Malformed::Length)?;
+        let (&[format, suite, kind, bucket], rest) =
+            bytes.split_first_chunk::<4>().ok_or(Malformed::Length)?;
         let (key, _) = rest.split_first_chunk::<8>().ok_or(Malformed::Length)?;
         if format != FORMAT || suite != SUITE {
             return Err(Malformed::Format);
         }
         let kind = MessageType::from_code(kind).ok_or(Malformed::Format)?;
         let size = *BUCKETS.get(usize::from(bucket)).ok_or(Malformed::Format)?;
-        let around = if kind.in_the_clear() { HEADER_LEN } else { HEADER_LEN + ENCAPSULATED_LEN + TAG_LEN };
+        let around = if kind.in_the_clear() {
+            HEADER_LEN
+        } else {
+            HEADER_LEN + ENCAPSULATED_LEN + TAG_LEN
+        };
         if bytes.len() != around + size {
             return Err(Malformed::Length);
         }
-        Ok(Self { kind, key: KeyId(*key), bucket })
+        Ok(Self {
+            kind,
+            key: KeyId(*key),
+            bucket,
+        })
     }
     fn bytes(&self) -> [u8; HEADER_LEN] {
-        let mut out = [FORMAT, SUITE, self.kind as u8, self.bucket, 0, 0, 0, 0, 0, 0, 0, 0];
+        let mut out = [
+            FORMAT,
+            SUITE,
+            self.kind as u8,
+            self.bucket,
+            0,
+            0,
+            0,
+            0,
+            0,
+            0,
+            0,
+            0,
+        ];
         out[4..].copy_from_slice(&self.key.0);
         out
     }
 }
 
 /// Length (2 bytes, big-endian), content, zeros up to the smallest bucket that holds them; gives the bucket's index too.
-pub(crate) fn pad(content: &[u8], buckets: &[usize; 4]) -> Result<(u8, Zeroizing<Vec<u8>>), Malformed> {
+pub(crate) fn pad(
+    content: &[u8],
+    buckets: &[usize; 4],
+) -> Result<(u8, Zeroizing<Vec<u8>>), Malformed> {
     let length = u16::try_from(content.len()).map_err(|_| Malformed::Length)?;
-    let index = buckets.iter().position(|size| content.len() + 2 <= *size).ok_or(Malformed::Length)?;
+    let index = buckets
+        .iter()
+        .position(|size| content.len() + 2 <= *size)
+        .ok_or(Malformed::Length)?;
     let mut padded = Zeroizing::new(Vec::with_capacity(buckets[index]));
     padded.extend_from_slice(&length.to_be_bytes());
     padded.extend_from_slice(content);
@@ -144,7 +176,9 @@ pub(crate) fn pad(content: &[u8], buckets: &[usize; 4]) -> Result<(u8, Zeroizing
 /// The content of what [`pad`] made.
 pub(crate) fn unpad<'a>(padded: &'a [u8], buckets: &[usize; 4]) -> Result<&'a [u8], Malformed> {
     let (length, rest) = padded.split_first_chunk::<2>().ok_or(Malformed::Length)?;
-    let (content, padding) = rest.split_at_checked(usize::from(u16::from_be_bytes(*length))).ok_or(Malformed::Padding)?;
+    let (content, padding) = rest
+        .split_at_checked(usize::from(u16::from_be_bytes(*length)))
+        .ok_or(Malformed::Padding)?;
     // A smaller bucket must have been chosen where one fits, or one content would have several envelopes.
     let smallest = buckets.iter().find(|size| content.len() + 2 <= **size);
     if padding.iter().any(|byte| *byte != 0) || smallest != Some(&padded.len()) {
@@ -157,9 +191,21 @@ pub(crate) fn unpad<'a>(padded: &'a [u8], buckets: &[usize; 4]) -> Result<&'a [u
 ///
 /// # Errors
 /// [`Malformed::Length`] when it is longer than [`LONGEST_CONTENT`]; [`Malformed::Seal`] for an unusable public key.
-pub fn seal(kind: MessageType, address: &Address, recipient: &KemPublic, psk: Option<&Psk>, content: &[u8], rng: &mut impl CryptoRng) -> Result<Vec<u8>, Malformed> {
+pub fn seal(
+    kind: MessageType,
+    address: &Address,
+    recipient: &KemPublic,
+    psk: Option<&Psk>,
+    content: &[u8],
+    rng: &mut impl CryptoRng,
+) -> Result<Vec<u8>, Malformed> {
     let (bucket, padded) = pad(content, &BUCKETS)?;
-    let header = Header { kind, key: recipient.key_id(), bucket }.bytes();
+    let header = Header {
+        kind,
+        key: recipient.key_id(),
+        bucket,
+    }
+    .bytes();
     let aad = [&header[..], &address.context(kind)].concat();
     let (enc, ciphertext) = recipient.seal(psk, SEAL_INFO, &aad, &padded, rng)?;
     Ok([&header[..], &enc, &ciphertext].concat())
@@ -169,7 +215,12 @@ pub fn seal(kind: MessageType, address: &Address, recipient: &KemPublic, psk: Op
 ///
 /// # Errors
 /// Any of [`Malformed`] but those of signatures and fields; [`Malformed::Seal`] also when it is sealed to another key.
-pub fn open(bytes: &[u8], address: &Address, secret: &KemSecret, psk: Option<&Psk>) -> Result<(MessageType, Zeroizing<Vec<u8>>), Malformed> {
+pub fn open(
+    bytes: &[u8],
+    address: &Address,
+    secret: &KemSecret,
+    psk: Option<&Psk>,
+) -> Result<(MessageType, Zeroizing<Vec<u8>>), Malformed> {
     let header = Header::read(bytes)?;
     if header.kind.in_the_clear() {
         return Err(Malformed::Format);
@@ -180,7 +231,10 @@ pub fn open(bytes: &[u8], address: &Address, secret: &KemSecret, psk: Option<&Ps
     let aad = [&header.bytes()[..], &address.context(header.kind)].concat();
     let (enc, ciphertext) = bytes[HEADER_LEN..].split_at(ENCAPSULATED_LEN);
     let padded = secret.open(psk, SEAL_INFO, &aad, enc, ciphertext)?;
-    Ok((header.kind, Zeroizing::new(unpad(&padded, &BUCKETS)?.to_vec())))
+    Ok((
+        header.kind,
+        Zeroizing::new(unpad(&padded, &BUCKETS)?.to_vec()),
+    ))
 }
 
 /// Wraps a message that the device signed.
@@ -189,7 +243,12 @@ pub fn open(bytes: &[u8], address: &Address, secret: &KemSecret, psk: Option<&Ps
 /// [`Malformed::Length`] when it is longer than [`LONGEST_CONTENT`].
 pub fn carry(kind: MessageType, signer: KeyId, content: &[u8]) -> Result<Vec<u8>, Malformed> {
     let (bucket, padded) = pad(content, &BUCKETS)?;
-    let header = Header { kind, key: signer, bucket }.bytes();
+    let header = Header {
+        kind,
+        key: signer,
+        bucket,
+    }
+    .bytes();
     Ok([&header[..], &padded].concat())
 }
 

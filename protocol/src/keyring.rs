@@ -1,12 +1,12 @@
 //! The keyring blob: all that an owner holds, wrapped by the find key, the full key and the recovery code. Opaque to whoever stores it; never holds a passphrase.
 
+use crate::Malformed;
 use crate::cbor::{self, Fields, Map};
 use crate::id::{AccountId, DeviceId};
-use crate::keys::{sha256, KemSecret, SigningKey, VerifyingKey};
+use crate::keys::{KemSecret, SigningKey, VerifyingKey, sha256};
 use crate::rand_core::CryptoRng;
-use crate::Malformed;
-use aes_gcm::aead::{Aead, KeyInit, Payload};
 use aes_gcm::Aes256Gcm;
+use aes_gcm::aead::{Aead, KeyInit, Payload};
 use hkdf::Hkdf;
 use sha2::Sha256;
 use zeroize::Zeroizing;
@@ -28,9 +28,15 @@ pub struct PassphraseCost {
 
 impl PassphraseCost {
     /// 128 MiB, 3 passes: about half a second on a 2020 laptop core.
-    pub const DEFAULT: Self = Self { memory_kib: 128 * 1024, passes: 3 };
+    pub const DEFAULT: Self = Self {
+        memory_kib: 128 * 1024,
+        passes: 3,
+    };
     /// The floor of protocol v1; what a phone's browser can still do.
-    pub const FLOOR: Self = Self { memory_kib: 64 * 1024, passes: 3 };
+    pub const FLOOR: Self = Self {
+        memory_kib: 64 * 1024,
+        passes: 3,
+    };
 
     const fn acceptable(self) -> bool {
         self.memory_kib >= Self::FLOOR.memory_kib
@@ -43,20 +49,29 @@ impl PassphraseCost {
 /// 32 bytes stretched from the passphrase; both keys derive from it.
 struct Stretched(Zeroizing<[u8; 32]>);
 
-fn stretch(passphrase: &str, salt: &[u8; SALT_LEN], cost: PassphraseCost) -> Result<Stretched, Malformed> {
+fn stretch(
+    passphrase: &str,
+    salt: &[u8; SALT_LEN],
+    cost: PassphraseCost,
+) -> Result<Stretched, Malformed> {
     if !cost.acceptable() {
         return Err(Malformed::Field(2));
     }
-    let params = argon2::Params::new(cost.memory_kib, cost.passes, 1, Some(32)).map_err(|_| Malformed::Field(2))?;
+    let params = argon2::Params::new(cost.memory_kib, cost.passes, 1, Some(32))
+        .map_err(|_| Malformed::Field(2))?;
     let argon = argon2::Argon2::new(argon2::Algorithm::Argon2id, argon2::Version::V0x13, params);
     let mut out = Zeroizing::new([0; 32]);
-    argon.hash_password_into(passphrase.as_bytes(), salt, out.as_mut()).map_err(|_| Malformed::Field(2))?;
+    argon
+        .hash_password_into(passphrase.as_bytes(), salt, out.as_mut())
+        .map_err(|_| Malformed::Field(2))?;
     Ok(Stretched(out))
 }
 
 fn derive(input: &[u8], salt: &[u8; SALT_LEN], label: &str) -> Zeroizing<[u8; 32]> {
     let mut out = Zeroizing::new([0; 32]);
-    Hkdf::<Sha256>::new(Some(salt), input).expand(label.as_bytes(), out.as_mut()).expect("32 bytes are a valid length");
+    Hkdf::<Sha256>::new(Some(salt), input)
+        .expand(label.as_bytes(), out.as_mut())
+        .expect("32 bytes are a valid length");
     out
 }
 
@@ -83,8 +98,13 @@ macro_rules! paper_secret {
             pub fn to_text(&self) -> Zeroizing<String> {
                 let check = sha256(self.0.as_ref());
                 let bytes = self.0.iter().chain(&check[..$sum]);
-                let digits: Zeroizing<String> = Zeroizing::new(bytes.map(|byte| format!("{byte:02x}")).collect());
-                let groups: Vec<&str> = digits.as_bytes().chunks(4).filter_map(|group| core::str::from_utf8(group).ok()).collect();
+                let digits: Zeroizing<String> =
+                    Zeroizing::new(bytes.map(|byte| format!("{byte:02x}")).collect());
+                let groups: Vec<&str> = digits
+                    .as_bytes()
+                    .chunks(4)
+                    .filter_map(|group| core::str::from_utf8(group).ok())
+                    .collect();
                 Zeroizing::new(groups.join("-"))
             }
             /// From paper: spaces, dashes and case do not matter.
@@ -92,8 +112,14 @@ macro_rules! paper_secret {
             /// # Errors
             /// [`Malformed::Length`] for a wrong number of digits, [`Malformed::Field`] when the check digits do not fit (a typing mistake).
             pub fn from_text(text: &str) -> Result<Self, Malformed> {
-                let digits: Zeroizing<String> = Zeroizing::new(text.chars().filter(|c| !c.is_whitespace() && *c != '-').collect());
-                if !digits.bytes().all(|digit| digit.is_ascii_hexdigit()) || digits.len() != 2 * ($len + $sum) {
+                let digits: Zeroizing<String> = Zeroizing::new(
+                    text.chars()
+                        .filter(|c| !c.is_whitespace() && *c != '-')
+                        .collect(),
+                );
+                if !digits.bytes().all(|digit| digit.is_ascii_hexdigit())
+                    || digits.len() != 2 * ($len + $sum)
+                {
                     return Err(Malformed::Length);
                 }
                 let mut bytes = Zeroizing::new([0u8; $len + $sum]);
@@ -199,7 +225,13 @@ impl WrappingKeys {
     ///
     /// # Errors
     /// [`Malformed::Field`] for a cost outside the pinned range.
-    pub fn create(passphrase: &str, kit: &KitSecret, code: &RecoveryCode, cost: PassphraseCost, rng: &mut impl CryptoRng) -> Result<Self, Malformed> {
+    pub fn create(
+        passphrase: &str,
+        kit: &KitSecret,
+        code: &RecoveryCode,
+        cost: PassphraseCost,
+        rng: &mut impl CryptoRng,
+    ) -> Result<Self, Malformed> {
         let mut salt = [0; SALT_LEN];
         rng.fill_bytes(&mut salt);
         let stretched = stretch(passphrase, &salt, cost)?;
@@ -216,7 +248,13 @@ impl WrappingKeys {
     ///
     /// # Errors
     /// [`Malformed::Seal`], [`Malformed::TooMany`]; [`Malformed::Field`] for a text longer than readers accept.
-    pub fn wrap(&self, generation: u64, find: &FindPart, full: &FullPart, rng: &mut impl CryptoRng) -> Result<Vec<u8>, Malformed> {
+    pub fn wrap(
+        &self,
+        generation: u64,
+        find: &FindPart,
+        full: &FullPart,
+        rng: &mut impl CryptoRng,
+    ) -> Result<Vec<u8>, Malformed> {
         if find.devices.len() > MOST_DEVICES {
             return Err(Malformed::TooMany);
         }
@@ -225,7 +263,11 @@ impl WrappingKeys {
         // What could not be read again must never become the newest copy of an owner's keys.
         read_find(&find)?;
         read_full(&full)?;
-        let bound = Bound { salt: self.salt, cost: self.cost, generation };
+        let bound = Bound {
+            salt: self.salt,
+            cost: self.cost,
+            generation,
+        };
         Ok(Map::new()
             .text(0, MAGIC)
             .bytes(1, &self.salt)
@@ -236,7 +278,10 @@ impl WrappingKeys {
             .bytes(6, &bound.wrap(&self.full, "full", &full, rng)?)
             // The code opens the two keys, and the full key the code's key: each way in keeps the others writable.
             .bytes(7, &bound.wrap(&self.recovery, "recovery", &keys, rng)?)
-            .bytes(8, &bound.wrap(&self.full, "rewrap", self.recovery.as_ref(), rng)?)
+            .bytes(
+                8,
+                &bound.wrap(&self.full, "rewrap", self.recovery.as_ref(), rng)?,
+            )
             .encode())
     }
 }
@@ -260,21 +305,54 @@ struct Bound {
 impl Bound {
     /// Label, salt, memory in KiB and passes (4 bytes each), generation (8 bytes); numbers big-endian.
     fn aad(&self, label: &str) -> Vec<u8> {
-        let numbers = [self.cost.memory_kib.to_be_bytes(), self.cost.passes.to_be_bytes()].concat();
-        [label.as_bytes(), &self.salt, &numbers, &self.generation.to_be_bytes()].concat()
+        let numbers = [
+            self.cost.memory_kib.to_be_bytes(),
+            self.cost.passes.to_be_bytes(),
+        ]
+        .concat();
+        [
+            label.as_bytes(),
+            &self.salt,
+            &numbers,
+            &self.generation.to_be_bytes(),
+        ]
+        .concat()
     }
-    fn wrap(&self, key: &[u8; 32], label: &str, plain: &[u8], rng: &mut impl CryptoRng) -> Result<Vec<u8>, Malformed> {
+    fn wrap(
+        &self,
+        key: &[u8; 32],
+        label: &str,
+        plain: &[u8],
+        rng: &mut impl CryptoRng,
+    ) -> Result<Vec<u8>, Malformed> {
         let mut nonce = [0; 12];
         rng.fill_bytes(&mut nonce);
         let sealed = Aes256Gcm::new(key.into())
-            .encrypt(&nonce.into(), Payload { msg: plain, aad: &self.aad(label) })
+            .encrypt(
+                &nonce.into(),
+                Payload {
+                    msg: plain,
+                    aad: &self.aad(label),
+                },
+            )
             .map_err(|_| Malformed::Seal)?;
         Ok([&nonce[..], &sealed].concat())
     }
-    fn unwrap(&self, key: &[u8; 32], label: &str, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, Malformed> {
+    fn unwrap(
+        &self,
+        key: &[u8; 32],
+        label: &str,
+        sealed: &[u8],
+    ) -> Result<Zeroizing<Vec<u8>>, Malformed> {
         let (nonce, sealed) = sealed.split_first_chunk::<12>().ok_or(Malformed::Length)?;
         Aes256Gcm::new(key.into())
-            .decrypt(&(*nonce).into(), Payload { msg: sealed, aad: &self.aad(label) })
+            .decrypt(
+                &(*nonce).into(),
+                Payload {
+                    msg: sealed,
+                    aad: &self.aad(label),
+                },
+            )
             .map(Zeroizing::new)
             .map_err(|_| Malformed::Seal)
     }
@@ -306,7 +384,10 @@ impl Keyring {
         }
         let keyring = Self {
             salt: fields.bytes(1)?,
-            cost: PassphraseCost { memory_kib: fields.narrow(2)?, passes: fields.narrow(3)? },
+            cost: PassphraseCost {
+                memory_kib: fields.narrow(2)?,
+                passes: fields.narrow(3)?,
+            },
             generation: fields.uint(4)?,
             find: fields.blob(5)?.to_vec(),
             full: fields.blob(6)?.to_vec(),
@@ -314,7 +395,11 @@ impl Keyring {
             rewrap: fields.blob(8)?.to_vec(),
         };
         fields.end()?;
-        if keyring.cost.acceptable() { Ok(keyring) } else { Err(Malformed::Field(2)) }
+        if keyring.cost.acceptable() {
+            Ok(keyring)
+        } else {
+            Err(Malformed::Field(2))
+        }
     }
 
     /// Opens what finding needs.
@@ -330,16 +415,26 @@ impl Keyring {
     ///
     /// # Errors
     /// [`Malformed::Seal`] when either is wrong; a wrong passphrase can be told apart with [`Self::open_find`].
-    pub fn open_full(&self, passphrase: &str, kit: &KitSecret) -> Result<(FindPart, FullPart, WrappingKeys), Malformed> {
+    pub fn open_full(
+        &self,
+        passphrase: &str,
+        kit: &KitSecret,
+    ) -> Result<(FindPart, FullPart, WrappingKeys), Malformed> {
         let stretched = stretch(passphrase, &self.salt, self.cost)?;
-        self.everything(find_key(&stretched, &self.salt), full_key(&stretched, kit, &self.salt))
+        self.everything(
+            find_key(&stretched, &self.salt),
+            full_key(&stretched, kit, &self.salt),
+        )
     }
 
     /// Opens everything with the recovery code.
     ///
     /// # Errors
     /// [`Malformed::Seal`] for a wrong code.
-    pub fn open_with_code(&self, code: &RecoveryCode) -> Result<(FindPart, FullPart, WrappingKeys), Malformed> {
+    pub fn open_with_code(
+        &self,
+        code: &RecoveryCode,
+    ) -> Result<(FindPart, FullPart, WrappingKeys), Malformed> {
         let recovery = derive(code.0.as_ref(), &self.salt, "homing/v1 recovery");
         let keys = self.bound().unwrap(&recovery, "recovery", &self.recovery)?;
         let (find, full) = keys.split_first_chunk::<32>().ok_or(Malformed::Length)?;
@@ -347,12 +442,25 @@ impl Keyring {
         self.everything(Zeroizing::new(*find), Zeroizing::new(*full))
     }
 
-    fn everything(&self, find: Zeroizing<[u8; 32]>, full: Zeroizing<[u8; 32]>) -> Result<(FindPart, FullPart, WrappingKeys), Malformed> {
+    fn everything(
+        &self,
+        find: Zeroizing<[u8; 32]>,
+        full: Zeroizing<[u8; 32]>,
+    ) -> Result<(FindPart, FullPart, WrappingKeys), Malformed> {
         let rest = read_full(&self.bound().unwrap(&full, "full", &self.full)?)?;
         let recovery = self.bound().unwrap(&full, "rewrap", &self.rewrap)?;
-        let recovery: [u8; 32] = recovery.as_slice().try_into().map_err(|_| Malformed::Length)?;
+        let recovery: [u8; 32] = recovery
+            .as_slice()
+            .try_into()
+            .map_err(|_| Malformed::Length)?;
         let found = self.find_part(&find)?;
-        let keys = WrappingKeys { salt: self.salt, cost: self.cost, find, full, recovery: Zeroizing::new(recovery) };
+        let keys = WrappingKeys {
+            salt: self.salt,
+            cost: self.cost,
+            find,
+            full,
+            recovery: Zeroizing::new(recovery),
+        };
         Ok((found, rest, keys))
     }
 
@@ -361,7 +469,11 @@ impl Keyring {
     }
 
     const fn bound(&self) -> Bound {
-        Bound { salt: self.salt, cost: self.cost, generation: self.generation }
+        Bound {
+            salt: self.salt,
+            cost: self.cost,
+            generation: self.generation,
+        }
     }
 }
 
@@ -400,7 +512,11 @@ fn read_find(bytes: &[u8]) -> Result<FindPart, Malformed> {
         broker: fields.text(4, 300)?.to_owned(),
         ca_pem: fields.text(5, LONGEST_PEM)?.to_owned(),
         authority: fields.blob(6)?.to_vec(),
-        devices: fields.list(7, MOST_DEVICES)?.iter().map(read_device).collect::<Result<_, _>>()?,
+        devices: fields
+            .list(7, MOST_DEVICES)?
+            .iter()
+            .map(read_device)
+            .collect::<Result<_, _>>()?,
     };
     fields.end()?;
     Ok(part)
@@ -420,7 +536,10 @@ fn read_device(value: &ciborium::Value) -> Result<KnownDevice, Malformed> {
 }
 
 fn write_full(full: &FullPart) -> Zeroizing<Vec<u8>> {
-    let map = Map::new().bytes(0, full.root.to_bytes().as_ref()).text(1, &full.ca_key_pem).text(2, &full.crl_pem);
+    let map = Map::new()
+        .bytes(0, full.root.to_bytes().as_ref())
+        .text(1, &full.ca_key_pem)
+        .text(2, &full.crl_pem);
     Zeroizing::new(map.encode())
 }
 
@@ -455,7 +574,14 @@ mod tests {
             authority: vec![1, 2, 3],
             devices: Vec::new(),
         };
-        (find, FullPart { root, ca_key_pem: Zeroizing::new("KEY".into()), crl_pem: String::new() })
+        (
+            find,
+            FullPart {
+                root,
+                ca_key_pem: Zeroizing::new("KEY".into()),
+                crl_pem: String::new(),
+            },
+        )
     }
 
     #[test]
@@ -463,15 +589,24 @@ mod tests {
         let rng = &mut UnwrapErr(getrandom::SysRng);
         let (kit, code) = (KitSecret::generate(rng), RecoveryCode::generate(rng));
         let (find, full) = parts(rng);
-        let keys = WrappingKeys::create("open sesame", &kit, &code, PassphraseCost::FLOOR, rng).expect("keys");
+        let keys = WrappingKeys::create("open sesame", &kit, &code, PassphraseCost::FLOOR, rng)
+            .expect("keys");
         let first = Keyring::parse(&keys.wrap(1, &find, &full, rng).expect("wrap")).expect("parse");
-        assert_eq!(first.open_find("open sesame").expect("find").account, find.account);
+        assert_eq!(
+            first.open_find("open sesame").expect("find").account,
+            find.account
+        );
         let (_, _, again) = first.open_with_code(&code).expect("code");
-        let second = Keyring::parse(&again.wrap(2, &find, &full, rng).expect("wrap")).expect("parse");
+        let second =
+            Keyring::parse(&again.wrap(2, &find, &full, rng).expect("wrap")).expect("parse");
         let (_, opened, _) = second.open_full("open sesame", &kit).expect("full");
         assert_eq!(opened.root.public(), full.root.public());
         assert!(second.open_find("open simsim").is_err());
-        assert!(second.open_full("open sesame", &KitSecret::generate(rng)).is_err());
+        assert!(
+            second
+                .open_full("open sesame", &KitSecret::generate(rng))
+                .is_err()
+        );
         assert!(second.open_with_code(&RecoveryCode::generate(rng)).is_err());
     }
 
@@ -479,7 +614,20 @@ mod tests {
     fn a_cost_below_the_floor_or_above_the_ceiling_is_refused() {
         let rng = &mut UnwrapErr(getrandom::SysRng);
         let (kit, code) = (KitSecret::generate(rng), RecoveryCode::generate(rng));
-        for cost in [PassphraseCost { memory_kib: 8 * 1024, passes: 3 }, PassphraseCost { memory_kib: 2 << 20, passes: 3 }, PassphraseCost { memory_kib: 64 * 1024, passes: 1 }] {
+        for cost in [
+            PassphraseCost {
+                memory_kib: 8 * 1024,
+                passes: 3,
+            },
+            PassphraseCost {
+                memory_kib: 2 << 20,
+                passes: 3,
+            },
+            PassphraseCost {
+                memory_kib: 64 * 1024,
+                passes: 1,
+            },
+        ] {
             assert!(WrappingKeys::create("p", &kit, &code, cost, rng).is_err());
         }
     }
@@ -489,9 +637,17 @@ mod tests {
         let rng = &mut UnwrapErr(getrandom::SysRng);
         let code = RecoveryCode::generate(rng);
         let text = code.to_text();
-        assert_eq!(RecoveryCode::from_text(&text.to_uppercase().replace('-', " ")).expect("same").0, code.0);
+        assert_eq!(
+            RecoveryCode::from_text(&text.to_uppercase().replace('-', " "))
+                .expect("same")
+                .0,
+            code.0
+        );
         let first = text.as_bytes()[0];
         let typo = format!("{}{}", if first == b'0' { '1' } else { '0' }, &text[1..]);
-        assert_eq!(RecoveryCode::from_text(&typo).map(|_| ()), Err(Malformed::Field(0)));
+        assert_eq!(
+            RecoveryCode::from_text(&typo).map(|_| ()),
+            Err(Malformed::Field(0))
+        );
     }
 }

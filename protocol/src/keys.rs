@@ -1,8 +1,8 @@
 //! The suite's keys: Ed25519 to sign, X25519 (HPKE, RFC 9180) to receive. Key material is erased from memory on drop and never printed.
 
+use crate::Malformed;
 use crate::id::{ClientId, KeyId};
 use crate::rand_core::CryptoRng;
-use crate::Malformed;
 use hpke::{Deserializable, Serializable};
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
@@ -73,10 +73,13 @@ impl VerifyingKey {
         KeyId(short(&self.0))
     }
     pub(crate) fn verify(&self, message: &[u8], signature: &[u8]) -> Result<(), Malformed> {
-        let key = ed25519_dalek::VerifyingKey::from_bytes(&self.0).map_err(|_| Malformed::Signature)?;
-        let signature = ed25519_dalek::Signature::from_slice(signature).map_err(|_| Malformed::Signature)?;
+        let key =
+            ed25519_dalek::VerifyingKey::from_bytes(&self.0).map_err(|_| Malformed::Signature)?;
+        let signature =
+            ed25519_dalek::Signature::from_slice(signature).map_err(|_| Malformed::Signature)?;
         // Strict: small-order keys and non-canonical points are refused, so a signature has one signer.
-        key.verify_strict(message, &signature).map_err(|_| Malformed::Signature)
+        key.verify_strict(message, &signature)
+            .map_err(|_| Malformed::Signature)
     }
 }
 
@@ -131,7 +134,14 @@ impl KemSecret {
     ///
     /// # Errors
     /// [`Malformed::Seal`].
-    pub fn open(&self, psk: Option<&Psk>, info: &[u8], aad: &[u8], enc: &[u8], ciphertext: &[u8]) -> Result<Zeroizing<Vec<u8>>, Malformed> {
+    pub fn open(
+        &self,
+        psk: Option<&Psk>,
+        info: &[u8],
+        aad: &[u8],
+        enc: &[u8],
+        ciphertext: &[u8],
+    ) -> Result<Zeroizing<Vec<u8>>, Malformed> {
         let enc = <Kem as hpke::Kem>::EncappedKey::from_bytes(enc).map_err(|_| Malformed::Seal)?;
         let mode = match psk {
             Some(psk) => hpke::OpModeR::Psk(psk.bundle()),
@@ -163,14 +173,22 @@ impl KemPublic {
     ///
     /// # Errors
     /// [`Malformed::Seal`] when these 32 bytes are no usable public key (a point of small order).
-    pub fn seal(&self, psk: Option<&Psk>, info: &[u8], aad: &[u8], plain: &[u8], rng: &mut impl CryptoRng) -> Result<([u8; ENCAPSULATED_LEN], Vec<u8>), Malformed> {
+    pub fn seal(
+        &self,
+        psk: Option<&Psk>,
+        info: &[u8],
+        aad: &[u8],
+        plain: &[u8],
+        rng: &mut impl CryptoRng,
+    ) -> Result<([u8; ENCAPSULATED_LEN], Vec<u8>), Malformed> {
         let key = HpkePublic::from_bytes(&self.0).map_err(|_| Malformed::Seal)?;
         let mode = match psk {
             Some(psk) => hpke::OpModeS::Psk(psk.bundle()),
             None => hpke::OpModeS::Base,
         };
-        let (enc, ciphertext) = hpke::single_shot_seal_with_rng::<Aead, Kdf, Kem>(&mode, &key, info, plain, aad, rng)
-            .map_err(|_| Malformed::Seal)?;
+        let (enc, ciphertext) =
+            hpke::single_shot_seal_with_rng::<Aead, Kdf, Kem>(&mode, &key, info, plain, aad, rng)
+                .map_err(|_| Malformed::Seal)?;
         Ok((enc.to_bytes().into(), ciphertext))
     }
 }

@@ -3,11 +3,11 @@
 use crate::cbor::{self, Fields, Map};
 use crate::envelope::{self, Address, MessageType};
 use crate::id::{ClientId, KeyId};
-use crate::keys::{KemPublic, KemSecret, SigningKey, VerifyingKey, ENCAPSULATED_LEN, TAG_LEN};
+use crate::keys::{ENCAPSULATED_LEN, KemPublic, KemSecret, SigningKey, TAG_LEN, VerifyingKey};
 use crate::rand_core::CryptoRng;
-use crate::{signed, Malformed, VERSION};
-use aes_gcm::aead::{Aead, KeyInit, Payload};
+use crate::{Malformed, VERSION, signed};
 use aes_gcm::Aes256Gcm;
+use aes_gcm::aead::{Aead, KeyInit, Payload};
 use zeroize::Zeroizing;
 
 /// Most readers of one phone (protocol v1).
@@ -58,7 +58,11 @@ impl KeySet {
             return Err(Malformed::TooMany);
         }
         let readers = self.readers.iter().map(|reader| {
-            Map::new().bytes(0, &reader.client.0).bytes(1, &reader.key.0).uint(2, reader.reads as u64).value()
+            Map::new()
+                .bytes(0, &reader.client.0)
+                .bytes(1, &reader.key.0)
+                .uint(2, reader.reads as u64)
+                .value()
         });
         let payload = Map::new()
             .uint(0, VERSION)
@@ -67,7 +71,11 @@ impl KeySet {
             .uint(3, self.version)
             .list(4, readers)
             .encode();
-        Ok(signed::sign(root, &self.address.context(MessageType::KeySet), payload))
+        Ok(signed::sign(
+            root,
+            &self.address.context(MessageType::KeySet),
+            payload,
+        ))
     }
     /// Verifies and reads a signed key set.
     ///
@@ -84,14 +92,26 @@ impl KeySet {
             return Err(Malformed::Misdirected);
         }
         let version = fields.uint(3)?;
-        let readers = fields.list(4, MOST_READERS)?.iter().map(read_reader).collect::<Result<_, _>>()?;
+        let readers = fields
+            .list(4, MOST_READERS)?
+            .iter()
+            .map(read_reader)
+            .collect::<Result<_, _>>()?;
         fields.end()?;
-        Ok(Self { address: *address, version, readers })
+        Ok(Self {
+            address: *address,
+            version,
+            readers,
+        })
     }
     /// The keys of those who may read this much.
     #[must_use]
     pub fn keys(&self, reads: Reads) -> Vec<KemPublic> {
-        self.readers.iter().filter(|reader| reader.reads as u8 >= reads as u8).map(|reader| reader.key).collect()
+        self.readers
+            .iter()
+            .filter(|reader| reader.reads as u8 >= reads as u8)
+            .map(|reader| reader.key)
+            .collect()
     }
 }
 
@@ -114,7 +134,12 @@ fn read_reader(value: &ciborium::Value) -> Result<Reader, Malformed> {
 ///
 /// # Errors
 /// [`Malformed::TooMany`]; [`Malformed::Length`] for a plain text of more than 2,046 bytes; [`Malformed::Seal`] for an unusable key.
-pub fn seal_to_readers(keys: &[KemPublic], context: &[u8], plain: &[u8], rng: &mut impl CryptoRng) -> Result<Vec<u8>, Malformed> {
+pub fn seal_to_readers(
+    keys: &[KemPublic],
+    context: &[u8],
+    plain: &[u8],
+    rng: &mut impl CryptoRng,
+) -> Result<Vec<u8>, Malformed> {
     if keys.len() > MOST_READERS {
         return Err(Malformed::TooMany);
     }
@@ -130,7 +155,15 @@ pub fn seal_to_readers(keys: &[KemPublic], context: &[u8], plain: &[u8], rng: &m
     }
     let aad = [context, &out].concat();
     let cipher = Aes256Gcm::new(&(*content_key).into());
-    let ciphertext = cipher.encrypt(&[0; 12].into(), Payload { msg: &padded, aad: &aad }).map_err(|_| Malformed::Seal)?;
+    let ciphertext = cipher
+        .encrypt(
+            &[0; 12].into(),
+            Payload {
+                msg: &padded,
+                aad: &aad,
+            },
+        )
+        .map_err(|_| Malformed::Seal)?;
     out.extend_from_slice(&ciphertext);
     Ok(out)
 }
@@ -139,23 +172,43 @@ pub fn seal_to_readers(keys: &[KemPublic], context: &[u8], plain: &[u8], rng: &m
 ///
 /// # Errors
 /// [`Malformed::Length`], [`Malformed::Padding`], [`Malformed::TooMany`]; [`Malformed::Seal`] also when this key is not among the readers.
-pub fn open_as_reader(bytes: &[u8], context: &[u8], secret: &KemSecret) -> Result<Zeroizing<Vec<u8>>, Malformed> {
+pub fn open_as_reader(
+    bytes: &[u8],
+    context: &[u8],
+    secret: &KemSecret,
+) -> Result<Zeroizing<Vec<u8>>, Malformed> {
     let (&count, rest) = bytes.split_first().ok_or(Malformed::Length)?;
     let count = usize::from(count);
     if count > MOST_READERS {
         return Err(Malformed::TooMany);
     }
-    let (wraps, ciphertext) = rest.split_at_checked(count * WRAP_LEN).ok_or(Malformed::Length)?;
+    let (wraps, ciphertext) = rest
+        .split_at_checked(count * WRAP_LEN)
+        .ok_or(Malformed::Length)?;
     let own = secret.public().key_id();
-    let wrap = wraps.chunks_exact(WRAP_LEN).find(|wrap| wrap[..KeyId::LEN] == own.0).ok_or(Malformed::Seal)?;
+    let wrap = wraps
+        .chunks_exact(WRAP_LEN)
+        .find(|wrap| wrap[..KeyId::LEN] == own.0)
+        .ok_or(Malformed::Seal)?;
     let (enc, wrapped) = wrap[KeyId::LEN..].split_at(ENCAPSULATED_LEN);
     let content_key = secret.open(None, INFO, context, enc, wrapped)?;
-    let content_key: &[u8; 32] = content_key.as_slice().try_into().map_err(|_| Malformed::Seal)?;
+    let content_key: &[u8; 32] = content_key
+        .as_slice()
+        .try_into()
+        .map_err(|_| Malformed::Seal)?;
     let aad = [context, &bytes[..=wraps.len()]].concat();
     let cipher = Aes256Gcm::new(content_key.into());
     let padded = cipher
-        .decrypt(&[0; 12].into(), Payload { msg: ciphertext, aad: &aad })
+        .decrypt(
+            &[0; 12].into(),
+            Payload {
+                msg: ciphertext,
+                aad: &aad,
+            },
+        )
         .map(Zeroizing::new)
         .map_err(|_| Malformed::Seal)?;
-    Ok(Zeroizing::new(envelope::unpad(&padded, &PLAIN_BUCKETS)?.to_vec()))
+    Ok(Zeroizing::new(
+        envelope::unpad(&padded, &PLAIN_BUCKETS)?.to_vec(),
+    ))
 }

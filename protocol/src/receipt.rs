@@ -3,10 +3,10 @@
 use crate::cbor::{self, Fields, Map};
 use crate::envelope::{self, Address, MessageType};
 use crate::id::{CommandId, SessionId};
-use crate::keys::{sha256, KemPublic, KemSecret, SigningKey, VerifyingKey};
+use crate::keys::{KemPublic, KemSecret, SigningKey, VerifyingKey, sha256};
 use crate::rand_core::CryptoRng;
 use crate::readers::{open_as_reader, seal_to_readers};
-use crate::{signed, Malformed, Refusal, VERSION};
+use crate::{Malformed, Refusal, VERSION, signed};
 
 /// Where a command stands, as the phone says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -43,7 +43,10 @@ impl CommandState {
     /// The word shown to people.
     #[must_use]
     pub fn word(self) -> &'static str {
-        Self::ALL.iter().find(|(state, _)| *state == self).map_or("", |(_, word)| word)
+        Self::ALL
+            .iter()
+            .find(|(state, _)| *state == self)
+            .map_or("", |(_, word)| word)
     }
     /// Whether nothing follows.
     #[must_use]
@@ -53,7 +56,10 @@ impl CommandState {
     /// The state with this code.
     #[must_use]
     pub fn from_code(code: u64) -> Option<Self> {
-        Self::ALL.iter().map(|(state, _)| *state).find(|state| *state as u64 == code)
+        Self::ALL
+            .iter()
+            .map(|(state, _)| *state)
+            .find(|state| *state as u64 == code)
     }
 }
 
@@ -109,7 +115,13 @@ impl Receipt {
     ///
     /// # Errors
     /// [`Malformed::Length`], [`Malformed::Seal`], [`Malformed::TooMany`].
-    pub fn sign(&self, detail: &Detail, signer: &SigningKey, readers: &[KemPublic], rng: &mut impl CryptoRng) -> Result<Signed, Malformed> {
+    pub fn sign(
+        &self,
+        detail: &Detail,
+        signer: &SigningKey,
+        readers: &[KemPublic],
+        rng: &mut impl CryptoRng,
+    ) -> Result<Signed, Malformed> {
         let context = self.address.context(MessageType::Receipt);
         let payload = Map::new()
             .uint(0, VERSION)
@@ -122,17 +134,27 @@ impl Receipt {
             .uint(7, self.state as u64)
             .uint(8, self.counter)
             .bytes(9, &self.previous)
-            .bytes(10, &seal_to_readers(readers, &context, &detail.encode(), rng)?)
+            .bytes(
+                10,
+                &seal_to_readers(readers, &context, &detail.encode(), rng)?,
+            )
             .encode();
         let head = chain(&self.previous, &payload);
         let message = signed::sign(signer, &context, payload);
-        Ok(Signed { envelope: envelope::carry(MessageType::Receipt, signer.public().key_id(), &message)?, head })
+        Ok(Signed {
+            envelope: envelope::carry(MessageType::Receipt, signer.public().key_id(), &message)?,
+            head,
+        })
     }
     /// Verifies one; gives the chain's head after it too.
     ///
     /// # Errors
     /// Any [`Malformed`].
-    pub fn verify(bytes: &[u8], address: &Address, signer: &VerifyingKey) -> Result<(Self, SealedDetail, [u8; 32]), Malformed> {
+    pub fn verify(
+        bytes: &[u8],
+        address: &Address,
+        signer: &VerifyingKey,
+    ) -> Result<(Self, SealedDetail, [u8; 32]), Malformed> {
         let context = address.context(MessageType::Receipt);
         let message = envelope::carried(bytes, MessageType::Receipt, signer.key_id())?;
         let payload = signed::verify(message, signer, &context)?;
@@ -154,7 +176,10 @@ impl Receipt {
             counter: fields.uint(8)?,
             previous: fields.bytes(9)?,
         };
-        let sealed = SealedDetail { bytes: fields.blob(10)?.to_vec(), context };
+        let sealed = SealedDetail {
+            bytes: fields.blob(10)?.to_vec(),
+            context,
+        };
         fields.end()?;
         let head = chain(&receipt.previous, &payload);
         Ok((receipt, sealed, head))
@@ -188,7 +213,11 @@ impl Detail {
             .maybe_uint(1, self.refusal.map(Refusal::code))
             .maybe_uint(3, self.report);
         if let Some(text) = &self.text {
-            let end = text.char_indices().map(|(start, c)| start + c.len_utf8()).take_while(|end| *end <= LONGEST_TEXT).last();
+            let end = text
+                .char_indices()
+                .map(|(start, c)| start + c.len_utf8())
+                .take_while(|end| *end <= LONGEST_TEXT)
+                .last();
             map = map.text(2, &text[..end.unwrap_or(0)]);
         }
         map.encode()
@@ -206,6 +235,11 @@ impl Detail {
         };
         let report = fields.maybe_uint(3)?;
         fields.end()?;
-        Ok(Self { time_unix_s, refusal, text, report })
+        Ok(Self {
+            time_unix_s,
+            refusal,
+            text,
+            report,
+        })
     }
 }

@@ -75,7 +75,13 @@ impl From<crate::Malformed> for Refusal {
     fn from(fault: crate::Malformed) -> Self {
         use crate::Malformed as M;
         match fault {
-            M::Length | M::Format | M::Padding | M::Header | M::Field(_) | M::UnknownField(_) | M::TooMany => Self::Malformed,
+            M::Length
+            | M::Format
+            | M::Padding
+            | M::Header
+            | M::Field(_)
+            | M::UnknownField(_)
+            | M::TooMany => Self::Malformed,
             M::NotCanonical => Self::NotCanonical,
             M::Seal => Self::Unsealable,
             M::Signature => Self::BadSignature,

@@ -33,12 +33,19 @@ impl Report {
     ///
     /// # Errors
     /// [`Malformed::TooMany`], [`Malformed::Length`], [`Malformed::Seal`].
-    pub fn sign(&self, agent: &SigningKey, readers: &[KemPublic], rng: &mut impl CryptoRng) -> Result<Vec<u8>, Malformed> {
+    pub fn sign(
+        &self,
+        agent: &SigningKey,
+        readers: &[KemPublic],
+        rng: &mut impl CryptoRng,
+    ) -> Result<Vec<u8>, Malformed> {
         if self.positions.is_empty() || self.positions.len() > MOST_POSITIONS {
             return Err(Malformed::TooMany);
         }
         let context = self.address.context(MessageType::Report);
-        let plain = Map::new().list(0, self.positions.iter().map(write_position)).encode();
+        let plain = Map::new()
+            .list(0, self.positions.iter().map(write_position))
+            .encode();
         let payload = Map::new()
             .uint(0, VERSION)
             .bytes(1, &self.address.account.0)
@@ -55,7 +62,12 @@ impl Report {
     ///
     /// # Errors
     /// Any [`Malformed`]; [`Malformed::Seal`] when this key may not read it.
-    pub fn open(bytes: &[u8], address: &Address, agent: &VerifyingKey, reader: &KemSecret) -> Result<Self, Malformed> {
+    pub fn open(
+        bytes: &[u8],
+        address: &Address,
+        agent: &VerifyingKey,
+        reader: &KemSecret,
+    ) -> Result<Self, Malformed> {
         let context = address.context(MessageType::Report);
         let message = envelope::carried(bytes, MessageType::Report, agent.key_id())?;
         let payload = signed::verify(message, agent, &context)?;
@@ -74,12 +86,25 @@ impl Report {
         fields.end()?;
         let value = cbor::decode(&plain)?;
         let mut fields = Fields::of(&value)?;
-        let positions: Vec<_> = fields.list(0, MOST_POSITIONS)?.iter().map(read_position).collect::<Result<_, _>>()?;
+        let positions: Vec<_> = fields
+            .list(0, MOST_POSITIONS)?
+            .iter()
+            .map(read_position)
+            .collect::<Result<_, _>>()?;
         fields.end()?;
-        if positions.is_empty() || positions.len() as u64 != count || first == 0 || first.checked_add(count).is_none() {
+        if positions.is_empty()
+            || positions.len() as u64 != count
+            || first == 0
+            || first.checked_add(count).is_none()
+        {
             return Err(Malformed::Field(5));
         }
-        Ok(Self { address: *address, epoch, first, positions })
+        Ok(Self {
+            address: *address,
+            epoch,
+            first,
+            positions,
+        })
     }
 }
 
@@ -141,7 +166,12 @@ impl ReportAck {
     ///
     /// # Errors
     /// [`Malformed::Seal`].
-    pub fn seal(&self, client: &SigningKey, device: &KemPublic, rng: &mut impl CryptoRng) -> Result<Vec<u8>, Malformed> {
+    pub fn seal(
+        &self,
+        client: &SigningKey,
+        device: &KemPublic,
+        rng: &mut impl CryptoRng,
+    ) -> Result<Vec<u8>, Malformed> {
         let payload = Map::new()
             .uint(0, VERSION)
             .bytes(1, &self.address.account.0)
@@ -150,14 +180,31 @@ impl ReportAck {
             .bytes(4, &self.client.0)
             .uint(5, self.through)
             .encode();
-        let message = signed::sign(client, &self.address.context(MessageType::ReportAck), payload);
-        envelope::seal(MessageType::ReportAck, &self.address, device, None, &message, rng)
+        let message = signed::sign(
+            client,
+            &self.address.context(MessageType::ReportAck),
+            payload,
+        );
+        envelope::seal(
+            MessageType::ReportAck,
+            &self.address,
+            device,
+            None,
+            &message,
+            rng,
+        )
     }
     /// Opens and verifies one from a client that may read positions.
     ///
     /// # Errors
     /// Any [`Malformed`]; [`Malformed::Signature`] also for a client without the right.
-    pub fn open(bytes: &[u8], address: &Address, epoch: u32, device: &KemSecret, authority: &AuthorityList) -> Result<Self, Malformed> {
+    pub fn open(
+        bytes: &[u8],
+        address: &Address,
+        epoch: u32,
+        device: &KemSecret,
+        authority: &AuthorityList,
+    ) -> Result<Self, Malformed> {
         let (kind, message) = envelope::open(bytes, address, device, None)?;
         if kind != MessageType::ReportAck {
             return Err(Malformed::Format);
@@ -170,10 +217,20 @@ impl ReportAck {
         }
         let account = fields.bytes(1)?;
         let named: [u8; 16] = fields.bytes(2)?;
-        let ack = Self { address: *address, epoch: fields.narrow(3)?, client: ClientId(fields.bytes(4)?), through: fields.uint(5)? };
+        let ack = Self {
+            address: *address,
+            epoch: fields.narrow(3)?,
+            client: ClientId(fields.bytes(4)?),
+            through: fields.uint(5)?,
+        };
         fields.end()?;
-        let entry = authority.entry(ack.client).filter(|entry| entry.capabilities.allows(Capability::ReadLocation));
-        unverified.verify(&entry.ok_or(Malformed::Signature)?.key, &address.context(MessageType::ReportAck))?;
+        let entry = authority
+            .entry(ack.client)
+            .filter(|entry| entry.capabilities.allows(Capability::ReadLocation));
+        unverified.verify(
+            &entry.ok_or(Malformed::Signature)?.key,
+            &address.context(MessageType::ReportAck),
+        )?;
         if address.account.0 != account || address.device.0 != named || ack.epoch != epoch {
             return Err(Malformed::Misdirected);
         }

@@ -1,8 +1,8 @@
 //! COSE_Sign1 (RFC 9052) with exactly one header, Ed25519 as fully specified by RFC 9864, and strict verification. No other algorithm, no unprotected header, no tag.
 
-use crate::keys::{SigningKey, VerifyingKey};
 use crate::Malformed;
-use coset::{iana, CborSerializable, CoseSign1, CoseSign1Builder, HeaderBuilder};
+use crate::keys::{SigningKey, VerifyingKey};
+use coset::{CborSerializable, CoseSign1, CoseSign1Builder, HeaderBuilder, iana};
 
 /// The protected header's only allowed bytes: `{1: -19}`.
 const PROTECTED: [u8; 3] = [0xa1, 0x01, 0x32];
@@ -11,7 +11,11 @@ const PROTECTED: [u8; 3] = [0xa1, 0x01, 0x32];
 #[must_use]
 pub fn sign(key: &SigningKey, context: &[u8], payload: Vec<u8>) -> Vec<u8> {
     CoseSign1Builder::new()
-        .protected(HeaderBuilder::new().algorithm(iana::Algorithm::Ed25519).build())
+        .protected(
+            HeaderBuilder::new()
+                .algorithm(iana::Algorithm::Ed25519)
+                .build(),
+        )
         .payload(payload)
         .create_signature(context, |message| key.sign(message))
         .build()
@@ -49,7 +53,8 @@ impl Unverified {
     /// # Errors
     /// [`Malformed::Signature`].
     pub fn verify(self, key: &VerifyingKey, context: &[u8]) -> Result<Vec<u8>, Malformed> {
-        self.0.verify_signature(context, |signature, message| key.verify(message, signature))?;
+        self.0
+            .verify_signature(context, |signature, message| key.verify(message, signature))?;
         self.0.payload.ok_or(Malformed::NotCanonical)
     }
 }

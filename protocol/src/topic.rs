@@ -21,7 +21,14 @@ pub enum Channel {
 }
 
 impl Channel {
-    const ALL: [Self; 6] = [Self::Command, Self::Authority, Self::Enrol, Self::Beacon, Self::Receipt, Self::Report];
+    const ALL: [Self; 6] = [
+        Self::Command,
+        Self::Authority,
+        Self::Enrol,
+        Self::Beacon,
+        Self::Receipt,
+        Self::Report,
+    ];
     const fn suffix(self) -> &'static str {
         match self {
             Self::Command => "cmd",
@@ -49,13 +56,22 @@ impl Topic {
     pub fn parse(text: &str) -> Option<Self> {
         let rest = text.strip_prefix("homing/v1/")?;
         if let Some(rest) = rest.strip_prefix("account/") {
-            return rest.strip_suffix("/keyring")?.parse().ok().map(Self::Keyring);
+            return rest
+                .strip_suffix("/keyring")?
+                .parse()
+                .ok()
+                .map(Self::Keyring);
         }
         let (shard, rest) = rest.split_once('/')?;
         let (device, suffix) = rest.split_once('/')?;
-        let channel = Channel::ALL.into_iter().find(|channel| channel.suffix() == suffix)?;
+        let channel = Channel::ALL
+            .into_iter()
+            .find(|channel| channel.suffix() == suffix)?;
         (device.get(..2)? == shard).then_some(())?;
-        device.parse().ok().map(|device| Self::Device(device, channel))
+        device
+            .parse()
+            .ok()
+            .map(|device| Self::Device(device, channel))
     }
 }
 
@@ -63,7 +79,12 @@ impl fmt::Display for Topic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Device(device, channel) => {
-                write!(f, "homing/v1/{:02x}/{device}/{}", device.0[0], channel.suffix())
+                write!(
+                    f,
+                    "homing/v1/{:02x}/{device}/{}",
+                    device.0[0],
+                    channel.suffix()
+                )
             }
             Self::Keyring(account) => write!(f, "homing/v1/account/{account}/keyring"),
         }
@@ -73,15 +94,22 @@ impl fmt::Display for Topic {
 /// The filters a device subscribes to.
 #[must_use]
 pub fn device_filters(device: DeviceId) -> Vec<String> {
-    [Channel::Command, Channel::Authority].map(|channel| Topic::Device(device, channel).to_string()).to_vec()
+    [Channel::Command, Channel::Authority]
+        .map(|channel| Topic::Device(device, channel).to_string())
+        .to_vec()
 }
 
 /// The filters an owner's client subscribes to for one device.
 #[must_use]
 pub fn owner_filters(device: DeviceId) -> Vec<String> {
-    [Channel::Enrol, Channel::Beacon, Channel::Receipt, Channel::Report]
-        .map(|channel| Topic::Device(device, channel).to_string())
-        .to_vec()
+    [
+        Channel::Enrol,
+        Channel::Beacon,
+        Channel::Receipt,
+        Channel::Report,
+    ]
+    .map(|channel| Topic::Device(device, channel).to_string())
+    .to_vec()
 }
 
 #[cfg(test)]
@@ -92,14 +120,19 @@ mod tests {
     fn every_topic_reads_back_as_it_was_printed() {
         let device = DeviceId([0xab; 16]);
         let topics = Channel::ALL.map(|channel| Topic::Device(device, channel));
-        for topic in topics.into_iter().chain([Topic::Keyring(AccountId([7; 16]))]) {
+        for topic in topics
+            .into_iter()
+            .chain([Topic::Keyring(AccountId([7; 16]))])
+        {
             assert_eq!(Topic::parse(&topic.to_string()), Some(topic));
         }
     }
 
     #[test]
     fn a_shard_that_does_not_fit_the_device_is_no_topic() {
-        let text = Topic::Device(DeviceId([0xab; 16]), Channel::Command).to_string().replace("/ab/", "/ac/");
+        let text = Topic::Device(DeviceId([0xab; 16]), Channel::Command)
+            .to_string()
+            .replace("/ab/", "/ac/");
         assert_eq!(Topic::parse(&text), None);
     }
 }
