@@ -1,9 +1,15 @@
 //! The keyring blob: all that an owner holds, wrapped by the find key, the full key and the recovery code. Opaque to whoever stores it; never holds a passphrase.
 
+mod paper;
+mod parts;
+
+pub use paper::{KitSecret, RecoveryCode};
+pub use parts::{FindPart, FullPart, KnownDevice};
+use parts::{read_find, read_full, write_find, write_full};
+
 use crate::Malformed;
 use crate::cbor::{self, Fields, Map};
-use crate::id::{AccountId, DeviceId};
-use crate::keys::{KemSecret, SigningKey, VerifyingKey, sha256};
+
 use crate::rand_core::CryptoRng;
 use aes_gcm::Aes256Gcm;
 use aes_gcm::aead::{Aead, KeyInit, Payload};
@@ -73,135 +79,6 @@ fn derive(input: &[u8], salt: &[u8; SALT_LEN], label: &str) -> Zeroizing<[u8; 32
         .expand(label.as_bytes(), out.as_mut())
         .expect("32 bytes are a valid length");
     out
-}
-
-/// The 128-bit secret on enrolled clients and on the printed kit; second half of the full key.
-#[derive(Clone)]
-pub struct KitSecret(pub Zeroizing<[u8; 16]>);
-
-/// The 160-bit code on paper that opens everything without the passphrase.
-#[derive(Clone)]
-pub struct RecoveryCode(pub Zeroizing<[u8; 20]>);
-
-macro_rules! paper_secret {
-    ($name:ident, $len:literal, $sum:literal) => {
-        impl $name {
-            /// A fresh one.
-            #[must_use]
-            pub fn generate(rng: &mut impl CryptoRng) -> Self {
-                let mut bytes = Zeroizing::new([0; $len]);
-                rng.fill_bytes(bytes.as_mut());
-                Self(bytes)
-            }
-            /// For paper: hexadecimal digits in groups of four; the last group is the first two bytes of SHA-256 over the secret, which notices typing mistakes.
-            #[must_use]
-            pub fn to_text(&self) -> Zeroizing<String> {
-                let check = sha256(self.0.as_ref());
-                let bytes = self.0.iter().chain(&check[..$sum]);
-                let digits: Zeroizing<String> =
-                    Zeroizing::new(bytes.map(|byte| format!("{byte:02x}")).collect());
-                let groups: Vec<&str> = digits
-                    .as_bytes()
-                    .chunks(4)
-                    .filter_map(|group| core::str::from_utf8(group).ok())
-                    .collect();
-                Zeroizing::new(groups.join("-"))
-            }
-            /// From paper: spaces, dashes and case do not matter.
-            ///
-            /// # Errors
-            /// [`Malformed::Length`] for a wrong number of digits, [`Malformed::Field`] when the check digits do not fit (a typing mistake).
-            pub fn from_text(text: &str) -> Result<Self, Malformed> {
-                let digits: Zeroizing<String> = Zeroizing::new(
-                    text.chars()
-                        .filter(|c| !c.is_whitespace() && *c != '-')
-                        .collect(),
-                );
-                if !digits.bytes().all(|digit| digit.is_ascii_hexdigit())
-                    || digits.len() != 2 * ($len + $sum)
-                {
-                    return Err(Malformed::Length);
-                }
-                let mut bytes = Zeroizing::new([0u8; $len + $sum]);
-                for (byte, pair) in bytes.iter_mut().zip(digits.as_bytes().chunks_exact(2)) {
-                    let pair = core::str::from_utf8(pair).map_err(|_| Malformed::Length)?;
-                    *byte = u8::from_str_radix(pair, 16).map_err(|_| Malformed::Length)?;
-                }
-                let (secret, check) = bytes.split_at($len);
-                if sha256(secret)[..$sum] != *check {
-                    return Err(Malformed::Field(0));
-                }
-                let mut out = Zeroizing::new([0; $len]);
-                out.copy_from_slice(secret);
-                Ok(Self(out))
-            }
-        }
-        impl core::fmt::Debug for $name {
-            fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-                f.write_str(concat!(stringify!($name), "(secret)"))
-            }
-        }
-    };
-}
-paper_secret!(KitSecret, 16, 2);
-paper_secret!(RecoveryCode, 20, 2);
-
-/// A phone of the account, as every owner client should know it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct KnownDevice {
-    /// Its id.
-    pub device: DeviceId,
-    /// The owner's name for it, at most 64 bytes.
-    pub name: String,
-    /// The ROOT-signed device certificate; empty until the phone has enrolled.
-    pub certificate: Vec<u8>,
-    /// The ROOT-signed key set; empty until the phone has enrolled.
-    pub key_set: Vec<u8>,
-    /// Serial number of its TLS certificate, for the revocation list.
-    pub tls_serial: Vec<u8>,
-}
-
-/// What finding needs: opened by the passphrase alone.
-#[derive(Clone)]
-pub struct FindPart {
-    /// The account.
-    pub account: AccountId,
-    /// ROOT's public half.
-    pub root: VerifyingKey,
-    /// The find client's signing key.
-    pub signing: SigningKey,
-    /// The find client's reading key.
-    pub reading: KemSecret,
-    /// `mqtts://HOST:PORT`.
-    pub broker: String,
-    /// The household CA, PEM.
-    pub ca_pem: String,
-    /// The newest ROOT-signed authority list.
-    pub authority: Vec<u8>,
-    /// The phones.
-    pub devices: Vec<KnownDevice>,
-}
-
-/// What only passphrase and kit together open.
-#[derive(Clone)]
-pub struct FullPart {
-    /// ROOT.
-    pub root: SigningKey,
-    /// The household CA's key, PEM.
-    pub ca_key_pem: Zeroizing<String>,
-    /// The newest revocation list, PEM.
-    pub crl_pem: String,
-}
-
-impl core::fmt::Debug for FindPart {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        write!(f, "FindPart({}, secret)", self.account)
-    }
-}
-impl core::fmt::Debug for FullPart {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.write_str("FullPart(secret)")
-    }
 }
 
 /// The wrapping keys of one keyring; whoever holds them can write the next generation without asking for the passphrase again.
@@ -477,87 +354,11 @@ impl Keyring {
     }
 }
 
-fn write_find(find: &FindPart) -> Zeroizing<Vec<u8>> {
-    let devices = find.devices.iter().map(|device| {
-        Map::new()
-            .bytes(0, &device.device.0)
-            .text(1, &device.name)
-            .bytes(2, &device.certificate)
-            .bytes(3, &device.key_set)
-            .bytes(4, &device.tls_serial)
-            .value()
-    });
-    Zeroizing::new(
-        Map::new()
-            .bytes(0, &find.account.0)
-            .bytes(1, &find.root.0)
-            .bytes(2, find.signing.to_bytes().as_ref())
-            .bytes(3, find.reading.to_bytes().as_ref())
-            .text(4, &find.broker)
-            .text(5, &find.ca_pem)
-            .bytes(6, &find.authority)
-            .list(7, devices)
-            .encode(),
-    )
-}
-
-fn read_find(bytes: &[u8]) -> Result<FindPart, Malformed> {
-    let value = cbor::decode(bytes)?;
-    let mut fields = Fields::of(&value)?;
-    let part = FindPart {
-        account: AccountId(fields.bytes(0)?),
-        root: VerifyingKey(fields.bytes(1)?),
-        signing: SigningKey::from_bytes(&fields.bytes(2)?),
-        reading: KemSecret::from_bytes(&fields.bytes(3)?),
-        broker: fields.text(4, 300)?.to_owned(),
-        ca_pem: fields.text(5, LONGEST_PEM)?.to_owned(),
-        authority: fields.blob(6)?.to_vec(),
-        devices: fields
-            .list(7, MOST_DEVICES)?
-            .iter()
-            .map(read_device)
-            .collect::<Result<_, _>>()?,
-    };
-    fields.end()?;
-    Ok(part)
-}
-
-fn read_device(value: &ciborium::Value) -> Result<KnownDevice, Malformed> {
-    let mut fields = Fields::of(value)?;
-    let device = KnownDevice {
-        device: DeviceId(fields.bytes(0)?),
-        name: fields.text(1, 64)?.to_owned(),
-        certificate: fields.blob(2)?.to_vec(),
-        key_set: fields.blob(3)?.to_vec(),
-        tls_serial: fields.blob(4)?.to_vec(),
-    };
-    fields.end()?;
-    Ok(device)
-}
-
-fn write_full(full: &FullPart) -> Zeroizing<Vec<u8>> {
-    let map = Map::new()
-        .bytes(0, full.root.to_bytes().as_ref())
-        .text(1, &full.ca_key_pem)
-        .text(2, &full.crl_pem);
-    Zeroizing::new(map.encode())
-}
-
-fn read_full(bytes: &[u8]) -> Result<FullPart, Malformed> {
-    let value = cbor::decode(bytes)?;
-    let mut fields = Fields::of(&value)?;
-    let part = FullPart {
-        root: SigningKey::from_bytes(&fields.bytes(0)?),
-        ca_key_pem: Zeroizing::new(fields.text(1, LONGEST_PEM)?.to_owned()),
-        crl_pem: fields.text(2, 1024 * 1024)?.to_owned(),
-    };
-    fields.end()?;
-    Ok(part)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::id::AccountId;
+    use crate::keys::{KemSecret, SigningKey};
     use crate::rand_core::UnwrapErr;
 
     type Rng = UnwrapErr<getrandom::SysRng>;

@@ -1,0 +1,144 @@
+//! What a keyring holds, and its bytes before they are wrapped. It must not encrypt, nor print a secret.
+
+use super::{LONGEST_PEM, MOST_DEVICES};
+use crate::Malformed;
+use crate::cbor::{self, Fields, Map};
+use crate::id::{AccountId, DeviceId};
+use crate::keys::{KemSecret, SigningKey, VerifyingKey};
+use zeroize::Zeroizing;
+
+/// A phone of the account, as every owner client should know it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KnownDevice {
+    /// Its id.
+    pub device: DeviceId,
+    /// The owner's name for it, at most 64 bytes.
+    pub name: String,
+    /// The ROOT-signed device certificate; empty until the phone has enrolled.
+    pub certificate: Vec<u8>,
+    /// The ROOT-signed key set; empty until the phone has enrolled.
+    pub key_set: Vec<u8>,
+    /// Serial number of its TLS certificate, for the revocation list.
+    pub tls_serial: Vec<u8>,
+}
+
+/// What finding needs: opened by the passphrase alone.
+#[derive(Clone)]
+pub struct FindPart {
+    /// The account.
+    pub account: AccountId,
+    /// ROOT's public half.
+    pub root: VerifyingKey,
+    /// The find client's signing key.
+    pub signing: SigningKey,
+    /// The find client's reading key.
+    pub reading: KemSecret,
+    /// `mqtts://HOST:PORT`.
+    pub broker: String,
+    /// The household CA, PEM.
+    pub ca_pem: String,
+    /// The newest ROOT-signed authority list.
+    pub authority: Vec<u8>,
+    /// The phones.
+    pub devices: Vec<KnownDevice>,
+}
+
+/// What only passphrase and kit together open.
+#[derive(Clone)]
+pub struct FullPart {
+    /// ROOT.
+    pub root: SigningKey,
+    /// The household CA's key, PEM.
+    pub ca_key_pem: Zeroizing<String>,
+    /// The newest revocation list, PEM.
+    pub crl_pem: String,
+}
+
+impl core::fmt::Debug for FindPart {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "FindPart({}, secret)", self.account)
+    }
+}
+impl core::fmt::Debug for FullPart {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("FullPart(secret)")
+    }
+}
+
+pub(super) fn write_find(find: &FindPart) -> Zeroizing<Vec<u8>> {
+    let devices = find.devices.iter().map(|device| {
+        Map::new()
+            .bytes(0, &device.device.0)
+            .text(1, &device.name)
+            .bytes(2, &device.certificate)
+            .bytes(3, &device.key_set)
+            .bytes(4, &device.tls_serial)
+            .value()
+    });
+    Zeroizing::new(
+        Map::new()
+            .bytes(0, &find.account.0)
+            .bytes(1, &find.root.0)
+            .bytes(2, find.signing.to_bytes().as_ref())
+            .bytes(3, find.reading.to_bytes().as_ref())
+            .text(4, &find.broker)
+            .text(5, &find.ca_pem)
+            .bytes(6, &find.authority)
+            .list(7, devices)
+            .encode(),
+    )
+}
+
+pub(super) fn read_find(bytes: &[u8]) -> Result<FindPart, Malformed> {
+    let value = cbor::decode(bytes)?;
+    let mut fields = Fields::of(&value)?;
+    let part = FindPart {
+        account: AccountId(fields.bytes(0)?),
+        root: VerifyingKey(fields.bytes(1)?),
+        signing: SigningKey::from_bytes(&fields.bytes(2)?),
+        reading: KemSecret::from_bytes(&fields.bytes(3)?),
+        broker: fields.text(4, 300)?.to_owned(),
+        ca_pem: fields.text(5, LONGEST_PEM)?.to_owned(),
+        authority: fields.blob(6)?.to_vec(),
+        devices: fields
+            .list(7, MOST_DEVICES)?
+            .iter()
+            .map(read_device)
+            .collect::<Result<_, _>>()?,
+    };
+    fields.end()?;
+    Ok(part)
+}
+
+fn read_device(value: &ciborium::Value) -> Result<KnownDevice, Malformed> {
+    let mut fields = Fields::of(value)?;
+    let device = KnownDevice {
+        device: DeviceId(fields.bytes(0)?),
+        name: fields.text(1, 64)?.to_owned(),
+        certificate: fields.blob(2)?.to_vec(),
+        key_set: fields.blob(3)?.to_vec(),
+        tls_serial: fields.blob(4)?.to_vec(),
+    };
+    fields.end()?;
+    Ok(device)
+}
+
+pub(super) fn write_full(full: &FullPart) -> Zeroizing<Vec<u8>> {
+    let map = Map::new()
+        .bytes(0, full.root.to_bytes().as_ref())
+        .text(1, &full.ca_key_pem)
+        .text(2, &full.crl_pem);
+    Zeroizing::new(map.encode())
+}
+
+pub(super) fn read_full(bytes: &[u8]) -> Result<FullPart, Malformed> {
+    let value = cbor::decode(bytes)?;
+    let mut fields = Fields::of(&value)?;
+    let part = FullPart {
+        root: SigningKey::from_bytes(&fields.bytes(0)?),
+        ca_key_pem: Zeroizing::new(fields.text(1, LONGEST_PEM)?.to_owned()),
+        crl_pem: fields.text(2, 1024 * 1024)?.to_owned(),
+    };
+    fields.end()?;
+    Ok(part)
+}
