@@ -1,0 +1,28 @@
+//! The archive: backups in the restic repository format, version 2. Knows no MQTT, no hardware and no network.
+//!
+//! A [`repository::Repository`] stands on a [`store::Store`]. Data is put in packs, packs are named by indexes, and a
+//! snapshot, written last, is what makes a backup exist. See `docs/backup-format.md`.
+#![forbid(unsafe_code)]
+
+pub mod chunker;
+pub mod clock;
+pub mod config;
+pub mod crypto;
+mod error;
+pub mod gojson;
+pub mod id;
+pub mod index;
+pub mod key;
+pub mod lock;
+pub mod os;
+pub mod pack;
+pub mod polynomial;
+pub mod repository;
+pub mod snapshot;
+pub mod store;
+pub mod timestamp;
+pub mod tree;
+
+pub use error::{Error, Result};
+pub use id::Id;
+pub use timestamp::Timestamp;

@@ -1,0 +1,3 @@
+//! What the archive needs of the system: who we are, who is at work, file metadata. Decides nothing.
+
+pub mod identity;

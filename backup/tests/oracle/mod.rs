@@ -1,0 +1,61 @@
+//! restic as the judge of our repositories. Starts the program on PATH; without it, a test says SKIPPED and ends.
+#![expect(clippy::unwrap_used, reason = "a test that cannot start its judge must stop")]
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+/// The password of every repository in these tests.
+pub(crate) const PASSWORD: &str = "correct horse";
+
+/// restic on one repository.
+pub(crate) struct Restic {
+    repository: PathBuf,
+    cache: tempfile::TempDir,
+}
+
+impl Restic {
+    /// restic for that repository, or `None`, said loudly, where the program is missing.
+    pub(crate) fn on(repository: &Path) -> Option<Self> {
+        let found = Command::new("restic").arg("version").output().is_ok();
+        if !found {
+            eprintln!("SKIPPED: restic is not on PATH, this test proves nothing here");
+            return None;
+        }
+        Some(Self {
+            repository: repository.to_path_buf(),
+            cache: tempfile::tempdir().unwrap(),
+        })
+    }
+
+    /// Runs restic and returns everything, whether it worked or not.
+    pub(crate) fn try_run(&self, arguments: &[&str]) -> Output {
+        Command::new("restic")
+            .arg("--repo")
+            .arg(&self.repository)
+            .arg("--cache-dir")
+            .arg(self.cache.path())
+            .args(arguments)
+            .env("RESTIC_PASSWORD", PASSWORD)
+            .env("TZ", "UTC")
+            .output()
+            .unwrap()
+    }
+
+    /// Runs restic, which must succeed, and returns what it printed.
+    pub(crate) fn run(&self, arguments: &[&str]) -> String {
+        let output = self.try_run(arguments);
+        assert!(
+            output.status.success(),
+            "restic {arguments:?}: {}{}",
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr)
+        );
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// `restic check --read-data` finds nothing, not even something to mend.
+    pub(crate) fn check(&self) {
+        let said = self.run(&["check", "--read-data"]);
+        assert!(said.contains("no errors were found"), "{said}");
+    }
+}
