@@ -170,14 +170,17 @@ impl Broker {
             lines.insert(0, "user root".to_owned());
         }
         if let Some(tap) = self.tap {
-            // With settings per listener, those that stood above the first listener go below it.
+            // With settings per listener, those that stood above the first listener go below it: left there they
+            // would open mosquitto's default listener on port 1883, which two tests at once cannot both have.
             lines.retain(|line| {
-                !line.starts_with("per_listener_settings") && !line.starts_with("allow_anonymous")
+                !line.starts_with("per_listener_settings")
+                    && !line.starts_with("allow_anonymous")
+                    && !line.starts_with("allow_zero_length_clientid")
             });
             let first = lines.iter().position(|line| listener_port(line).is_some());
             lines.insert(
                 first.map_or(lines.len(), |at| at + 1),
-                "allow_anonymous false".to_owned(),
+                "allow_anonymous false\nallow_zero_length_clientid false".to_owned(),
             );
             lines.insert(0, "per_listener_settings true".to_owned());
             lines.push(format!("listener {tap} 127.0.0.1\nallow_anonymous true"));
