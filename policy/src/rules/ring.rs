@@ -257,10 +257,8 @@ fn has_open_stop(state: &State) -> bool {
 /// After a restart of the daemon the siren goes on to the same deadline; after a restart of the phone it sounds again, a few times at most.
 pub(super) fn resume(state: &State, now: &Now, decision: &mut Decision) {
     let Some(entry) = state.open_ring() else {
-        if has_open_stop(state) {
-            decision.effect(Effect::Silence);
-        }
-        return;
+        // The daemon may have died between writing down a ring's end and silencing the siren.
+        return decision.effect(Effect::Silence);
     };
     let Op::Ring { for_s } = entry.accepted.op else {
         return;

@@ -1,0 +1,15 @@
+//! The judge held to its rules by tables, random schedules and an exhaustive small model; it must not need a clock, a file or a network.
+#![expect(
+    clippy::unwrap_used,
+    reason = "what a test relies on fails the test, as an assertion does"
+)]
+
+mod house;
+mod lists;
+mod locate;
+mod memory;
+mod model;
+mod replay;
+mod ring;
+mod schedule;
+mod world;

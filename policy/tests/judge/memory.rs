@@ -1,0 +1,208 @@
+//! What a phone remembers and forgets: bounds, facts, and the bytes of every record.
+
+use crate::house::*;
+use homing_policy::record::Accepted;
+use homing_policy::state::{MOST_BEACONS, MOST_COMMANDS, MOST_SPACES, MOST_TOMBSTONES};
+use homing_policy::{Record, State, codec};
+use homing_protocol::command::Op;
+use homing_protocol::id::{BeaconNonce, BootId, ClientId, CommandId, SessionId};
+use homing_protocol::receipt::CommandState;
+use proptest::prelude::*;
+
+fn id(number: u64) -> CommandId {
+    let mut bytes = [0; 16];
+    bytes[..8].copy_from_slice(&number.to_be_bytes());
+    CommandId(bytes)
+}
+
+fn beacon(counter: u64) -> Record {
+    Record::Beacon {
+        counter,
+        nonce: BeaconNonce([3; 16]),
+        boot: BootId([4; 16]),
+        boottime_ms: counter * 900_000,
+    }
+}
+
+fn accepted(number: u64, at_beacon: u64) -> Record {
+    Record::Accepted(Accepted {
+        id: id(number),
+        client: ClientId([1; 16]),
+        session: SessionId([2; 8]),
+        seq: number,
+        op: Op::Status,
+        not_after: None,
+        at_beacon,
+        at_unix_s: TODAY,
+    })
+}
+
+fn ended(counter: u64, number: u64) -> Record {
+    Record::Receipt {
+        counter,
+        command: id(number),
+        state: CommandState::Done,
+    }
+}
+
+fn assert_facts(state: &State) {
+    let mut fresh = State::default();
+    for fact in state.facts() {
+        fresh.apply(&fact);
+    }
+    assert_eq!(fresh, *state);
+}
+
+#[test]
+fn a_command_kept_beyond_its_beacons_because_it_was_open_goes_when_it_ends() {
+    let mut state = State::default();
+    state.apply(&accepted(1, 0));
+    state.apply(&accepted(2, 0));
+    state.apply(&ended(1, 2));
+    for counter in 1..=MOST_BEACONS as u64 + 1 {
+        state.apply(&beacon(counter));
+    }
+    assert!(state.command(id(1)).is_some() && state.command(id(2)).is_some());
+    assert_facts(&state);
+    state.apply(&ended(2, 1));
+    assert!(state.command(id(1)).is_none() && state.command(id(2)).is_none());
+    assert_facts(&state);
+}
+
+#[test]
+fn a_phone_of_many_years_stays_small() {
+    let mut state = State::default();
+    let mut number = 0u64;
+    for counter in 1..=3 * MOST_BEACONS as u64 {
+        state.apply(&beacon(counter));
+        for _ in 0..4 {
+            number += 1;
+            state.apply(&Record::Seen {
+                client: ClientId([1; 16]),
+                session: SessionId((number / 50).to_be_bytes()),
+                seq: number,
+            });
+            state.apply(&accepted(number, counter));
+            state.apply(&Record::Tombstone { ring: id(number) });
+            state.apply(&ended(number, number));
+        }
+    }
+    assert_eq!(state.beacons(), 3 * MOST_BEACONS as u64);
+    assert_eq!(state.commands().count(), MOST_COMMANDS);
+    let bound = MOST_BEACONS + 2 * MOST_COMMANDS + MOST_TOMBSTONES + MOST_SPACES * 1025 + 200;
+    let facts = state.facts();
+    assert!(facts.len() < bound, "{} facts", facts.len());
+    let bytes: usize = facts.iter().map(|fact| codec::encode(fact).len()).sum();
+    assert!(bytes < 3 * 1024 * 1024, "{bytes} bytes of facts");
+    assert_facts(&state);
+}
+
+#[test]
+fn commands_that_are_open_are_never_forgotten() {
+    let mut state = State::default();
+    for number in 1..=MOST_COMMANDS as u64 + 50 {
+        state.apply(&accepted(number, 0));
+    }
+    assert_eq!(state.open().count(), MOST_COMMANDS + 50);
+    assert_facts(&state);
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    prop_oneof![
+        (1..=600u16).prop_map(|search_s| Op::Locate { search_s }),
+        (1..=3600u16).prop_map(|for_s| Op::Ring { for_s }),
+        prop::collection::vec(any::<[u8; 16]>().prop_map(CommandId), 0..=15)
+            .prop_map(|rings| Op::RingStop { rings }),
+        Just(Op::Status),
+        any::<u64>().prop_map(|code| Op::Unknown { code }),
+    ]
+}
+
+fn order_taken_on() -> impl Strategy<Value = Record> {
+    (
+        (
+            any::<[u8; 16]>(),
+            any::<[u8; 16]>(),
+            any::<[u8; 8]>(),
+            any::<u64>(),
+        ),
+        op(),
+        (any::<Option<u64>>(), any::<u64>(), any::<u64>()),
+    )
+        .prop_map(
+            |((id, client, session, seq), op, (not_after, at_beacon, at_unix_s))| {
+                Record::Accepted(Accepted {
+                    id: CommandId(id),
+                    client: ClientId(client),
+                    session: SessionId(session),
+                    seq,
+                    op,
+                    not_after,
+                    at_beacon,
+                    at_unix_s,
+                })
+            },
+        )
+}
+
+fn record() -> impl Strategy<Value = Record> {
+    let number = any::<u64>;
+    let blob = || prop::collection::vec(any::<u8>(), 0..200);
+    let long = any::<[u8; 16]>;
+    prop_oneof![
+        (number(), blob()).prop_map(|(version, signed)| Record::Authority { version, signed }),
+        (number(), blob()).prop_map(|(version, signed)| Record::KeySet { version, signed }),
+        (number(), long(), long(), number()).prop_map(|(counter, nonce, boot, boottime_ms)| {
+            Record::Beacon {
+                counter,
+                nonce: BeaconNonce(nonce),
+                boot: BootId(boot),
+                boottime_ms,
+            }
+        }),
+        (long(), any::<[u8; 8]>(), number()).prop_map(|(client, session, seq)| Record::Seen {
+            client: ClientId(client),
+            session: SessionId(session),
+            seq
+        }),
+        order_taken_on(),
+        (number(), long(), 1..=8u64).prop_map(|(counter, command, state)| Record::Receipt {
+            counter,
+            command: CommandId(command),
+            state: CommandState::from_code(state).unwrap(),
+        }),
+        (long(), any::<[u8; 8]>(), number()).prop_map(|(client, session, seq)| Record::StopMark {
+            client: ClientId(client),
+            session: SessionId(session),
+            seq
+        }),
+        long().prop_map(|ring| Record::Tombstone {
+            ring: CommandId(ring)
+        }),
+        (long(), long(), number()).prop_map(|(ring, boot, deadline_ms)| Record::SirenOrdered {
+            ring: CommandId(ring),
+            boot: BootId(boot),
+            deadline_ms
+        }),
+        number().prop_map(|counter| Record::Report { counter }),
+        number().prop_map(|through| Record::ReportsStored { through }),
+        any::<[u8; 32]>().prop_map(|digest| Record::Told { digest }),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn every_record_is_read_back_as_it_was_written(record in record()) {
+        prop_assert_eq!(codec::decode(&codec::encode(&record)), Ok(record));
+    }
+
+    #[test]
+    fn a_damaged_row_is_an_error_and_never_a_panic(record in record(), at in any::<prop::sample::Index>(), bit in 0..8u8, cut in any::<prop::sample::Index>()) {
+        let mut bytes = codec::encode(&record);
+        let shorter = &bytes[..cut.index(bytes.len())];
+        prop_assert!(codec::decode(shorter).is_err());
+        let index = at.index(bytes.len());
+        bytes[index] ^= 1 << bit;
+        prop_assert_ne!(codec::decode(&bytes), Ok(record));
+    }
+}

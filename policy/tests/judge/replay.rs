@@ -1,0 +1,162 @@
+//! Repetition, replay and asking for another signature, row by row.
+
+use crate::house::*;
+use homing_policy::state::{MOST_BEACONS, MOST_SPACES};
+use homing_policy::{Event, Outgoing};
+use homing_protocol::Refusal;
+use homing_protocol::command::BeaconReference;
+use homing_protocol::id::{BeaconNonce, SessionId};
+use homing_protocol::receipt::CommandState::*;
+
+#[test]
+fn a_known_command_is_answered_again_and_done_once_under_whatever_number() {
+    let (house, mut phone) = (House::new(), Phone::new());
+    let first = house.sign(&ring(1, 1));
+    let again = house.sign(&ring(7, 1));
+    assert!(is_loud(&phone.receive(&first)));
+    for copy in [&first, &again, &first, &again] {
+        assert!(phone.receive(copy).is_empty());
+    }
+    assert_eq!((phone.said(1), phone.repeats(1)), (vec![Accepted], 4));
+    // The number of the copy is used up, and the beacon says so.
+    let windows = phone.state.windows();
+    assert!(windows[0].has_seen(7) && windows[0].has_seen(1) && !windows[0].has_seen(2));
+}
+
+#[test]
+fn another_command_under_a_used_number_is_refused_for_good() {
+    let (house, mut phone) = (House::new(), Phone::new());
+    let _ = phone.receive(&house.sign(&locate(1, 1)));
+    let forged = house.sign(&ring(1, 2));
+    assert!(phone.receive(&forged).is_empty());
+    assert!(phone.receive(&forged).is_empty());
+    assert_eq!((phone.said(2), phone.repeats(2)), (vec![Refused], 1));
+    assert_eq!(phone.refusals[0], Refusal::Replayed);
+}
+
+#[test]
+fn a_number_behind_the_window_asks_for_one_new_signature_and_the_id_stays_free() {
+    let (house, mut phone) = (House::new(), Phone::new());
+    let _ = phone.receive(&house.sign(&locate(2_000, 1)));
+    let old = house.sign(&ring(976, 2));
+    for _ in 0..3 {
+        assert!(phone.receive(&old).is_empty());
+    }
+    assert_eq!((phone.said(2), phone.repeats(2)), (vec![Refused], 2));
+    assert_eq!(phone.refusals, [Refusal::SeqTooOld; 3]);
+    assert!(is_loud(&phone.receive(&house.sign(&ring(2_001, 2)))));
+    assert!(phone.receive(&old).is_empty());
+    assert_eq!(phone.said(2), [Refused, Accepted]);
+    // The oldest number inside the window is still taken.
+    assert!(
+        searches(&phone.receive(&house.sign(&locate(978, 3))), 3) || phone.said(3) == [Superseded]
+    );
+}
+
+#[test]
+fn a_new_session_must_quote_a_beacon_that_this_phone_made_and_knows() {
+    let wrong_nonce = BeaconReference {
+        counter: 1,
+        nonce: BeaconNonce([9; 16]),
+    };
+    let rows = [
+        ("none", None, false),
+        ("number 0", Some(quoting(0)), false),
+        ("another nonce", Some(wrong_nonce), false),
+        ("the newest", Some(quoting(1)), true),
+        // This phone's memory was rolled back; finding goes on.
+        ("one above our own", Some(quoting(2)), true),
+    ];
+    for (name, beacon, is_taken) in rows {
+        let (house, mut phone) = (House::new(), Phone::new());
+        let order = house.sign(&ring(1, 1).quoting(beacon));
+        assert_eq!(is_loud(&phone.receive(&order)), is_taken, "{name}");
+        if !is_taken {
+            assert_eq!(phone.refusals, [Refusal::UnknownBeacon], "{name}");
+            assert!(
+                is_loud(&phone.receive(&house.sign(&ring(1, 1)))),
+                "{name}: signed again"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_known_session_needs_no_beacon() {
+    let (house, mut phone) = (House::new(), Phone::new());
+    let _ = phone.receive(&house.sign(&locate(1, 1)));
+    assert!(is_loud(
+        &phone.receive(&house.sign(&ring(2, 2).quoting(None)))
+    ));
+}
+
+#[test]
+fn a_forgotten_session_cannot_come_back_with_old_orders_even_after_their_ids_are_forgotten() {
+    let (house, mut phone) = (House::new(), Phone::new());
+    let old = house.sign(&ring(1, 1));
+    let _ = phone.receive(&old);
+    let _ = phone.siren(1, homing_policy::SirenPhase::Ended);
+    for session in 0..MOST_SPACES {
+        let session = u8::try_from(session + 2).unwrap();
+        let _ = phone.receive(&house.sign(&locate(1, session).by(1, session)));
+    }
+    assert!(
+        phone
+            .state
+            .space(house.client(0), SessionId([1; 8]))
+            .is_none()
+    );
+    assert!(phone.receive(&old).is_empty(), "its id is known");
+    for _ in 0..MOST_BEACONS {
+        phone.beacon();
+    }
+    assert!(
+        phone.state.command(command_id(1)).is_none(),
+        "its id is forgotten"
+    );
+    assert!(
+        phone.receive(&old).is_empty(),
+        "its beacon is forgotten too"
+    );
+    assert_eq!(phone.refusals.last(), Some(&Refusal::UnknownBeacon));
+}
+
+#[test]
+fn what_a_known_client_may_not_do_is_refused_once_and_repeated_from_memory() {
+    let (house, mut phone) = (House::new(), Phone::new());
+    let order = house.command(&ring(1, 1));
+    for _ in 0..3 {
+        assert!(
+            phone
+                .hear(&Event::Refused(Refusal::NotAllowed, &order))
+                .is_empty()
+        );
+    }
+    assert_eq!((phone.said(1), phone.repeats(1)), (vec![Refused], 2));
+    assert!(phone.journal.sent.iter().any(|message| matches!(
+        message,
+        Outgoing::Receipt {
+            refusal: Some(Refusal::NotAllowed),
+            ..
+        }
+    )));
+    assert!(
+        phone.state.windows().is_empty(),
+        "a refused order uses up no number"
+    );
+}
+
+#[test]
+fn a_flood_of_stale_signatures_is_remembered_within_bounds() {
+    let (house, mut phone) = (House::new(), Phone::new());
+    let _ = phone.receive(&house.sign(&locate(5_000, 255)));
+    let old: Vec<_> = (1..=80).map(|n| house.sign(&ring(n.into(), n))).collect();
+    for _ in 0..2 {
+        for order in &old {
+            assert!(phone.receive(order).is_empty());
+        }
+    }
+    phone.check_facts();
+    let told = phone.state.facts().len();
+    assert!(told < 200, "{told}");
+}
