@@ -61,7 +61,7 @@ pub fn next(sending: &Sending, connected_at: UnixMs, now: UnixMs) -> Next {
     };
     // What was under way when a connection ended is forgotten by the link, perhaps by the broker too.
     // A clock that was set back makes the last publication lie in the future: treat it as lost as well.
-    if published_at <= connected_at || published_at > now {
+    if published_at < connected_at || published_at > now {
         return Next::Publish;
     }
     let due = published_at.saturating_add(wait_after(sending.state, sending.published_times));
@@ -145,6 +145,12 @@ mod tests {
                 sent(CONNECTED - 1, 1),
                 at,
                 Next::Publish,
+            ),
+            (
+                "published in the millisecond of the connect",
+                sent(CONNECTED, 1),
+                CONNECTED,
+                Next::WaitUntil(CONNECTED + 10_000),
             ),
             ("clock set back", sent(at + 50_000, 1), at, Next::Publish),
         ] {
