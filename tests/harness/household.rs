@@ -29,6 +29,8 @@ pub struct Household {
     pub broker: Broker,
     /// The owner's machine.
     pub owner: Owner,
+    /// What `homing init` said: the recovery kit's words, with `--json`.
+    pub founding: Value,
     /// The real gpsd, where there is one.
     pub gpsd: Option<Gpsd>,
     /// The simulated body and world.
@@ -54,13 +56,15 @@ impl Household {
             (receiver == Receiver::Gpsd).then(|| Gpsd::start(&scratch.folder("gpsd"), sim.nmea()));
         let handset = Handset::new(&scratch.folder("phone"), &sim, gpsd.as_ref());
         let owner = Owner::new(&scratch.folder("laptop"), PASSPHRASE);
-        let _ = owner.init(free_port()).expect_success();
+        let broker = format!("mqtts://127.0.0.1:{}", free_port());
+        let founding = owner.json(&["init", "--broker", &broker]);
         let broker = Broker::start(&owner.broker_folder());
         Self {
             watch: None,
             handset,
             broker,
             owner,
+            founding,
             gpsd,
             sim,
             scratch,

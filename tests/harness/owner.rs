@@ -78,6 +78,27 @@ impl Answer {
         self
     }
 
+    /// The one sentence of `program` on standard error with which it ended, without `program: `; with this exit code.
+    ///
+    /// # Panics
+    /// When it ended otherwise, said more or less, or panicked; with everything it said.
+    #[track_caller]
+    #[must_use]
+    pub fn sentence(&self, program: &str, code: i32) -> String {
+        assert!(
+            self.status.code() == Some(code),
+            "not exit code {code}: {self}"
+        );
+        let sentence = self
+            .stderr
+            .strip_prefix(&format!("{program}: "))
+            .and_then(|rest| rest.strip_suffix('\n'))
+            .filter(|sentence| !sentence.contains('\n') && !sentence.contains("panicked"));
+        sentence
+            .unwrap_or_else(|| panic!("not one sentence of {program}: {self}"))
+            .to_owned()
+    }
+
     /// Standard output as one JSON object.
     ///
     /// # Panics
