@@ -2,4 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod demo;
+mod finding;
 mod recovery;
+mod siren;
+mod story;
