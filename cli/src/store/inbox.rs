@@ -120,9 +120,11 @@ pub(super) fn tell(
 }
 
 fn touch(transaction: &Transaction<'_>, device: DeviceId, at: UnixMs) -> Result<(), Error> {
+    // A contact that lies in the future was written while this machine's clock was wrong.
     transaction.execute(
-        "UPDATE device SET last_contact = max(coalesce(last_contact, ?1), ?1) WHERE id = ?2",
-        params![at.0, device.0],
+        "UPDATE device SET last_contact = ?1
+         WHERE id = ?2 AND (last_contact IS NULL OR last_contact < ?1 OR last_contact > ?3)",
+        params![at.0, device.0, UnixMs::now().0],
     )?;
     Ok(())
 }
