@@ -122,6 +122,7 @@ impl Unlocked {
                 root,
                 ca_key_pem: Zeroizing::new(household.ca_key_pem.to_owned()),
                 crl_pem: household.crl_pem.to_owned(),
+                clients: Vec::new(),
             },
             keys,
             generation: 0,

@@ -4,7 +4,8 @@ mod paper;
 mod parts;
 
 pub use paper::{KitSecret, RecoveryCode};
-pub use parts::{FindPart, FullPart, KnownDevice};
+pub use parts::{FindPart, FullPart, KnownClient, KnownDevice};
+pub(crate) use parts::{read_device, write_device};
 use parts::{read_find, read_full, write_find, write_full};
 
 use crate::Malformed;
@@ -19,7 +20,7 @@ use zeroize::Zeroizing;
 
 const MAGIC: &str = "homing keyring";
 const SALT_LEN: usize = 16;
-const LONGEST_PEM: usize = 16 * 1024;
+pub(crate) const LONGEST_PEM: usize = 16 * 1024;
 /// Most devices of one account in a keyring.
 pub const MOST_DEVICES: usize = 256;
 
@@ -381,6 +382,7 @@ mod tests {
                 root,
                 ca_key_pem: Zeroizing::new("KEY".into()),
                 crl_pem: String::new(),
+                clients: Vec::new(),
             },
         )
     }

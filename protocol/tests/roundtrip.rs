@@ -160,7 +160,7 @@ proptest! {
         prop_assert_eq!(again, blob);
         prop_assert_eq!((found.account, found.root, found.broker, found.devices), (find.account, find.root, find.broker, find.devices));
         prop_assert_eq!((found.signing.public(), found.reading.public(), found.authority), (find.signing.public(), find.reading.public(), find.authority));
-        prop_assert_eq!((rest.root.public(), rest.crl_pem), (full.root.public(), full.crl_pem));
+        prop_assert_eq!((rest.root.public(), rest.crl_pem, rest.clients), (full.root.public(), full.crl_pem, full.clients));
     }
 
     #[test]

@@ -2,9 +2,10 @@
 
 use super::{LONGEST_PEM, MOST_DEVICES};
 use crate::Malformed;
+use crate::authority::MOST_ENTRIES;
 use crate::cbor::{self, Fields, Map};
-use crate::id::{AccountId, DeviceId};
-use crate::keys::{KemSecret, SigningKey, VerifyingKey};
+use crate::id::{AccountId, ClientId, DeviceId};
+use crate::keys::{KemPublic, KemSecret, SigningKey, VerifyingKey};
 use zeroize::Zeroizing;
 
 /// A phone of the account, as every owner client should know it.
@@ -18,6 +19,19 @@ pub struct KnownDevice {
     pub certificate: Vec<u8>,
     /// The ROOT-signed key set; empty until the phone has enrolled.
     pub key_set: Vec<u8>,
+    /// Serial number of its TLS certificate, for the revocation list.
+    pub tls_serial: Vec<u8>,
+}
+
+/// An owner client or delegate of the account: what putting it out, and naming it as a reader of a later phone, takes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KnownClient {
+    /// Its id; what it may order stands in the authority list.
+    pub client: ClientId,
+    /// What people call it, at most 64 bytes.
+    pub name: String,
+    /// Its reading key.
+    pub reading: KemPublic,
     /// Serial number of its TLS certificate, for the revocation list.
     pub tls_serial: Vec<u8>,
 }
@@ -52,6 +66,8 @@ pub struct FullPart {
     pub ca_key_pem: Zeroizing<String>,
     /// The newest revocation list, PEM.
     pub crl_pem: String,
+    /// The clients that were given a certificate, at most as many as an authority list has entries.
+    pub clients: Vec<KnownClient>,
 }
 
 impl core::fmt::Debug for FindPart {
@@ -66,15 +82,7 @@ impl core::fmt::Debug for FullPart {
 }
 
 pub(super) fn write_find(find: &FindPart) -> Zeroizing<Vec<u8>> {
-    let devices = find.devices.iter().map(|device| {
-        Map::new()
-            .bytes(0, &device.device.0)
-            .text(1, &device.name)
-            .bytes(2, &device.certificate)
-            .bytes(3, &device.key_set)
-            .bytes(4, &device.tls_serial)
-            .value()
-    });
+    let devices = find.devices.iter().map(write_device);
     Zeroizing::new(
         Map::new()
             .bytes(0, &find.account.0)
@@ -87,6 +95,16 @@ pub(super) fn write_find(find: &FindPart) -> Zeroizing<Vec<u8>> {
             .list(7, devices)
             .encode(),
     )
+}
+
+pub(crate) fn write_device(device: &KnownDevice) -> ciborium::Value {
+    Map::new()
+        .bytes(0, &device.device.0)
+        .text(1, &device.name)
+        .bytes(2, &device.certificate)
+        .bytes(3, &device.key_set)
+        .bytes(4, &device.tls_serial)
+        .value()
 }
 
 pub(super) fn read_find(bytes: &[u8]) -> Result<FindPart, Malformed> {
@@ -110,7 +128,7 @@ pub(super) fn read_find(bytes: &[u8]) -> Result<FindPart, Malformed> {
     Ok(part)
 }
 
-fn read_device(value: &ciborium::Value) -> Result<KnownDevice, Malformed> {
+pub(crate) fn read_device(value: &ciborium::Value) -> Result<KnownDevice, Malformed> {
     let mut fields = Fields::of(value)?;
     let device = KnownDevice {
         device: DeviceId(fields.bytes(0)?),
@@ -128,6 +146,19 @@ pub(super) fn write_full(full: &FullPart) -> Zeroizing<Vec<u8>> {
         .bytes(0, full.root.to_bytes().as_ref())
         .text(1, &full.ca_key_pem)
         .text(2, &full.crl_pem);
+    let clients = full.clients.iter().map(|client| {
+        Map::new()
+            .bytes(0, &client.client.0)
+            .text(1, &client.name)
+            .bytes(2, &client.reading.0)
+            .bytes(3, &client.tls_serial)
+            .value()
+    });
+    let map = if full.clients.is_empty() {
+        map
+    } else {
+        map.list(3, clients)
+    };
     Zeroizing::new(map.encode())
 }
 
@@ -138,7 +169,34 @@ pub(super) fn read_full(bytes: &[u8]) -> Result<FullPart, Malformed> {
         root: SigningKey::from_bytes(&fields.bytes(0)?),
         ca_key_pem: Zeroizing::new(fields.text(1, LONGEST_PEM)?.to_owned()),
         crl_pem: fields.text(2, 1024 * 1024)?.to_owned(),
+        clients: read_clients(fields.maybe(3))?,
     };
     fields.end()?;
     Ok(part)
+}
+
+/// Left out when empty, as it was before there was more than one client.
+fn read_clients(value: Option<&ciborium::Value>) -> Result<Vec<KnownClient>, Malformed> {
+    match value {
+        None => Ok(Vec::new()),
+        Some(ciborium::Value::Array(items)) if items.len() > MOST_ENTRIES => {
+            Err(Malformed::TooMany)
+        }
+        Some(ciborium::Value::Array(items)) if !items.is_empty() => {
+            items.iter().map(read_client).collect()
+        }
+        Some(_) => Err(Malformed::Field(3)),
+    }
+}
+
+fn read_client(value: &ciborium::Value) -> Result<KnownClient, Malformed> {
+    let mut fields = Fields::of(value)?;
+    let client = KnownClient {
+        client: ClientId(fields.bytes(0)?),
+        name: fields.text(1, 64)?.to_owned(),
+        reading: KemPublic(fields.bytes(2)?),
+        tls_serial: fields.blob(3)?.to_vec(),
+    };
+    fields.end()?;
+    Ok(client)
 }

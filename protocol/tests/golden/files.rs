@@ -10,7 +10,8 @@ use homing_protocol::cbor;
 use homing_protocol::certificate::DeviceCertificate;
 use homing_protocol::enrolment::Bundle;
 use homing_protocol::keyring::{
-    FindPart, FullPart, KitSecret, KnownDevice, PassphraseCost, RecoveryCode, WrappingKeys,
+    FindPart, FullPart, KitSecret, KnownClient, KnownDevice, PassphraseCost, RecoveryCode,
+    WrappingKeys,
 };
 use sha2::Sha256;
 
@@ -145,6 +146,12 @@ pub(crate) fn keyring() -> Example {
         root: signing("root"),
         ca_key_pem: String::from(KEY).into(),
         crl_pem: CRL.into(),
+        clients: vec![KnownClient {
+            client: signing("partner").public().client_id(),
+            name: "Partner".into(),
+            reading: kem("partner").public(),
+            tls_serial: fixed("partner serial")[..16].to_vec(),
+        }],
     };
     let keys = WrappingKeys::create(
         PASSPHRASE,

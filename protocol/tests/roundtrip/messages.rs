@@ -5,10 +5,10 @@ use homing_protocol::Refusal;
 use homing_protocol::authority::{AuthorityList, Capabilities, ClientKind, Entry, MOST_ENTRIES};
 use homing_protocol::beacon::{Beacon, ClockTrust, MOST_BITMAP, MOST_WINDOWS, Status, Window};
 use homing_protocol::certificate::DeviceKeys;
-use homing_protocol::command::{BeaconReference, Command, MOST_NAMED_RINGS, Op};
+use homing_protocol::command::{BeaconReference, Command, MOST_NAMED_RINGS, MOST_RESENT, Op};
 use homing_protocol::enrolment::{Bundle, Claim};
 use homing_protocol::id::{BeaconNonce, BootId, ClientId, CommandId, DeviceId, SessionId};
-use homing_protocol::keyring::{FindPart, FullPart, KnownDevice};
+use homing_protocol::keyring::{FindPart, FullPart, KnownClient, KnownDevice};
 use homing_protocol::keys::{KemPublic, KemSecret, SigningKey, VerifyingKey};
 use homing_protocol::measure::{Battery, Charging, Metered, NetworkKind, Position, PositionSource};
 use homing_protocol::readers::{KeySet, MOST_READERS, Reader, Reads};
@@ -374,10 +374,26 @@ pub(crate) fn find_part() -> impl Strategy<Value = FindPart> {
         })
 }
 
+fn known_client() -> impl Strategy<Value = KnownClient> {
+    (
+        any::<[u8; 16]>(),
+        "[ -~]{0,64}",
+        any::<[u8; 32]>(),
+        vec(any::<u8>(), 0..20),
+    )
+        .prop_map(|(client, name, reading, tls_serial)| KnownClient {
+            client: ClientId(client),
+            name,
+            reading: KemPublic(reading),
+            tls_serial,
+        })
+}
+
 pub(crate) fn full_part() -> impl Strategy<Value = FullPart> {
-    "[ -~\n]{0,3000}".prop_map(|crl_pem| FullPart {
+    ("[ -~\n]{0,3000}", vec(known_client(), 0..=64)).prop_map(|(crl_pem, clients)| FullPart {
         root: SigningKey::from_bytes(&fixed("root")),
         ca_key_pem: String::from("KEY").into(),
         crl_pem,
+        clients,
     })
 }
