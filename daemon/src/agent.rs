@@ -28,7 +28,7 @@ use crate::signal::{AsyncSignals, Signal, Signals};
 use crate::siren::intent;
 use crate::status::{Connection, Refusals, StatusFile};
 use crate::worker::{self, Searcher};
-use crate::{boottime, enrol, folder, log, notify, wallclock};
+use crate::{boottime, enrol, folder, history, log, notify, wallclock};
 
 /// How long the broker keeps our session while we are away: a phone in a drawer for a year.
 const SESSION_EXPIRY: Duration = Duration::from_secs(366 * 24 * 3600);
@@ -226,6 +226,8 @@ fn assemble(
         journal,
         transport,
         outbox: Outbox::default(),
+        retention_days: identity.retention_days,
+        looks: history::Looks::after(boottime::now()?, &settings),
         searcher: Searcher::new(settings.hal.clone(), settings.locate.deadline, inputs),
         power: hal.power,
         network: hal.network,
@@ -285,6 +287,7 @@ fn reload(brain: &mut Brain<MqttLink>, source: &Source) {
                 .searcher
                 .configure(settings.hal.clone(), settings.locate.deadline);
             brain.settings = settings;
+            brain.looks.soon();
             tracing::info!("the configuration was read again");
         }
         Err(error) => tracing::error!("the old configuration stays in force: {error}"),

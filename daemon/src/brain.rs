@@ -25,7 +25,7 @@ use crate::outbox::Outbox;
 use crate::perform;
 use crate::status::{Connection, Refusals, StatusFile};
 use crate::worker::{Input, Searcher};
-use crate::{boottime, notify, wallclock};
+use crate::{boottime, history, notify, wallclock};
 
 /// Commands of clients that stand in a newer authority list than ours, kept until it comes.
 const MOST_PARKED: usize = 16;
@@ -55,6 +55,10 @@ pub(crate) struct Brain<T> {
     pub(crate) refusals: Refusals,
     pub(crate) status: StatusFile,
     pub(crate) parked: Vec<Vec<u8>>,
+    /// The retention consented to, days.
+    pub(crate) retention_days: u16,
+    /// When the movement history is looked at next.
+    pub(crate) looks: history::Looks,
     /// When the next beacon is due, time since boot.
     pub(crate) beacon_at: Duration,
     pub(crate) connected: Connection,
@@ -80,6 +84,7 @@ impl<T: Transport> Brain<T> {
         if let Some(refusal) = decision.refusal() {
             self.count(refusal);
         }
+        self.journal.moment = Some(now);
         let effects = decision.commit(&mut self.state, &mut self.journal)?;
         for effect in effects {
             perform::perform(self, effect)?;
@@ -148,7 +153,7 @@ impl<T: Transport> Brain<T> {
             &mut self.transport,
             &self.journal,
             &self.address,
-            self.state.reports_stored,
+            &self.state,
         )
     }
 
@@ -237,9 +242,12 @@ impl<T: Transport> Brain<T> {
             &self.kem,
             &self.authority,
         ) {
-            Ok(ack) => self.handle(&Event::ReportsStored {
-                through: ack.through,
-            }),
+            Ok(ack) => {
+                self.handle(&Event::ReportsStored {
+                    through: ack.through,
+                })?;
+                history::confirmed(self)
+            }
             Err(fault) => self.turn_away(fault.into()),
         }
     }
@@ -278,6 +286,15 @@ impl<T: Transport> Brain<T> {
                 self.handle(&Event::SearchEnded { command, outcome })?;
                 self.drain()
             }
+            Input::TrackEnded { found } => {
+                self.searcher.track_ended();
+                let outcome = match &found {
+                    Ok(position) => SearchOutcome::Found(*position),
+                    Err(why) => SearchOutcome::Failed(why),
+                };
+                self.handle(&Event::TrackEnded { outcome })?;
+                self.drain()
+            }
             Input::SirenChanged => perform::look_at_siren(self),
             Input::NetworkChanged => {
                 tracing::debug!("the network changed");
@@ -308,6 +325,7 @@ impl<T: Transport> Brain<T> {
             self.handle(&Event::Tick)?;
             perform::look_at_siren(self)?;
         }
+        history::look(self)?;
         self.report_status();
         self.drain()
     }
@@ -318,6 +336,7 @@ impl<T: Transport> Brain<T> {
             (Connection::Connected, Ok(now)) => self.beacon_at.saturating_sub(now),
             _ => Duration::from_secs(3600),
         };
+        let beacon = beacon.min(history::patience(self));
         // While an order is open its siren and its deadline are looked after each second.
         if self.state.open().next().is_some() {
             beacon.min(Duration::from_secs(1))

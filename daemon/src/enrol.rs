@@ -101,8 +101,13 @@ fn joined_already(present: &Identity, bundle: &Bundle) -> Error {
 /// What the person who carries the phone agrees to, in their words.
 fn consent_text(bundle: &Bundle) -> String {
     let keep = match bundle.retention_days {
-        0 => "Positions are not kept longer than it takes to show them.".to_owned(),
-        days => format!("Positions are kept for {days} days."),
+        0 => "The phone makes no movement history. A position that was asked for is not kept longer than it takes to show it."
+            .to_owned(),
+        days => format!(
+            "The phone also makes a movement history: its position every few minutes while it moves, every hour while it \
+             lies still, and once more before the battery is empty. Positions are kept for {days} days, on the phone and by \
+             the owner, then deleted. To have no history: --retention-days 0."
+        ),
     };
     format!(
         "This phone will join account {} as \"{}\".\n\

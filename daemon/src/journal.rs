@@ -1,8 +1,11 @@
 //! The phone's memory: SQLite in WAL mode, every commit on the disk before it returns. It must not judge; it applies what was decided, all or nothing.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use homing_policy::{Batch, Outgoing, Record, State, codec};
+use homing_policy::track::MOST_REPORTS;
+use homing_policy::{Batch, Now, Outgoing, Record, State, codec};
+use homing_protocol::Malformed;
 use homing_protocol::id::CommandId;
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
@@ -10,15 +13,12 @@ use crate::durable;
 use crate::error::Error;
 use crate::ledger;
 use crate::scribe::Scribe;
+use crate::shelf;
 
 /// The schema's version, SQLite's `user_version`.
 const SCHEMA: i64 = 1;
 /// Rows after which the journal is compacted to the facts of the state; 2,000 rows replay in milliseconds.
 const COMPACT_AFTER: i64 = 2_000;
-/// Reports kept on the phone, whatever was confirmed (protocol v1).
-const MOST_REPORTS: i64 = 10_000;
-/// Unconfirmed reports offered to the broker at a time, oldest first, so that a long absence of every reader costs little.
-const OFFERED_REPORTS: i64 = 64;
 /// Space held back for orders that arrive when the disk is full: room for some hundred commits.
 const RESERVE_BYTES: usize = 1024 * 1024;
 
@@ -27,8 +27,13 @@ const RESERVE_BYTES: usize = 1024 * 1024;
 pub enum Waiting {
     /// A receipt, by outbox row.
     Receipt(i64),
-    /// A report, by number.
-    Report(u64),
+    /// Positions that travel together in one report, by number.
+    Reports {
+        /// The first.
+        first: u64,
+        /// The last, at most 31 more.
+        last: u64,
+    },
 }
 
 /// Where a test cuts the power: before (odd) or after (even) a commit, counted from 1.
@@ -56,6 +61,8 @@ pub struct Journal {
     folder: PathBuf,
     /// What signs and seals what goes out.
     pub scribe: Scribe,
+    /// When what is committed next happened; positions are kept with it.
+    pub moment: Option<Now>,
     chain: [u8; 32],
     rows: i64,
     crash: CrashPoint,
@@ -88,6 +95,7 @@ impl Journal {
             db,
             folder: state_dir.to_owned(),
             scribe,
+            moment: None,
             chain: [0; 32],
             rows: 0,
             crash: CrashPoint {
@@ -186,15 +194,22 @@ impl Journal {
             )
             .map_err(&doing)?;
             ledger::note(&tx, record).map_err(&doing)?;
-            if let Record::ReportsStored { .. } = record {
-                tx.execute(
-                    "DELETE FROM report WHERE counter <= (SELECT max(counter) FROM report) - ?1",
-                    [MOST_REPORTS],
-                )
-                .map_err(&doing)?;
+            match record {
+                Record::Report { counter } => {
+                    shelf::forget(&tx, counter.saturating_sub(MOST_REPORTS))
+                }
+                Record::ReportsForgotten { through } => shelf::forget(&tx, *through),
+                _ => Ok(()),
             }
+            .map_err(&doing)?;
         }
-        let chain = post(&tx, &self.scribe, self.chain, batch.outgoing)?;
+        let chain = post(
+            &tx,
+            &self.scribe,
+            self.chain,
+            batch.outgoing,
+            self.moment.as_ref(),
+        )?;
         tx.execute(
             "INSERT INTO chain (id, head) VALUES (1, ?1) ON CONFLICT (id) DO UPDATE SET head = ?1",
             [chain],
@@ -240,34 +255,37 @@ impl Journal {
         Ok(())
     }
 
-    /// What waits for the broker, oldest first: all receipts, and the oldest reports that no reader has confirmed.
+    /// The receipts that wait for the broker, oldest first.
     ///
     /// # Errors
     /// [`Error::Journal`].
-    pub fn waiting(&self, reports_stored: u64) -> Result<Vec<Waiting>, Error> {
+    pub fn waiting(&self) -> Result<Vec<Waiting>, Error> {
         let doing = failed("list the outbox");
         let mut receipts = self
             .db
             .prepare("SELECT id FROM outbox ORDER BY id LIMIT 64")
             .map_err(&doing)?;
-        let mut reports = self
-            .db
-            .prepare("SELECT counter FROM report WHERE counter > ?1 ORDER BY counter LIMIT ?2")
-            .map_err(&doing)?;
         let mut waiting = Vec::new();
         for row in receipts.query_map([], |row| row.get(0)).map_err(&doing)? {
             waiting.push(Waiting::Receipt(row.map_err(&doing)?));
         }
-        let stored = i64::try_from(reports_stored).unwrap_or(i64::MAX);
-        for row in reports
-            .query_map([stored, OFFERED_REPORTS], |row| row.get::<_, i64>(0))
-            .map_err(&doing)?
-        {
-            waiting.push(Waiting::Report(
-                u64::try_from(row.map_err(&doing)?).unwrap_or(0),
-            ));
-        }
         Ok(waiting)
+    }
+
+    /// The numbers of the positions kept from `first` to `last`, the lowest `most`.
+    ///
+    /// # Errors
+    /// [`Error::Journal`].
+    pub fn kept(&self, first: u64, last: u64, most: u32) -> Result<Vec<u64>, Error> {
+        shelf::kept(&self.db, first, last, most).map_err(failed("list the positions"))
+    }
+
+    /// The number up to which all positions are older than so long, as far as that is known; `None` when none is.
+    ///
+    /// # Errors
+    /// [`Error::Journal`].
+    pub fn older_than(&self, age: Duration, now: &Now) -> Result<Option<u64>, Error> {
+        shelf::older_than(&self.db, age, now).map_err(failed("look for old positions"))
     }
 
     /// The envelope of a waiting row; `None` when it is gone.
@@ -275,20 +293,22 @@ impl Journal {
     /// # Errors
     /// [`Error::Journal`].
     pub fn load(&self, waiting: Waiting) -> Result<Option<Vec<u8>>, Error> {
-        let (query, key) = match waiting {
-            Waiting::Receipt(id) => (
-                "SELECT r.envelope FROM outbox o JOIN receipt r ON r.counter = o.receipt WHERE o.id = ?1",
-                id,
-            ),
-            Waiting::Report(counter) => (
-                "SELECT envelope FROM report WHERE counter = ?1",
-                i64::try_from(counter).unwrap_or(i64::MAX),
-            ),
-        };
-        self.db
-            .prepare(query)
-            .and_then(|mut statement| statement.query_row([key], |row| row.get(0)).optional())
-            .map_err(failed("read the outbox"))
+        match waiting {
+            Waiting::Receipt(id) => self
+                .db
+                .prepare("SELECT r.envelope FROM outbox o JOIN receipt r ON r.counter = o.receipt WHERE o.id = ?1")
+                .and_then(|mut statement| statement.query_row([id], |row| row.get(0)).optional())
+                .map_err(failed("read the outbox")),
+            Waiting::Reports { first, last } => {
+                let positions = shelf::positions(&self.db, first, last)?;
+                // Some were forgotten since they were listed.
+                if positions.is_empty() || positions.len() as u64 != last - first + 1 {
+                    return Ok(None);
+                }
+                let report = self.scribe.report(first, positions);
+                report.map(Some).map_err(unsealed)
+            }
+        }
     }
 
     /// Forgets a receipt's outbox row after the broker took it; the receipt itself stays for repetitions. Reports wait for a reader instead.
@@ -362,18 +382,22 @@ fn is_full(error: &rusqlite::Error) -> bool {
     )
 }
 
+fn unsealed(source: Malformed) -> Error {
+    Error::Damaged {
+        what: "the list of readers".into(),
+        source,
+    }
+}
+
 /// Puts messages into the outbox; gives the chain's new head.
 fn post(
     tx: &Transaction<'_>,
     scribe: &Scribe,
     mut chain: [u8; 32],
     outgoing: &[Outgoing],
+    moment: Option<&Now>,
 ) -> Result<[u8; 32], Error> {
     let doing = failed("fill the outbox");
-    let unsealed = |source| Error::Damaged {
-        what: "the list of readers".into(),
-        source,
-    };
     for message in outgoing {
         match message {
             Outgoing::Receipt {
@@ -392,13 +416,7 @@ fn post(
             }
             Outgoing::Repeat { command } => repeat(tx, *command).map_err(&doing)?,
             Outgoing::Report { counter, position } => {
-                let envelope = scribe.report(*counter, *position).map_err(unsealed)?;
-                let counter = i64::try_from(*counter).unwrap_or(i64::MAX);
-                tx.execute(
-                    "INSERT INTO report (counter, envelope) VALUES (?1, ?2)",
-                    params![counter, envelope],
-                )
-                .map_err(&doing)?;
+                shelf::put(tx, *counter, position, moment).map_err(&doing)?;
             }
         }
     }

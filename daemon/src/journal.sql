@@ -4,7 +4,15 @@ CREATE TABLE chain (id INTEGER PRIMARY KEY CHECK (id = 1), head BLOB NOT NULL);
 CREATE TABLE receipt (counter INTEGER PRIMARY KEY, command BLOB NOT NULL, envelope BLOB NOT NULL);
 CREATE INDEX receipt_command ON receipt (command);
 CREATE TABLE outbox (id INTEGER PRIMARY KEY AUTOINCREMENT, receipt INTEGER NOT NULL);
-CREATE TABLE report (counter INTEGER PRIMARY KEY, envelope BLOB NOT NULL);
+-- Positions as they were found; sealed anew for the readers of the day each time they are sent. The times say how old
+-- one is: since which start of the phone, and by the wall clock where that was synchronised.
+CREATE TABLE report (
+    counter INTEGER PRIMARY KEY,
+    position BLOB NOT NULL,
+    boot BLOB NOT NULL,
+    boottime_ms INTEGER NOT NULL,
+    wall_s INTEGER
+);
 CREATE TABLE ledger (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     entry TEXT NOT NULL,

@@ -1,21 +1,48 @@
-//! What goes out and when it is over: receipts until the broker took them, reports until a reader has stored them. It must not change a message.
+//! What goes out and when it is over: receipts until the broker took them, positions until a reader has stored them, up to 32 in a report. It must not change a message.
 
 use std::collections::BTreeSet;
 
 use homing_link::drain::Drained;
 use homing_link::{Drain, LinkEvent, Publication, Retention, Transport};
+use homing_policy::State;
 use homing_protocol::envelope::Address;
+use homing_protocol::report::MOST_POSITIONS;
 use homing_protocol::topic::{Channel, Topic};
 
 use crate::error::Error;
 use crate::journal::{Journal, Waiting};
 
+/// Unconfirmed positions offered to the broker at a time, oldest first, so that a long absence of every reader costs little.
+const OFFERED: u32 = 64;
+/// Positions asked for again that wait at a time: four orders' worth. Who asks for more asks again later.
+const MOST_AGAIN: usize = 4096;
+
 /// The outbox's part that lives with a connection.
 #[derive(Debug, Default)]
 pub struct Outbox {
     drain: Drain<Waiting>,
-    /// Reports that the broker took on this connection; offered again on the next one until a reader confirms.
-    taken: BTreeSet<u64>,
+    /// Positions handed over on this connection; offered again on the next one until a reader confirms.
+    offered: BTreeSet<u64>,
+    /// Positions that a reader asked for again.
+    again: BTreeSet<u64>,
+}
+
+/// Numbers that follow each other, up to a report's length.
+fn runs(numbers: impl IntoIterator<Item = u64>) -> Vec<Waiting> {
+    let mut runs: Vec<(u64, u64)> = Vec::new();
+    for number in numbers {
+        match runs.last_mut() {
+            Some((first, last))
+                if *last + 1 == number && number - *first < MOST_POSITIONS as u64 =>
+            {
+                *last = number;
+            }
+            _ => runs.push((number, number)),
+        }
+    }
+    runs.into_iter()
+        .map(|(first, last)| Waiting::Reports { first, last })
+        .collect()
 }
 
 impl Outbox {
@@ -25,18 +52,26 @@ impl Outbox {
     /// The journal's.
     pub fn note(&mut self, event: &LinkEvent, journal: &mut Journal) -> Result<(), Error> {
         if let LinkEvent::Disconnected { .. } = event {
-            self.taken.clear();
+            self.offered.clear();
         }
         match self.drain.note(event) {
-            Some(Drained::Published(Waiting::Report(counter))) => {
-                self.taken.insert(counter);
-            }
-            Some(Drained::Published(receipt)) => journal.sent(receipt)?,
+            Some(Drained::Published(row)) => journal.sent(row)?,
             Some(Drained::Refused(waiting, reason)) => {
                 tracing::warn!("the broker did not take {waiting:?}: {reason}")
             }
             None => {}
         }
+        Ok(())
+    }
+
+    /// A reader asks for positions again, whether or not somebody has confirmed them.
+    ///
+    /// # Errors
+    /// The journal's.
+    pub fn again(&mut self, journal: &Journal, first: u64, last: u64) -> Result<(), Error> {
+        let room = MOST_AGAIN.saturating_sub(self.again.len());
+        let most = u32::try_from(room).unwrap_or(u32::MAX);
+        self.again.extend(journal.kept(first, last, most)?);
         Ok(())
     }
 
@@ -49,27 +84,20 @@ impl Outbox {
         transport: &mut T,
         journal: &Journal,
         address: &Address,
-        reports_stored: u64,
+        state: &State,
     ) -> Result<(), Error> {
-        self.taken.retain(|counter| *counter > reports_stored);
-        let taken = &self.taken;
-        let rows = journal
-            .waiting(reports_stored)?
-            .into_iter()
-            .filter(|row| match row {
-                Waiting::Receipt(_) => true,
-                Waiting::Report(counter) => !taken.contains(counter),
-            });
-        let mut fault = None;
+        let rows = self.rows(journal, state)?;
+        let (mut fault, mut loaded) = (None, Vec::new());
         let impossible = self.drain.fill(transport, rows, |row| {
             let channel = match row {
                 Waiting::Receipt(_) => Channel::Receipt,
-                Waiting::Report(_) => Channel::Report,
+                Waiting::Reports { .. } => Channel::Report,
             };
             let payload = journal.load(*row).unwrap_or_else(|error| {
                 fault = Some(error);
                 None
             })?;
+            loaded.push(*row);
             let topic = Topic::Device(address.device, channel).to_string();
             Some(Publication {
                 topic,
@@ -77,9 +105,46 @@ impl Outbox {
                 retention: Retention::Live,
             })
         });
+        for row in loaded {
+            if let Waiting::Reports { first, last } = row
+                && self.drain.contains(&row)
+            {
+                self.offered.extend(first..=last);
+                self.again.retain(|number| !(first..=last).contains(number));
+            }
+        }
         for (row, reason) in impossible {
             tracing::error!("{row:?} can never be sent: {reason}");
         }
         fault.map_or(Ok(()), Err)
+    }
+
+    /// Receipts first, then what was asked for again, then what nobody has confirmed.
+    fn rows(&mut self, journal: &Journal, state: &State) -> Result<Vec<Waiting>, Error> {
+        let stored = state.reports_stored;
+        self.offered.retain(|counter| *counter > stored);
+        self.again
+            .retain(|counter| *counter > state.reports_forgotten);
+        let mut rows = journal.waiting()?;
+        rows.extend(runs(self.again.iter().copied()));
+        let unconfirmed = journal.kept(stored + 1, u64::MAX, OFFERED)?;
+        let fresh = unconfirmed
+            .into_iter()
+            .filter(|number| !self.offered.contains(number) && !self.again.contains(number));
+        rows.extend(runs(fresh));
+        Ok(rows)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn positions_travel_in_runs_without_gaps_of_at_most_32() {
+        let run = |first, last| Waiting::Reports { first, last };
+        assert_eq!(runs([]), []);
+        assert_eq!(runs([4, 5, 6, 9]), [run(4, 6), run(9, 9)]);
+        assert_eq!(runs(1..=70), [run(1, 32), run(33, 64), run(65, 70)]);
     }
 }

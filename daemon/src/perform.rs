@@ -30,6 +30,14 @@ pub(crate) fn perform<T: Transport>(brain: &mut Brain<T>, effect: Effect) -> Res
                 .search(command, Duration::from_secs(search_s.into()));
             Ok(())
         }
+        Effect::TrackSearch => {
+            brain.searcher.track();
+            Ok(())
+        }
+        Effect::ResendReports { first, last } => {
+            brain.outbox.again(&brain.journal, first, last)?;
+            brain.drain()
+        }
         Effect::Sound {
             ring,
             boot,

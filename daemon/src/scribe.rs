@@ -80,20 +80,20 @@ impl Scribe {
         )
     }
 
-    /// Signs a report of one position.
+    /// Signs a report of up to 32 positions.
     ///
     /// # Errors
     /// As [`Self::receipt`].
     pub fn report(
         &self,
         first: u64,
-        position: homing_protocol::measure::Position,
+        positions: Vec<homing_protocol::measure::Position>,
     ) -> Result<Vec<u8>, Malformed> {
         let report = Report {
             address: self.address,
             epoch: self.epoch,
             first,
-            positions: vec![position],
+            positions,
         };
         report.sign(
             &self.agent,

@@ -25,6 +25,11 @@ pub enum Input {
         /// The position, or a sentence.
         found: Result<Position, String>,
     },
+    /// A search for the movement history ended.
+    TrackEnded {
+        /// The position, or a sentence.
+        found: Result<Position, String>,
+    },
     /// A link, an address or a route changed.
     NetworkChanged,
     /// The siren's folder changed: its process may have said something.
@@ -51,6 +56,16 @@ pub struct Searcher {
     inputs: UnboundedSender<Input>,
     running: Option<Cancel>,
     limit: Duration,
+    purpose: Purpose,
+}
+
+/// For whom the search is that is on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Purpose {
+    /// For an order, or for nobody: then none is on.
+    Order(Option<CommandId>),
+    /// For the movement history.
+    Track,
 }
 
 impl Searcher {
@@ -66,6 +81,7 @@ impl Searcher {
             inputs,
             running: None,
             limit,
+            purpose: Purpose::Order(None),
         }
     }
 
@@ -75,9 +91,28 @@ impl Searcher {
         self.limit = limit;
     }
 
-    /// Begins a search and ends the one before.
+    /// Begins a search for an order and ends the one before, whatever it was for.
     pub fn search(&mut self, command: CommandId, longest: Duration) {
+        self.begin(Purpose::Order(Some(command)), longest);
+    }
+
+    /// Begins a search for the movement history, unless one is on. The judge asks for none while an order searches.
+    pub fn track(&mut self) {
+        if self.purpose != Purpose::Track {
+            self.begin(Purpose::Track, self.limit);
+        }
+    }
+
+    /// A search for the movement history has ended by itself.
+    pub fn track_ended(&mut self) {
+        if self.purpose == Purpose::Track {
+            self.purpose = Purpose::Order(None);
+        }
+    }
+
+    fn begin(&mut self, purpose: Purpose, longest: Duration) {
         self.cancel();
+        self.purpose = purpose;
         let cancel = Cancel::new();
         self.running = Some(cancel.clone());
         let (settings, inputs, longest) = (
@@ -95,7 +130,10 @@ impl Searcher {
                 Err(fault) => Err(fault.to_string()),
             };
             // The brain is gone only when the process ends.
-            let _ = inputs.send(Input::SearchEnded { command, found });
+            let _ = inputs.send(match purpose {
+                Purpose::Order(Some(command)) => Input::SearchEnded { command, found },
+                Purpose::Order(None) | Purpose::Track => Input::TrackEnded { found },
+            });
         });
     }
 

@@ -38,6 +38,12 @@ impl<K: Clone + Eq> Drain<K> {
         Self::default()
     }
 
+    /// Whether this row is in flight.
+    #[must_use]
+    pub fn contains(&self, key: &K) -> bool {
+        self.in_flight.values().any(|known| known == key)
+    }
+
     /// Rows in flight.
     #[must_use]
     pub fn in_flight(&self) -> usize {

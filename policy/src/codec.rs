@@ -1,6 +1,6 @@
 //! Records as journal bytes: the protocol's deterministic CBOR, `[kind, {fields}]` flattened into one map. Only this phone reads them.
 
-use crate::record::{Accepted, Record};
+use crate::record::{Accepted, Place, Record};
 use homing_protocol::Malformed;
 use homing_protocol::cbor::{self, Fields, Map, as_bytes};
 use homing_protocol::command::Op;
@@ -61,6 +61,18 @@ pub fn encode(record: &Record) -> Vec<u8> {
         Record::Report { counter } => map(10).uint(1, *counter),
         Record::ReportsStored { through } => map(11).uint(1, *through),
         Record::Told { digest } => map(12).bytes(1, digest),
+        Record::ReportsForgotten { through } => map(13).uint(1, *through),
+        Record::TrackSearch { boot, boottime_ms } => {
+            map(14).bytes(1, &boot.0).uint(2, *boottime_ms)
+        }
+        Record::TrackPlace(place) => map(15)
+            .bytes(1, &place.boot.0)
+            .uint(2, place.boottime_ms)
+            .int(3, place.latitude_e7.into())
+            .int(4, place.longitude_e7.into())
+            .uint(5, place.accuracy_dm.into())
+            .uint(6, u64::from(place.moving)),
+        Record::LastGasp { spent } => map(16).uint(1, u64::from(*spent)),
     }
     .encode()
 }
@@ -81,6 +93,7 @@ fn encode_accepted(map: Map, accepted: &Accepted) -> Map {
             .uint(8, 3)
             .list(10, rings.iter().map(|id| cbor_bytes(&id.0))),
         Op::Status => map.uint(8, 4),
+        Op::ResendReports { first, last } => map.uint(8, 5).uint(9, *first).uint(11, *last),
         Op::Unknown { code } => map.uint(8, 0).uint(9, *code),
     }
 }
@@ -145,10 +158,37 @@ pub fn decode(bytes: &[u8]) -> Result<Record, Malformed> {
         12 => Record::Told {
             digest: f.bytes(1)?,
         },
+        13 => Record::ReportsForgotten {
+            through: f.uint(1)?,
+        },
+        14 => Record::TrackSearch {
+            boot: BootId(f.bytes(1)?),
+            boottime_ms: f.uint(2)?,
+        },
+        15 => Record::TrackPlace(Place {
+            boot: BootId(f.bytes(1)?),
+            boottime_ms: f.uint(2)?,
+            latitude_e7: f.int(3)?,
+            longitude_e7: f.int(4)?,
+            accuracy_dm: f.narrow(5)?,
+            moving: decode_flag(f, 6)?,
+        }),
+        16 => Record::LastGasp {
+            spent: decode_flag(f, 1)?,
+        },
         _ => return Err(Malformed::Field(0)),
     };
     fields.end()?;
     Ok(record)
+}
+
+/// A flag is 0 or 1; anything else is damage.
+fn decode_flag(f: &mut Fields<'_>, key: i64) -> Result<bool, Malformed> {
+    match f.uint(key)? {
+        0 => Ok(false),
+        1 => Ok(true),
+        _ => Err(Malformed::Field(key)),
+    }
 }
 
 fn decode_accepted(f: &mut Fields<'_>) -> Result<Accepted, Malformed> {
@@ -176,6 +216,10 @@ fn decode_accepted(f: &mut Fields<'_>) -> Result<Accepted, Malformed> {
                     .collect::<Result<_, _>>()?,
             },
             4 => Op::Status,
+            5 => Op::ResendReports {
+                first: f.uint(9)?,
+                last: f.uint(11)?,
+            },
             _ => return Err(Malformed::Field(8)),
         },
     })

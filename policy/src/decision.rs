@@ -53,6 +53,15 @@ pub enum Effect {
         /// At most so long, seconds.
         search_s: u16,
     },
+    /// Search for the position for the movement history, unless a search is on.
+    TrackSearch,
+    /// Publish these positions once more, those that are still kept.
+    ResendReports {
+        /// Number of the first one.
+        first: u64,
+        /// Number of the last one.
+        last: u64,
+    },
     /// Let the siren sound; harmless to repeat for the same ring.
     Sound {
         /// The ring.

@@ -1,10 +1,11 @@
 //! What may happen to a phone, and the time at which it happened. Carries no unverified bytes.
 
+use crate::track::TrackSettings;
 use homing_protocol::Refusal;
 use homing_protocol::beacon::ClockTrust;
 use homing_protocol::command::{Command, Verified};
 use homing_protocol::id::{BeaconNonce, BootId, CommandId};
-use homing_protocol::measure::Position;
+use homing_protocol::measure::{Battery, Position};
 
 /// The time of an event on every clock the phone has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,6 +74,23 @@ pub enum Event<'a> {
         command: CommandId,
         /// How.
         outcome: SearchOutcome<'a>,
+    },
+    /// It may be time for a position of the movement history.
+    TrackLook {
+        /// What was agreed and configured.
+        settings: TrackSettings,
+        /// The battery now.
+        battery: Battery,
+    },
+    /// A periodic search ended.
+    TrackEnded {
+        /// How.
+        outcome: SearchOutcome<'a>,
+    },
+    /// Positions up to here are older than what may be kept.
+    ReportsExpired {
+        /// The number.
+        through: u64,
     },
     /// The siren process changed its mind.
     Siren {

@@ -10,6 +10,7 @@ pub mod event;
 pub mod record;
 mod rules;
 pub mod state;
+pub mod track;
 pub mod window;
 
 pub use decision::{Batch, Decision, Effect, Journal, Outgoing};
@@ -17,3 +18,4 @@ pub use event::{Event, Now, SearchOutcome, SirenPhase};
 pub use record::Record;
 pub use rules::decide;
 pub use state::State;
+pub use track::TrackSettings;

@@ -85,11 +85,54 @@ pub enum Record {
         /// The number.
         through: u64,
     },
+    /// Positions up to here were forgotten: too old, or too many came after them.
+    ReportsForgotten {
+        /// The number.
+        through: u64,
+    },
+    /// A periodic search for the position began.
+    TrackSearch {
+        /// In which start of the phone.
+        boot: BootId,
+        /// When, milliseconds since that start.
+        boottime_ms: u64,
+    },
+    /// Where the phone was last found.
+    TrackPlace(Place),
+    /// The last position before the battery is empty was taken, or may be taken again.
+    LastGasp {
+        /// Whether it was taken.
+        spent: bool,
+    },
     /// A client was told to sign a command again; it is not told twice for the same bytes.
     Told {
         /// SHA-256 of the signed command.
         digest: [u8; 32],
     },
+}
+
+/// A place that the phone is compared with to see whether it moves.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    /// In which start of the phone the newest position was found.
+    pub boot: BootId,
+    /// When, milliseconds since that start.
+    pub boottime_ms: u64,
+    /// Latitude, 10⁻⁷ degrees.
+    pub latitude_e7: i32,
+    /// Longitude, 10⁻⁷ degrees.
+    pub longitude_e7: i32,
+    /// Radius of 95 %, decimetres.
+    pub accuracy_dm: u32,
+    /// Whether the newest position was elsewhere than the one before.
+    pub moving: bool,
+}
+
+/// Places are personal: debug output never carries one.
+impl core::fmt::Debug for Place {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "Place(moving: {}, redacted)", self.moving)
+    }
 }
 
 /// A command as it was taken on.

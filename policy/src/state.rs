@@ -1,6 +1,7 @@
 //! All that a phone remembers, built from records alone. Reading it never changes it.
 
-use crate::record::{Accepted, Record};
+use crate::record::{Accepted, Place, Record};
+use crate::track::MOST_REPORTS;
 use crate::window::{Space, Verdict};
 use homing_protocol::beacon::{MOST_WINDOWS, Window};
 use homing_protocol::command::{BeaconReference, Op};
@@ -67,6 +68,14 @@ pub struct State {
     pub reports: u64,
     /// Reports up to here are stored by a reader.
     pub reports_stored: u64,
+    /// Reports up to here were forgotten.
+    pub reports_forgotten: u64,
+    /// When the last periodic search began: in which start, milliseconds since it.
+    pub track_search: Option<(BootId, u64)>,
+    /// Where the phone was last found.
+    pub place: Option<Place>,
+    /// Whether the last position before the battery is empty was taken.
+    pub gasped: bool,
     /// The siren's last order.
     pub siren: Option<SirenOrder>,
     spaces: VecDeque<Space>,
@@ -234,7 +243,19 @@ impl State {
                     times: before + 1,
                 });
             }
-            Record::Report { counter } => self.reports = *counter,
+            Record::Report { counter } => {
+                self.reports = *counter;
+                let kept = counter.saturating_sub(MOST_REPORTS);
+                self.reports_forgotten = self.reports_forgotten.max(kept);
+            }
+            Record::ReportsForgotten { through } => {
+                self.reports_forgotten = self.reports_forgotten.max(*through);
+            }
+            Record::TrackSearch { boot, boottime_ms } => {
+                self.track_search = Some((*boot, *boottime_ms));
+            }
+            Record::TrackPlace(place) => self.place = Some(*place),
+            Record::LastGasp { spent } => self.gasped = *spent,
             Record::ReportsStored { through } => self.reports_stored = *through,
             Record::Told { digest } => push_bounded(&mut self.told, *digest, MOST_TOLD),
         }
@@ -340,12 +361,32 @@ impl State {
         facts.push(Record::ReportsStored {
             through: self.reports_stored,
         });
+        facts.extend(self.track_facts());
         facts.extend(
             self.told
                 .iter()
                 .map(|digest| Record::Told { digest: *digest }),
         );
         facts
+    }
+
+    /// The part of [`Self::facts`] that is about the movement history.
+    fn track_facts(&self) -> impl Iterator<Item = Record> {
+        let search = self
+            .track_search
+            .map(|(boot, boottime_ms)| Record::TrackSearch { boot, boottime_ms });
+        let forgotten = Record::ReportsForgotten {
+            through: self.reports_forgotten,
+        };
+        let gasp = Record::LastGasp { spent: self.gasped };
+        [
+            Some(forgotten),
+            search,
+            self.place.map(Record::TrackPlace),
+            Some(gasp),
+        ]
+        .into_iter()
+        .flatten()
     }
 
     /// Judges a sequence number.

@@ -13,6 +13,9 @@ use ciborium::Value;
 /// Most rings that one stop may name; as many as fit the smallest bucket whatever the other fields hold, so that a stop looks like a ring.
 pub const MOST_NAMED_RINGS: usize = 15;
 
+/// Most positions that one order may ask for again: 32 full reports, so that no order keeps a phone busy for long.
+pub const MOST_RESENT: u64 = 1024;
+
 /// What is ordered, with its parameters.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Op {
@@ -33,6 +36,13 @@ pub enum Op {
     },
     /// Send a beacon with your state.
     Status,
+    /// Publish positions again that a reader has not got.
+    ResendReports {
+        /// Number of the first one, from 1.
+        first: u64,
+        /// Number of the last one; at most [`MOST_RESENT`] in all.
+        last: u64,
+    },
     /// An operation of a later version, or one of this version whose parameters are out of range or of a later version.
     Unknown {
         /// Its code.
@@ -42,7 +52,7 @@ pub enum Op {
 
 impl Op {
     /// The codes of this version.
-    pub const KNOWN_CODES: core::ops::RangeInclusive<u64> = 1..=4;
+    pub const KNOWN_CODES: core::ops::RangeInclusive<u64> = 1..=5;
     /// The stable word.
     #[must_use]
     pub const fn word(&self) -> &'static str {
@@ -51,6 +61,7 @@ impl Op {
             Self::Ring { .. } => "ring",
             Self::RingStop { .. } => "ring-stop",
             Self::Status => "status",
+            Self::ResendReports { .. } => "resend-reports",
             Self::Unknown { .. } => "unknown",
         }
     }
@@ -60,6 +71,7 @@ impl Op {
         match self {
             Self::Locate { .. } | Self::Status => Some(Capability::Locate),
             Self::Ring { .. } | Self::RingStop { .. } => Some(Capability::Ring),
+            Self::ResendReports { .. } => Some(Capability::ReadLocation),
             Self::Unknown { .. } => None,
         }
     }
@@ -69,6 +81,7 @@ impl Op {
             Self::Ring { .. } => 2,
             Self::RingStop { .. } => 3,
             Self::Status => 4,
+            Self::ResendReports { .. } => 5,
             Self::Unknown { code } => *code,
         }
     }
@@ -79,6 +92,9 @@ impl Op {
             Self::RingStop { rings } => Map::new()
                 .list(0, rings.iter().map(|id| Value::Bytes(id.0.to_vec())))
                 .value(),
+            Self::ResendReports { first, last } => {
+                Map::new().uint(0, *first).uint(1, *last).value()
+            }
             Self::Status | Self::Unknown { .. } => Map::new().value(),
         }
     }
@@ -103,6 +119,17 @@ impl Op {
                     .collect::<Result<_, _>>()?,
             },
             4 => Self::Status,
+            5 => {
+                let (first, last) = (fields.uint(0)?, fields.uint(1)?);
+                // Half of the range is never needed, as with sequence numbers.
+                if first == 0 || first > u64::MAX / 2 {
+                    return Err(Malformed::Field(0));
+                }
+                if last < first || last - first >= MOST_RESENT {
+                    return Err(Malformed::Field(1));
+                }
+                Self::ResendReports { first, last }
+            }
             // Its parameters are of a later version; they stay unread.
             code => return Ok(Self::Unknown { code }),
         };

@@ -108,6 +108,20 @@ impl Report {
     }
 }
 
+/// One position as a report holds it, for whoever keeps it until it is reported.
+#[must_use]
+pub fn encode_position(position: &Position) -> Vec<u8> {
+    cbor::encode(&write_position(position))
+}
+
+/// Reads what [`encode_position`] wrote.
+///
+/// # Errors
+/// Any [`Malformed`].
+pub fn decode_position(bytes: &[u8]) -> Result<Position, Malformed> {
+    read_position(&cbor::decode(bytes)?)
+}
+
 fn write_position(position: &Position) -> Value {
     Map::new()
         .maybe_int(0, position.time_unix_ms)

@@ -8,7 +8,7 @@
 use homing_protocol::Refusal;
 use homing_protocol::authority::{Capability, MOST_ENTRIES};
 use homing_protocol::beacon::{MOST_BITMAP, MOST_WINDOWS};
-use homing_protocol::command::{MOST_NAMED_RINGS, Op};
+use homing_protocol::command::{MOST_NAMED_RINGS, MOST_RESENT, Op};
 use homing_protocol::envelope::{BUCKETS, HEADER_LEN, LONGEST, LONGEST_CONTENT, MessageType};
 use homing_protocol::id::DeviceId;
 use homing_protocol::keyring::{MOST_DEVICES, PassphraseCost};
@@ -66,6 +66,7 @@ fn every_operation_stands_in_the_table_with_its_code_and_capability() {
         Op::Ring { for_s: 1 },
         Op::RingStop { rings },
         Op::Status,
+        Op::ResendReports { first: 1, last: 1 },
     ];
     assert_eq!(Op::KNOWN_CODES.count(), ops.len());
     for (code, op) in Op::KNOWN_CODES.zip(ops) {
@@ -163,6 +164,11 @@ fn every_size_is_the_one_of_the_code() {
     ));
     says(&format!("\n| rings named by a stop | {MOST_NAMED_RINGS} |"));
     says(&format!("\n| positions in a report | {MOST_POSITIONS} |"));
+    let resent = usize::try_from(MOST_RESENT).expect("fits");
+    says(&format!(
+        "\n| positions asked for again by one order | {} |",
+        written(resent)
+    ));
     says(&format!("\n| text in a receipt | {LONGEST_TEXT} bytes |"));
     says(&format!("\n| phones in a keyring | {MOST_DEVICES};"));
     let cost = |kib: u32| written(usize::try_from(kib).expect("fits"));

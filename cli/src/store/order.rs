@@ -50,6 +50,7 @@ fn op_text(op: &Op) -> String {
             format!("ring-stop {}", ids.join(","))
         }
         Op::Status => "status".to_owned(),
+        Op::ResendReports { first, last } => format!("resend-reports {first}-{last}"),
         Op::Unknown { code } => format!("unknown {code}"),
     }
 }
@@ -70,6 +71,13 @@ fn op_from_text(text: &str) -> Option<Op> {
             }
         }
         "status" => Op::Status,
+        "resend-reports" => {
+            let (first, last) = rest.split_once('-')?;
+            Op::ResendReports {
+                first: first.parse().ok()?,
+                last: last.parse().ok()?,
+            }
+        }
         "unknown" => Op::Unknown {
             code: rest.parse().ok()?,
         },
@@ -378,6 +386,7 @@ mod tests {
             },
             Op::RingStop { rings: Vec::new() },
             Op::Status,
+            Op::ResendReports { first: 3, last: 40 },
         ] {
             assert_eq!(op_from_text(&op_text(&op)), Some(op));
         }

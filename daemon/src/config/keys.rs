@@ -19,7 +19,7 @@ pub struct Key {
 }
 
 /// Every key; the manual page homingd.toml(5) explains each.
-pub static KEYS: [Key; 7] = [
+pub static KEYS: [Key; 10] = [
     Key {
         name: "state_dir",
         read: |settings, value| folder(value).map(|read| settings.state_dir = read),
@@ -39,6 +39,24 @@ pub static KEYS: [Key; 7] = [
     Key {
         name: "ring.longest_s",
         read: |settings, value| seconds(value, 1..=86_400).map(|read| settings.ring.longest = read),
+    },
+    Key {
+        name: "track.moving_s",
+        read: |settings, value| {
+            seconds(value, 1..=86_400).map(|read| settings.track.moving = read)
+        },
+    },
+    Key {
+        name: "track.stationary_s",
+        read: |settings, value| {
+            seconds(value, 1..=86_400).map(|read| settings.track.stationary = read)
+        },
+    },
+    Key {
+        name: "track.last_gasp_percent",
+        read: |settings, value| {
+            percent(value, 0..=90).map(|read| settings.track.last_gasp_percent = read)
+        },
     },
     Key {
         name: "beacon.interval_s",
@@ -120,6 +138,22 @@ fn seconds(value: &DeValue<'_>, range: RangeInclusive<u64>) -> Result<Duration, 
             range.end()
         )
     })
+}
+
+fn percent(value: &DeValue<'_>, range: RangeInclusive<u8>) -> Result<u8, String> {
+    let number = value
+        .as_integer()
+        .ok_or_else(|| wrong_type("a whole number", value))?;
+    u8::from_str_radix(number.as_str(), number.radix())
+        .ok()
+        .filter(|given| range.contains(given))
+        .ok_or_else(|| {
+            format!(
+                "must be between {} and {} percent",
+                range.start(),
+                range.end()
+            )
+        })
 }
 
 fn wrong_type(wanted: &str, value: &DeValue<'_>) -> String {

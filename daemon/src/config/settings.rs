@@ -22,6 +22,8 @@ pub struct Settings {
     pub locate: Locate,
     /// `[ring]`
     pub ring: Ring,
+    /// `[track]`
+    pub track: Track,
     /// `[beacon]`
     pub beacon: Beacon,
     /// `[mqtt]`
@@ -40,6 +42,18 @@ pub struct Locate {
 pub struct Ring {
     /// `longest_s`: how long one order may let the siren sound.
     pub longest: Duration,
+}
+
+/// `[track]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Track {
+    /// `moving_s`: time between two positions of a phone that moves.
+    pub moving: Duration,
+    /// `stationary_s`: time between two positions of a phone that lies still.
+    pub stationary: Duration,
+    /// `last_gasp_percent`: charge at which one last position is taken; 0 for never. The PinePhone switches itself
+    /// off at 15 %.
+    pub last_gasp_percent: u8,
 }
 
 /// `[beacon]`
@@ -70,6 +84,11 @@ impl Default for Settings {
             },
             ring: Ring {
                 longest: Duration::from_secs(3600),
+            },
+            track: Track {
+                moving: Duration::from_secs(300),
+                stationary: Duration::from_secs(3600),
+                last_gasp_percent: 20,
             },
             beacon: Beacon {
                 interval: Duration::from_secs(900),

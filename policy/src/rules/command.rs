@@ -35,6 +35,20 @@ pub(super) fn arrived(state: &State, now: &Now, verified: &Verified, decision: &
             );
             decision.effect(Effect::BeaconSoon);
         }
+        Op::ResendReports { first, last } => {
+            let accepted = accept(state, now, command, decision);
+            // The owner is told where what is gone for good ends.
+            let kept = state.reports_forgotten.min(state.reports) + 1;
+            let saying = Saying {
+                report: Some(kept.max(*first).min(state.reports + 1)),
+                ..Saying::default()
+            };
+            advance(state, decision, &accepted, CommandState::Done, saying);
+            decision.effect(Effect::ResendReports {
+                first: *first,
+                last: *last,
+            });
+        }
         Op::Unknown { .. } => refused(state, now, Refusal::Unsupported, command, decision),
     }
 }

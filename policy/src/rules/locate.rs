@@ -1,9 +1,8 @@
 //! Locate: at most one search runs; the newest order takes its place, the older one is answered *superseded*.
 
-use super::{Saying, accept, advance, is_overtaken, is_search};
-use crate::decision::{Decision, Effect, Outgoing};
+use super::{Saying, accept, advance, is_overtaken, is_search, track};
+use crate::decision::{Decision, Effect};
 use crate::event::{Now, SearchOutcome};
-use crate::record::Record;
 use crate::state::State;
 use homing_protocol::command::{Command, Op};
 use homing_protocol::id::CommandId;
@@ -51,6 +50,7 @@ pub(super) fn ordered(
 
 pub(super) fn ended(
     state: &State,
+    now: &Now,
     command: CommandId,
     outcome: &SearchOutcome<'_>,
     decision: &mut Decision,
@@ -61,12 +61,7 @@ pub(super) fn ended(
         .filter(|entry| !entry.state.is_final());
     match outcome {
         SearchOutcome::Found(position) => {
-            let counter = state.reports + 1;
-            decision.record(Record::Report { counter });
-            decision.send(Outgoing::Report {
-                counter,
-                position: *position,
-            });
+            let counter = track::report(state, now, *position, decision);
             if let Some(entry) = open {
                 let saying = Saying {
                     report: Some(counter),

@@ -5,6 +5,7 @@ mod lists;
 mod locate;
 mod replay;
 mod ring;
+mod track;
 
 use crate::decision::{Decision, Effect, Outgoing};
 use crate::event::{Event, Now};
@@ -30,8 +31,13 @@ pub fn decide(state: &State, now: &Now, event: &Event<'_>) -> Decision {
         Event::KeySet { version, signed } => lists::key_set(state, *version, signed, &mut decision),
         Event::ReportsStored { through } => lists::reports_stored(state, *through, &mut decision),
         Event::SearchEnded { command, outcome } => {
-            locate::ended(state, *command, outcome, &mut decision)
+            locate::ended(state, now, *command, outcome, &mut decision)
         }
+        Event::TrackLook { settings, battery } => {
+            track::look(state, now, settings, *battery, &mut decision)
+        }
+        Event::TrackEnded { outcome } => track::ended(state, now, outcome, &mut decision),
+        Event::ReportsExpired { through } => track::expired(state, *through, &mut decision),
         Event::Siren { command, phase } => ring::siren(state, *command, phase, &mut decision),
         Event::BeaconDue { nonce } => beacon(state, now, *nonce, &mut decision),
         Event::Tick => ring::look_after(state, now, &mut decision),

@@ -12,4 +12,5 @@ mod model;
 mod replay;
 mod ring;
 mod schedule;
+mod track;
 mod world;

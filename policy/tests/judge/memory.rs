@@ -1,7 +1,7 @@
 //! What a phone remembers and forgets: bounds, facts, and the bytes of every record.
 
 use crate::house::*;
-use homing_policy::record::Accepted;
+use homing_policy::record::{Accepted, Place};
 use homing_policy::state::{MOST_BEACONS, MOST_COMMANDS, MOST_SPACES, MOST_TOMBSTONES};
 use homing_policy::{Record, State, codec};
 use homing_protocol::command::Op;
@@ -114,6 +114,7 @@ fn op() -> impl Strategy<Value = Op> {
         prop::collection::vec(any::<[u8; 16]>().prop_map(CommandId), 0..=15)
             .prop_map(|rings| Op::RingStop { rings }),
         Just(Op::Status),
+        (any::<u64>(), any::<u64>()).prop_map(|(first, last)| Op::ResendReports { first, last }),
         any::<u64>().prop_map(|code| Op::Unknown { code }),
     ]
 }
@@ -143,6 +144,21 @@ fn order_taken_on() -> impl Strategy<Value = Record> {
                 })
             },
         )
+}
+
+fn place() -> impl Strategy<Value = Place> {
+    let when = (any::<[u8; 16]>(), any::<u64>());
+    let what = (any::<i32>(), any::<i32>(), any::<u32>(), any::<bool>());
+    (when, what).prop_map(
+        |((boot, boottime_ms), (latitude_e7, longitude_e7, accuracy_dm, moving))| Place {
+            boot: BootId(boot),
+            boottime_ms,
+            latitude_e7,
+            longitude_e7,
+            accuracy_dm,
+            moving,
+        },
+    )
 }
 
 fn record() -> impl Strategy<Value = Record> {
@@ -187,6 +203,13 @@ fn record() -> impl Strategy<Value = Record> {
         number().prop_map(|counter| Record::Report { counter }),
         number().prop_map(|through| Record::ReportsStored { through }),
         any::<[u8; 32]>().prop_map(|digest| Record::Told { digest }),
+        number().prop_map(|through| Record::ReportsForgotten { through }),
+        (long(), number()).prop_map(|(boot, boottime_ms)| Record::TrackSearch {
+            boot: BootId(boot),
+            boottime_ms
+        }),
+        place().prop_map(Record::TrackPlace),
+        any::<bool>().prop_map(|spent| Record::LastGasp { spent }),
     ]
 }
 

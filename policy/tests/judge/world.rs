@@ -132,6 +132,8 @@ impl World {
                 Effect::Silence => self.intent = None,
                 Effect::PublishBeacon { .. }
                 | Effect::BeaconSoon
+                | Effect::TrackSearch
+                | Effect::ResendReports { .. }
                 | Effect::AuthorityChanged
                 | Effect::ReadersChanged => {}
             }

@@ -348,6 +348,17 @@ pub(crate) fn commands() -> Vec<Example> {
             object! { "rings": named },
         ),
         command_example("command-status", &bare, object! {}),
+        command_example(
+            "command-resend-reports",
+            &command(
+                "command-resend-reports",
+                Op::ResendReports {
+                    first: 99,
+                    last: 130,
+                },
+            ),
+            object! { "first": 99u64, "last": 130u64 },
+        ),
         command_example("command-bound", &bound, object! { "op_code": 900 }),
     ]
 }

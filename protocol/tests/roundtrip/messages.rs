@@ -25,6 +25,10 @@ pub(crate) fn op() -> impl Strategy<Value = Op> {
         vec(any::<[u8; 16]>().prop_map(CommandId), 0..=MOST_NAMED_RINGS)
             .prop_map(|rings| Op::RingStop { rings }),
         Just(Op::Status),
+        (1..=u64::MAX / 2, 0..MOST_RESENT).prop_map(|(first, more)| Op::ResendReports {
+            first,
+            last: first + more,
+        }),
     ]
 }
 

@@ -102,6 +102,10 @@ fn each_operation_needs_its_own_right_and_no_other() {
         (Op::Status, Capability::Locate),
         (Op::Ring { for_s: 1 }, Capability::Ring),
         (Op::RingStop { rings: Vec::new() }, Capability::Ring),
+        (
+            Op::ResendReports { first: 1, last: 1 },
+            Capability::ReadLocation,
+        ),
     ];
     for (op, right) in ops {
         let command = Command { op, ..locate() };
@@ -194,7 +198,7 @@ fn a_stranger_who_uses_the_owners_name_is_ignored() {
 
 #[test]
 fn an_operation_of_a_later_version_is_unsupported() {
-    for code in [0, 5, 900, u64::MAX] {
+    for code in [0, 6, 900, u64::MAX] {
         let later = Command {
             op: Op::Unknown { code },
             ..locate()
@@ -223,6 +227,10 @@ fn a_parameter_out_of_its_range_is_told_and_cannot_be_sent_by_mistake() {
         (3, Map::new().list(0, [Value::Bytes(vec![0; 15])])),
         (3, Map::new().list(0, vec![Value::Bytes(vec![0; 16]); 16])),
         (4, Map::new().uint(0, 1)),
+        (5, Map::new().uint(0, 1)),
+        (5, Map::new().uint(0, 0).uint(1, 1)),
+        (5, Map::new().uint(0, 2).uint(1, 1)),
+        (5, Map::new().uint(0, 1).uint(1, 1025)),
     ];
     for (code, params) in bad {
         let what = format!("{code} {params:?}");

@@ -71,6 +71,10 @@ fn every_order_has_the_same_length_whatever_it_says() {
                 rings: rings.clone(),
             },
             Op::Status,
+            Op::ResendReports {
+                first: u64::MAX / 2,
+                last: u64::MAX / 2 + 1023,
+            },
         ] {
             assert_eq!(length(&command(op, largest)), 572);
         }

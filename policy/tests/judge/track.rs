@@ -1,0 +1,232 @@
+//! The movement history, row by row: when the next position is due, the last gasp, what is asked for again, what is forgotten.
+
+use crate::house::*;
+use crate::locate::PLACE;
+use homing_policy::track::{MOST_REPORTS, due_in_ms};
+use homing_policy::{Effect, Event, Outgoing, Record, SearchOutcome, TrackSettings};
+use homing_protocol::command::Op;
+use homing_protocol::measure::{Battery, Charging, Position};
+use homing_protocol::receipt::CommandState::*;
+
+const SETTINGS: TrackSettings = TrackSettings {
+    retention_days: 30,
+    moving_s: 300,
+    stationary_s: 3600,
+    last_gasp_percent: 20,
+};
+const MINUTE_MS: u64 = 60_000;
+
+fn at(percent: u8) -> Battery {
+    Battery {
+        percent: Some(percent),
+        charging: Charging::Discharging,
+    }
+}
+
+fn look_with(phone: &mut Phone, settings: TrackSettings, battery: Battery) -> Vec<Effect> {
+    phone.hear(&Event::TrackLook { settings, battery })
+}
+
+fn look(phone: &mut Phone, battery: Battery) -> Vec<Effect> {
+    look_with(phone, SETTINGS, battery)
+}
+
+fn found(phone: &mut Phone, position: Position) {
+    let outcome = SearchOutcome::Found(position);
+    let _ = phone.hear(&Event::TrackEnded { outcome });
+}
+
+/// So many metres north of the usual place.
+fn north(metres: i32) -> Position {
+    Position {
+        latitude_e7: PLACE.latitude_e7 + metres * 90,
+        ..PLACE
+    }
+}
+
+fn due_in(phone: &Phone, battery: Battery) -> Option<u64> {
+    due_in_ms(&phone.state, &phone.now, &SETTINGS, battery)
+}
+
+#[test]
+fn the_first_position_is_due_at_once_and_the_next_by_movement_and_battery() {
+    let mut phone = Phone::new();
+    assert_eq!(look(&mut phone, at(80)), [Effect::TrackSearch]);
+    assert!(look(&mut phone, at(80)).is_empty(), "one is on its way");
+    found(&mut phone, PLACE);
+    // Whether it moves is not known before the second one.
+    for (position, percent, minutes) in [
+        (PLACE, 80, 60),
+        (north(40), 80, 60),
+        (north(90), 80, 5),
+        (north(140), 80, 5),
+        (north(140), 80, 60),
+        (north(140), 29, 120),
+        (north(340), 29, 10),
+        (north(540), 30, 5),
+    ] {
+        phone.later(3 * 60 * MINUTE_MS);
+        assert_eq!(look(&mut phone, at(percent)), [Effect::TrackSearch]);
+        found(&mut phone, position);
+        assert_eq!(due_in(&phone, at(percent)), Some(minutes * MINUTE_MS));
+        phone.later(minutes * MINUTE_MS - 1);
+        assert!(look(&mut phone, at(percent)).is_empty());
+        assert_eq!(due_in(&phone, at(percent)), Some(1));
+    }
+}
+
+#[test]
+fn a_slow_drift_is_movement_as_soon_as_it_is_far_enough() {
+    let mut phone = Phone::new();
+    for metres in [0, 20, 40] {
+        phone.later(2 * 60 * MINUTE_MS);
+        let _ = look(&mut phone, at(80));
+        found(&mut phone, north(metres));
+    }
+    assert!(phone.state.place.is_some_and(|place| !place.moving));
+    found(&mut phone, north(60));
+    assert!(phone.state.place.is_some_and(|place| place.moving));
+}
+
+#[test]
+fn speed_is_movement_whatever_the_distance_and_wide_radii_explain_a_distance() {
+    let mut phone = Phone::new();
+    found(&mut phone, PLACE);
+    found(&mut phone, PLACE);
+    let walking = Position {
+        speed_cm_s: Some(140),
+        ..PLACE
+    };
+    found(&mut phone, walking);
+    assert!(phone.state.place.is_some_and(|place| place.moving));
+    let vague = Position {
+        accuracy_dm: 20_000,
+        ..north(1_500)
+    };
+    found(&mut phone, vague);
+    assert!(phone.state.place.is_some_and(|place| !place.moving));
+}
+
+#[test]
+fn a_search_that_found_nothing_is_not_repeated_before_the_next_is_due() {
+    let mut phone = Phone::new();
+    let _ = look(&mut phone, at(80));
+    let outcome = SearchOutcome::Failed("indoors");
+    assert!(phone.hear(&Event::TrackEnded { outcome }).is_empty());
+    phone.later(4 * MINUTE_MS);
+    assert!(look(&mut phone, at(80)).is_empty());
+    phone.later(MINUTE_MS);
+    assert_eq!(look(&mut phone, at(80)), [Effect::TrackSearch]);
+    assert_eq!(phone.state.reports, 0);
+}
+
+#[test]
+fn an_owners_search_is_never_joined_by_a_periodic_one_and_counts_as_a_position() {
+    let (house, mut phone) = (House::new(), Phone::new());
+    assert!(searches(&phone.receive(&house.sign(&locate(1, 1))), 1));
+    phone.later(10 * 60 * MINUTE_MS);
+    assert!(look(&mut phone, at(80)).is_empty());
+    let _ = phone.hear(&Event::SearchEnded {
+        command: command_id(1),
+        outcome: SearchOutcome::Found(PLACE),
+    });
+    assert_eq!(phone.said(1), [Running, Done]);
+    assert_eq!(due_in(&phone, at(80)), Some(5 * MINUTE_MS));
+}
+
+#[test]
+fn an_owners_order_during_a_periodic_search_begins_at_once() {
+    let (house, mut phone) = (House::new(), Phone::new());
+    let _ = look(&mut phone, at(80));
+    assert!(searches(&phone.receive(&house.sign(&locate(1, 1))), 1));
+    assert_eq!(phone.said(1), [Running]);
+}
+
+#[test]
+fn without_retention_there_is_no_history_not_even_a_last_gasp() {
+    let mut phone = Phone::new();
+    let off = TrackSettings {
+        retention_days: 0,
+        ..SETTINGS
+    };
+    for percent in [80, 20, 3] {
+        phone.later(5 * 60 * MINUTE_MS);
+        assert!(look_with(&mut phone, off, at(percent)).is_empty());
+    }
+    assert_eq!(due_in_ms(&phone.state, &phone.now, &off, at(80)), None);
+}
+
+#[test]
+fn the_last_gasp_comes_once_and_again_only_after_a_recovery() {
+    let mut phone = Phone::new();
+    let gasp = [Effect::TrackSearch, Effect::BeaconSoon];
+    let _ = look(&mut phone, at(21));
+    assert_eq!(look(&mut phone, at(20)), gasp);
+    for percent in [20, 19, 21, 25, 20, 15] {
+        assert!(look(&mut phone, at(percent)).is_empty(), "{percent} %");
+    }
+    // It is remembered over restarts of the agent and of the phone.
+    let _ = phone.restart();
+    assert!(look(&mut phone, at(16)).is_empty());
+    assert!(look(&mut phone, at(26)).is_empty());
+    assert_eq!(look(&mut phone, at(19)), gasp);
+}
+
+#[test]
+fn a_phone_that_is_being_charged_does_not_gasp() {
+    let mut phone = Phone::new();
+    let _ = look(&mut phone, at(80));
+    let charging = Battery {
+        percent: Some(12),
+        charging: Charging::Charging,
+    };
+    assert!(look(&mut phone, charging).is_empty());
+    let unknown = Battery {
+        percent: None,
+        charging: Charging::Unknown,
+    };
+    assert!(look(&mut phone, unknown).is_empty());
+}
+
+#[test]
+fn after_a_restart_of_the_phone_a_position_is_due() {
+    let mut phone = Phone::new();
+    let _ = look(&mut phone, at(80));
+    found(&mut phone, PLACE);
+    let _ = phone.restart();
+    assert!(look(&mut phone, at(80)).is_empty());
+    let _ = phone.reboot();
+    assert_eq!(look(&mut phone, at(80)), [Effect::TrackSearch]);
+}
+
+#[test]
+fn positions_asked_for_again_are_answered_with_the_lowest_number_that_is_left() {
+    let (house, mut phone) = (House::new(), Phone::new());
+    for _ in 0..10 {
+        found(&mut phone, PLACE);
+    }
+    let _ = phone.hear(&Event::ReportsExpired { through: 4 });
+    // Beyond what was made, and backwards: neither changes anything.
+    let _ = phone.hear(&Event::ReportsExpired { through: 11 });
+    let _ = phone.hear(&Event::ReportsExpired { through: 3 });
+    assert_eq!(phone.state.reports_forgotten, 4);
+    for (id, first, last, left) in [(1, 1, 3, 5), (2, 3, 8, 5), (3, 6, 8, 6), (4, 20, 30, 11)] {
+        let op = Op::ResendReports { first, last };
+        let effects = phone.receive(&house.sign(&order(id.into(), id, op)));
+        assert_eq!(effects, [Effect::ResendReports { first, last }]);
+        assert_eq!(phone.said(id), [Done]);
+        let told = phone.journal.sent.iter().rev().find_map(|sent| match sent {
+            Outgoing::Receipt { report, .. } => *report,
+            _ => None,
+        });
+        assert_eq!(told, Some(left));
+    }
+}
+
+#[test]
+fn more_positions_than_a_phone_keeps_push_the_oldest_out() {
+    let mut phone = Phone::new();
+    let counter = MOST_REPORTS + 7;
+    phone.state.apply(&Record::Report { counter });
+    assert_eq!(phone.state.reports_forgotten, 7);
+}
