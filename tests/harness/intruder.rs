@@ -87,6 +87,17 @@ impl Intruder {
         self.send(topic, payload, &["--retain"])
     }
 
+    /// The same message so many times over one connection.
+    ///
+    /// # Errors
+    /// As [`Intruder::publish`].
+    ///
+    /// # Panics
+    /// When the tool cannot be run.
+    pub fn publish_times(&self, topic: &str, payload: &[u8], times: u32) -> Result<(), String> {
+        self.send(topic, payload, &["--repeat", &times.to_string()])
+    }
+
     fn send(&self, topic: &str, payload: &[u8], more: &[&str]) -> Result<(), String> {
         let mut command = self.tool("mosquitto_pub");
         command.args(["-t", topic, "-q", "1", "-s"]).args(more);
