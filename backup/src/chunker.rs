@@ -69,32 +69,49 @@ impl Chunker {
         (digest << 8 | u64::from(byte)) ^ self.reduction[index]
     }
 
-    /// Length of the chunk at the start of `data`. `data` must hold [`MAX_BYTES`] bytes, or all that is left of the file.
+    /// Length of the chunk at the start of `data`, or `None` when more data must be seen. `scan` remembers how far was
+    /// looked; it starts fresh with each chunk, and `data` may only have grown since. At a file's end, what is left is a chunk.
     #[must_use]
-    pub fn cut(&self, data: &[u8]) -> usize {
-        if data.len() <= MIN_BYTES {
-            return data.len();
+    pub fn cut(&self, data: &[u8], scan: &mut Scan) -> Option<usize> {
+        if data.len() < MIN_BYTES {
+            return None;
+        }
+        let mut digest = scan.digest;
+        if scan.seen == 0 {
+            digest = self.start;
+            // The window holds nothing but that byte 1; it leaves when the window is full.
+            for (count, byte) in data[MIN_BYTES - WINDOW..MIN_BYTES].iter().enumerate() {
+                digest = self.slide(digest, u8::from(count == WINDOW - 1), *byte);
+            }
+            scan.seen = MIN_BYTES;
+            if digest & MASK == 0 {
+                return Some(MIN_BYTES);
+            }
         }
         let end = data.len().min(MAX_BYTES);
-        let first = MIN_BYTES - WINDOW;
-        let mut digest = self.start;
-        // The window holds nothing but that byte 1; it leaves when the window is full.
-        for (count, byte) in data[first..MIN_BYTES].iter().enumerate() {
-            let out = u8::from(count == WINDOW - 1);
-            digest = self.slide(digest, out, *byte);
-        }
-        if digest & MASK == 0 {
-            return MIN_BYTES;
-        }
-        let entering = &data[MIN_BYTES..end];
-        let leaving = &data[first..end - WINDOW];
+        let entering = &data[scan.seen..end];
+        let leaving = &data[scan.seen - WINDOW..];
         for (count, (byte, out)) in entering.iter().zip(leaving).enumerate() {
             digest = self.slide(digest, *out, *byte);
             if digest & MASK == 0 {
-                return MIN_BYTES + count + 1;
+                return Some(scan.seen + count + 1);
             }
         }
-        end
+        *scan = Scan { seen: end, digest };
+        (end == MAX_BYTES).then_some(MAX_BYTES)
+    }
+}
+
+/// How far a chunk was looked at.
+#[derive(Clone, Copy, Default)]
+pub struct Scan {
+    seen: usize,
+    digest: u64,
+}
+
+impl std::fmt::Debug for Scan {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "Scan(seen {} bytes)", self.seen)
     }
 }
 
@@ -129,7 +146,7 @@ mod tests {
         let polynomial = Polynomial(0x003D_A335_8B4D_C173);
         let chunker = Chunker::new(polynomial).unwrap();
         let data = noise(12 << 20);
-        let length = chunker.cut(&data[..MAX_BYTES]);
+        let length = chunker.cut(&data, &mut Scan::default()).unwrap();
         assert!((MIN_BYTES..MAX_BYTES).contains(&length));
         assert_eq!(
             fingerprint(&data[length - WINDOW..length], polynomial) & MASK,
@@ -140,9 +157,22 @@ mod tests {
     #[test]
     fn zeros_are_cut_at_the_smallest_size_and_the_rest_of_a_file_is_one_chunk() {
         let chunker = Chunker::new(Polynomial(0x003D_A335_8B4D_C173)).unwrap();
-        assert_eq!(chunker.cut(&vec![0; MAX_BYTES]), MIN_BYTES);
-        assert_eq!(chunker.cut(&[0; 1000]), 1000);
-        assert_eq!(chunker.cut(&[]), 0);
+        let cut = |data: &[u8]| chunker.cut(data, &mut Scan::default());
+        assert_eq!(cut(&vec![0; MAX_BYTES]), Some(MIN_BYTES));
+        assert_eq!(cut(&[0; 1000]), None);
+        assert_eq!(cut(&[]), None);
         assert!(Chunker::new(Polynomial(3)).is_none());
+    }
+
+    #[test]
+    fn data_seen_in_pieces_is_cut_at_the_same_place() {
+        let chunker = Chunker::new(Polynomial(0x003D_A335_8B4D_C173)).unwrap();
+        let data = noise(9 << 20);
+        let expected = chunker.cut(&data, &mut Scan::default());
+        let mut scan = Scan::default();
+        let found = (0..=data.len())
+            .step_by(100_001)
+            .find_map(|length| chunker.cut(&data[..length], &mut scan));
+        assert_eq!(found, expected);
     }
 }

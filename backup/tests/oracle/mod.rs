@@ -1,5 +1,8 @@
 //! restic as the judge of our repositories. Starts the program on PATH; without it, a test says SKIPPED and ends.
-#![expect(clippy::unwrap_used, reason = "a test that cannot start its judge must stop")]
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that cannot start its judge must stop"
+)]
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
