@@ -237,6 +237,8 @@ fn assemble(
         refusals: Refusals::default(),
         parked: Vec::new(),
         beacon_at: Duration::MAX,
+        put_off: None,
+        answers: Vec::new(),
         connected: Connection::Waiting {
             reason: "starting".into(),
         },
@@ -254,8 +256,8 @@ async fn live(
     loop {
         let patience = brain.patience();
         tokio::select! {
-            event = brain.transport.next() => brain.hear(event)?,
-            Some(input) = inputs.recv() => brain.take_in(input)?,
+            event = brain.transport.next() => outlast(brain.hear(event))?,
+            Some(input) = inputs.recv() => outlast(brain.take_in(input))?,
             signal = signals.next() => match signal? {
                 Signal::Stop => break,
                 Signal::Reload => reload(&mut brain, source),
@@ -264,7 +266,7 @@ async fn live(
             () = tokio::time::sleep(patience) => {}
         }
         // One place looks after what is due, however the loop woke.
-        brain.tick()?;
+        outlast(brain.tick())?;
     }
     notify::stopping();
     tracing::info!("ending after {} s since boot", boottime::now()?.as_secs());
@@ -291,6 +293,17 @@ fn reload(brain: &mut Brain<MqttLink>, source: &Source) {
             tracing::info!("the configuration was read again");
         }
         Err(error) => tracing::error!("the old configuration stays in force: {error}"),
+    }
+}
+
+/// Goes on after a fault that may pass: an agent that ends because the disk is full finds it full when it starts again.
+fn outlast(result: Result<(), Error>) -> Result<(), Error> {
+    match result {
+        Err(error) if error.may_pass() => {
+            tracing::error!("put off: {error}");
+            Ok(())
+        }
+        other => other,
     }
 }
 

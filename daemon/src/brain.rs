@@ -31,6 +31,9 @@ use crate::{boottime, history, notify, wallclock};
 const MOST_PARKED: usize = 16;
 /// How long a beacon that was asked for waits for others to join it.
 const BEACON_DELAY: Duration = Duration::from_millis(50);
+/// How long after an order could not be written down the broker is asked for it again. It brings what was not
+/// acknowledged only on a new connection, and sends nothing at all once its window is full of such orders.
+const PUT_OFF: Duration = Duration::from_secs(30);
 
 /// What the agent is made of.
 pub(crate) struct Brain<T> {
@@ -62,6 +65,10 @@ pub(crate) struct Brain<T> {
     /// When the next beacon is due, time since boot.
     pub(crate) beacon_at: Duration,
     pub(crate) connected: Connection,
+    /// When orders that could not be written down are asked for again, time since boot.
+    pub(crate) put_off: Option<Duration>,
+    /// Answers that could not be written down; they are taken in again at the same time.
+    pub(crate) answers: Vec<Input>,
 }
 
 impl<T: Transport> Brain<T> {
@@ -97,6 +104,8 @@ impl<T: Transport> Brain<T> {
     /// # Errors
     /// The journal's.
     pub(crate) fn start(&mut self) -> Result<(), Error> {
+        // A ring that ended while nobody listened must not begin anew.
+        perform::settle_siren(self)?;
         self.handle(&Event::Started)?;
         perform::look_at_siren(self)?;
         self.report_status();
@@ -109,7 +118,7 @@ impl<T: Transport> Brain<T> {
     /// # Errors
     /// The journal's.
     pub(crate) fn hear(&mut self, event: LinkEvent) -> Result<(), Error> {
-        self.outbox.note(&event, &mut self.journal)?;
+        self.outbox.note(&event, &mut self.journal);
         match event {
             LinkEvent::Connected { session_present } => {
                 let kept = session_present == SessionPresence::Resumed;
@@ -163,7 +172,11 @@ impl<T: Transport> Brain<T> {
         match result {
             Ok(()) => self.transport.acknowledge(delivery.acknowledgement),
             // Not acknowledged: the broker brings it again, and so does the owner.
-            Err(error) => tracing::error!("an order is put off: {error}"),
+            Err(error) if error.may_pass() => {
+                tracing::error!("an order is put off: {error}");
+                self.put_off = Some(boottime::now()? + PUT_OFF);
+            }
+            Err(error) => return Err(error),
         }
         self.report_status();
         self.drain()
@@ -211,6 +224,12 @@ impl<T: Transport> Brain<T> {
             Err(Rejected::Client(refusal, order)) => {
                 tracing::info!("order {} refused: {refusal}", order.id);
                 self.handle(&Event::Refused(refusal, &order))
+            }
+            Err(Rejected::Stranger(Refusal::NeedAuthority))
+                if self.parked.iter().any(|parked| parked == payload) =>
+            {
+                // The owner repeats itself, or the broker does: one place is enough.
+                self.turn_away(Refusal::NeedAuthority)
             }
             Err(Rejected::Stranger(Refusal::NeedAuthority)) if self.parked.len() < MOST_PARKED => {
                 self.count(Refusal::NeedAuthority);
@@ -283,8 +302,15 @@ impl<T: Transport> Brain<T> {
                     Ok(position) => SearchOutcome::Found(*position),
                     Err(why) => SearchOutcome::Failed(why),
                 };
-                self.handle(&Event::SearchEnded { command, outcome })?;
-                self.drain()
+                match self.handle(&Event::SearchEnded { command, outcome }) {
+                    Err(error) if error.may_pass() => {
+                        tracing::error!("an answer is put off: {error}");
+                        self.put_off = Some(boottime::now()? + PUT_OFF);
+                        self.answers.push(Input::SearchEnded { command, found });
+                        Ok(())
+                    }
+                    done => done.and_then(|()| self.drain()),
+                }
             }
             Input::TrackEnded { found } => {
                 self.searcher.track_ended();
@@ -315,15 +341,24 @@ impl<T: Transport> Brain<T> {
     /// # Errors
     /// The journal's.
     pub(crate) fn tick(&mut self) -> Result<(), Error> {
-        if self.connected == Connection::Connected && boottime::now()? >= self.beacon_at {
-            self.beacon_at = boottime::now()? + self.settings.beacon.interval;
+        let now = boottime::now()?;
+        if self.connected == Connection::Connected && now >= self.beacon_at {
+            self.beacon_at = now + self.settings.beacon.interval;
             let nonce = BeaconNonce::random(&mut randomness());
             self.handle(&Event::BeaconDue { nonce })?;
             self.journal.compact(&self.state)?;
         }
+        if self.put_off.is_some_and(|at| now >= at) {
+            self.put_off = None;
+            self.transport.network_changed();
+            for answer in std::mem::take(&mut self.answers) {
+                self.take_in(answer)?;
+            }
+        }
         if self.state.open().next().is_some() {
-            self.handle(&Event::Tick)?;
+            // What the siren says comes first: an order that it has put away is not given again.
             perform::look_at_siren(self)?;
+            self.handle(&Event::Tick)?;
         }
         history::look(self)?;
         self.report_status();
@@ -332,16 +367,21 @@ impl<T: Transport> Brain<T> {
 
     /// How long nothing is due.
     pub(crate) fn patience(&self) -> Duration {
-        let beacon = match (&self.connected, boottime::now()) {
-            (Connection::Connected, Ok(now)) => self.beacon_at.saturating_sub(now),
-            _ => Duration::from_secs(3600),
-        };
-        let beacon = beacon.min(history::patience(self));
+        let mut next = Duration::from_secs(3600);
+        if let Ok(now) = boottime::now() {
+            if self.connected == Connection::Connected {
+                next = next.min(self.beacon_at.saturating_sub(now));
+            }
+            if let Some(at) = self.put_off {
+                next = next.min(at.saturating_sub(now));
+            }
+        }
+        next = next.min(history::patience(self));
         // While an order is open its siren and its deadline are looked after each second.
         if self.state.open().next().is_some() {
-            beacon.min(Duration::from_secs(1))
+            next.min(Duration::from_secs(1))
         } else {
-            beacon
+            next
         }
     }
 

@@ -83,6 +83,32 @@ pub enum Error {
 }
 
 impl Error {
+    /// Whether waiting may help: a full or read-only disk, a file that another process holds. What is lost when an
+    /// fsync fails is never written again by itself, so that one does not pass; a new start reads what is really there.
+    #[must_use]
+    pub fn may_pass(&self) -> bool {
+        use rusqlite::ErrorCode as Code;
+        match self {
+            Self::Read { .. } | Self::Replace { .. } | Self::Folder { .. } => true,
+            Self::Journal { source, .. } => match source.sqlite_error() {
+                Some(error) if error.code == Code::SystemIoFailure => !matches!(
+                    error.extended_code,
+                    rusqlite::ffi::SQLITE_IOERR_FSYNC | rusqlite::ffi::SQLITE_IOERR_DIR_FSYNC
+                ),
+                Some(error) => matches!(
+                    error.code,
+                    Code::DiskFull
+                        | Code::ReadOnly
+                        | Code::CannotOpen
+                        | Code::DatabaseBusy
+                        | Code::DatabaseLocked
+                ),
+                None => false,
+            },
+            _ => false,
+        }
+    }
+
     /// The exit status a supervisor should see.
     #[must_use]
     pub fn exit_status(&self) -> ExitStatus {

@@ -1,5 +1,7 @@
 //! The phone's memory: SQLite in WAL mode, every commit on the disk before it returns. It must not judge; it applies what was decided, all or nothing.
 
+use std::fs::{File, OpenOptions};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -19,11 +21,14 @@ use crate::shelf;
 const SCHEMA: i64 = 1;
 /// Rows after which the journal is compacted to the facts of the state; 2,000 rows replay in milliseconds.
 const COMPACT_AFTER: i64 = 2_000;
+/// How far back a command's newest receipt is kept for repetitions. A command makes at most three, besides one for each
+/// time it must be signed again, so every command that the state remembers can be answered again.
+const OLDEST_RECEIPT: i64 = 4 * homing_policy::state::MOST_COMMANDS as i64;
 /// Space held back for orders that arrive when the disk is full: room for some hundred commits.
 const RESERVE_BYTES: usize = 1024 * 1024;
 
 /// A row that waits for the broker.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Waiting {
     /// A receipt, by outbox row.
     Receipt(i64),
@@ -65,7 +70,11 @@ pub struct Journal {
     pub moment: Option<Now>,
     chain: [u8; 32],
     rows: i64,
+    /// How many of the rows the last look found useful: without many more there is nothing to compact.
+    useful: i64,
     crash: CrashPoint,
+    /// Held as long as this journal is open.
+    _alone: File,
 }
 
 fn failed(doing: &'static str) -> impl Fn(rusqlite::Error) -> Error {
@@ -89,6 +98,7 @@ impl Journal {
         first_facts: &[Record],
         crash_at: Option<u64>,
     ) -> Result<(Self, State), Error> {
+        let alone = have_alone(state_dir)?;
         let db = Connection::open(path(state_dir)).map_err(failed("open the file"))?;
         configure(&db).map_err(failed("set up the file"))?;
         let mut journal = Self {
@@ -98,6 +108,8 @@ impl Journal {
             moment: None,
             chain: [0; 32],
             rows: 0,
+            useful: 0,
+            _alone: alone,
             crash: CrashPoint {
                 at: crash_at,
                 passed: 0,
@@ -117,6 +129,12 @@ impl Journal {
             .map_err(&doing)?;
         if version == SCHEMA {
             return Ok(());
+        }
+        if version > SCHEMA {
+            return Err(Error::Enrolment(format!(
+                "{} was written by a newer homingd; install that one again",
+                path(&self.folder).display()
+            )));
         }
         let tx = self.db.transaction().map_err(&doing)?;
         tx.execute_batch(include_str!("journal.sql"))
@@ -173,10 +191,12 @@ impl Journal {
         self.chain
     }
 
-    /// Commits a batch, giving up the reserve once when the disk is full.
+    /// Commits a batch, giving up the reserve once when the disk is full and an order depends on it.
     fn write(&mut self, batch: Batch<'_>) -> Result<(), Error> {
         match self.write_once(batch) {
-            Err(Error::Journal { source, .. }) if is_full(&source) && self.release_reserve() => {
+            Err(Error::Journal { source, .. })
+                if is_full(&source) && is_of_order(batch) && self.release_reserve() =>
+            {
                 tracing::warn!("the disk is full: the reserve is used");
                 self.write_once(batch)
             }
@@ -210,11 +230,14 @@ impl Journal {
             batch.outgoing,
             self.moment.as_ref(),
         )?;
-        tx.execute(
-            "INSERT INTO chain (id, head) VALUES (1, ?1) ON CONFLICT (id) DO UPDATE SET head = ?1",
-            [chain],
-        )
-        .map_err(&doing)?;
+        // A transaction that changes nothing costs no write: a flood of repetitions must not wear the disk.
+        if chain != self.chain {
+            tx.execute(
+                "INSERT INTO chain (id, head) VALUES (1, ?1) ON CONFLICT (id) DO UPDATE SET head = ?1",
+                [chain],
+            )
+            .map_err(&doing)?;
+        }
         self.crash.pass();
         tx.commit().map_err(&doing)?;
         self.crash.pass();
@@ -228,9 +251,14 @@ impl Journal {
     /// # Errors
     /// [`Error::Journal`]; the rows are then as before.
     pub fn compact(&mut self, state: &State) -> Result<(), Error> {
+        // Space that was given up is taken back when there is some again.
+        self.hold_reserve();
+        if self.rows < self.useful.saturating_add(COMPACT_AFTER) {
+            return Ok(());
+        }
         let facts = state.facts();
-        let useful = i64::try_from(facts.len()).unwrap_or(i64::MAX);
-        if self.rows < useful.saturating_add(COMPACT_AFTER) {
+        self.useful = i64::try_from(facts.len()).unwrap_or(i64::MAX);
+        if self.rows < self.useful.saturating_add(COMPACT_AFTER) {
             return Ok(());
         }
         let doing = failed("compact the rows");
@@ -244,14 +272,20 @@ impl Journal {
             .map_err(&doing)?;
         }
         tx.execute(
-            "DELETE FROM receipt WHERE counter < ?1",
+            "DELETE FROM receipt WHERE counter NOT IN (SELECT max(counter) FROM receipt GROUP BY command)
+                 AND counter NOT IN (SELECT receipt FROM outbox)",
+            [],
+        )
+        .map_err(&doing)?;
+        tx.execute(
+            "DELETE FROM receipt WHERE counter < ?1 AND counter NOT IN (SELECT receipt FROM outbox)",
             [i64::try_from(state.receipts)
                 .unwrap_or(i64::MAX)
-                .saturating_sub(20_000)],
+                .saturating_sub(OLDEST_RECEIPT)],
         )
         .map_err(&doing)?;
         tx.commit().map_err(&doing)?;
-        self.rows = useful;
+        self.rows = self.useful;
         Ok(())
     }
 
@@ -318,11 +352,13 @@ impl Journal {
     pub fn sent(&mut self, waiting: Waiting) -> Result<(), Error> {
         if let Waiting::Receipt(id) = waiting {
             // Not worth waiting for the disk: sent twice is harmless, the counter tells.
-            self.db
+            let deleted = self
+                .db
                 .pragma_update(None, "synchronous", "NORMAL")
-                .and_then(|()| self.db.execute("DELETE FROM outbox WHERE id = ?1", [id]))
-                .and_then(|_| self.db.pragma_update(None, "synchronous", "FULL"))
-                .map_err(failed("empty the outbox"))?;
+                .and_then(|()| self.db.execute("DELETE FROM outbox WHERE id = ?1", [id]));
+            // Also after a failure: the next decision must be on the disk before it is acknowledged.
+            let strict = self.db.pragma_update(None, "synchronous", "FULL");
+            deleted.and(strict).map_err(failed("empty the outbox"))?;
         }
         Ok(())
     }
@@ -368,6 +404,27 @@ fn configure(db: &Connection) -> rusqlite::Result<()> {
     db.pragma_update(None, "wal_autocheckpoint", 64)?;
     db.pragma_update(None, "journal_size_limit", 512 * 1024)?;
     Ok(())
+}
+
+/// Two agents on one state would give the same numbers twice.
+fn have_alone(state_dir: &Path) -> Result<File, Error> {
+    let doing = "have the state directory alone (does another agent run?)";
+    OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(state_dir.join("agent.lock"))
+        .and_then(|file| file.try_lock().map_err(Into::into).map(|()| file))
+        .map_err(|source| Error::Kernel { doing, source })
+}
+
+/// Whether a batch takes an order on or answers one: only for that the reserve is given up.
+fn is_of_order(batch: Batch<'_>) -> bool {
+    batch
+        .records
+        .iter()
+        .any(|record| matches!(record, Record::Accepted(_) | Record::Receipt { .. }))
 }
 
 fn is_full(error: &rusqlite::Error) -> bool {

@@ -14,6 +14,8 @@ use crate::journal::{Journal, Waiting};
 
 /// Unconfirmed positions offered to the broker at a time, oldest first, so that a long absence of every reader costs little.
 const OFFERED: u32 = 64;
+/// The newest positions, which are always offered: who waits for an answer must not wait until the oldest are confirmed.
+const OFFERED_NEWEST: u64 = 16;
 /// Positions asked for again that wait at a time: four orders' worth. Who asks for more asks again later.
 const MOST_AGAIN: usize = 4096;
 
@@ -25,6 +27,9 @@ pub struct Outbox {
     offered: BTreeSet<u64>,
     /// Positions that a reader asked for again.
     again: BTreeSet<u64>,
+    /// What the broker refused on this connection, or could not be struck off: offering it at once again would be a
+    /// loop at the speed of the wire.
+    set_aside: BTreeSet<Waiting>,
 }
 
 /// Numbers that follow each other, up to a report's length.
@@ -47,21 +52,25 @@ fn runs(numbers: impl IntoIterator<Item = u64>) -> Vec<Waiting> {
 
 impl Outbox {
     /// Takes in an event of the link.
-    ///
-    /// # Errors
-    /// The journal's.
-    pub fn note(&mut self, event: &LinkEvent, journal: &mut Journal) -> Result<(), Error> {
+    pub fn note(&mut self, event: &LinkEvent, journal: &mut Journal) {
         if let LinkEvent::Disconnected { .. } = event {
             self.offered.clear();
+            self.set_aside.clear();
         }
         match self.drain.note(event) {
-            Some(Drained::Published(row)) => journal.sent(row)?,
+            Some(Drained::Published(row)) => {
+                // It is sent again on the next connection, which is harmless: its number tells.
+                if let Err(error) = journal.sent(row) {
+                    tracing::warn!("{row:?} was sent and stays in the outbox: {error}");
+                    self.set_aside.insert(row);
+                }
+            }
             Some(Drained::Refused(waiting, reason)) => {
-                tracing::warn!("the broker did not take {waiting:?}: {reason}")
+                tracing::warn!("the broker did not take {waiting:?}: {reason}");
+                self.set_aside.insert(waiting);
             }
             None => {}
         }
-        Ok(())
     }
 
     /// A reader asks for positions again, whether or not somebody has confirmed them.
@@ -114,7 +123,8 @@ impl Outbox {
             }
         }
         for (row, reason) in impossible {
-            tracing::error!("{row:?} can never be sent: {reason}");
+            tracing::error!("{row:?} cannot be sent on this connection: {reason}");
+            self.set_aside.insert(row);
         }
         fault.map_or(Ok(()), Err)
     }
@@ -127,11 +137,14 @@ impl Outbox {
             .retain(|counter| *counter > state.reports_forgotten);
         let mut rows = journal.waiting()?;
         rows.extend(runs(self.again.iter().copied()));
-        let unconfirmed = journal.kept(stored + 1, u64::MAX, OFFERED)?;
+        let newest = state.reports.saturating_sub(OFFERED_NEWEST) + 1;
+        let mut unconfirmed = BTreeSet::from_iter(journal.kept(stored + 1, u64::MAX, OFFERED)?);
+        unconfirmed.extend(journal.kept(newest.max(stored + 1), u64::MAX, OFFERED)?);
         let fresh = unconfirmed
             .into_iter()
             .filter(|number| !self.offered.contains(number) && !self.again.contains(number));
         rows.extend(runs(fresh));
+        rows.retain(|row| !self.set_aside.contains(row));
         Ok(rows)
     }
 }

@@ -109,6 +109,20 @@ fn sound<T: Transport>(
     order.store(&brain.siren_folder)
 }
 
+/// Tells the judge of a sound that is over, and of nothing else.
+pub(crate) fn settle_siren<T: Transport>(brain: &mut Brain<T>) -> Result<(), Error> {
+    match Report::load(&brain.siren_folder) {
+        Ok(Some(report)) if report.phase == Phase::Ended => silent(brain, ring_of(&report)),
+        // A damaged report is complained about when the siren is looked at.
+        Ok(_) | Err(_) => Ok(()),
+    }
+}
+
+fn ring_of(report: &Report) -> CommandId {
+    let command = report.command.as_deref().and_then(|id| id.parse().ok());
+    command.unwrap_or(CommandId([0; 16]))
+}
+
 /// Tells the judge what the siren process last said.
 pub(crate) fn look_at_siren<T: Transport>(brain: &mut Brain<T>) -> Result<(), Error> {
     let report = match Report::load(&brain.siren_folder) {
@@ -127,11 +141,7 @@ pub(crate) fn look_at_siren<T: Transport>(brain: &mut Brain<T>) -> Result<(), Er
             silent(brain, CommandId([0; 16]))
         };
     };
-    let command = report
-        .command
-        .as_deref()
-        .and_then(|id| id.parse().ok())
-        .unwrap_or(CommandId([0; 16]));
+    let command = ring_of(&report);
     match report.phase {
         Phase::Sounding if ordered || is_alive(report.pid) => {
             brain.handle(&Event::Siren {

@@ -16,7 +16,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use crate::folder::FolderWatch;
 
 /// What a worker tells the brain.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum Input {
     /// A search ended.
     SearchEnded {
@@ -36,17 +36,19 @@ pub enum Input {
     SirenChanged,
 }
 
-/// A worker's thread could not be started, or the drivers are gone.
-fn spawn(name: &str, work: impl FnOnce() + Send + 'static) {
+/// Starts a worker's thread, or says why not.
+fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<(), String> {
     // Small stacks: the drivers recurse nowhere, and the agent must stay small.
     // This is the one place of the agent that starts threads.
-    let started = thread::Builder::new()
+    thread::Builder::new()
         .name(name.to_owned())
         .stack_size(256 * 1024)
-        .spawn(work);
-    if let Err(error) = started {
-        tracing::error!("cannot start the {name} thread: {error}");
-    }
+        .spawn(work)
+        .map(drop)
+        .map_err(|error| {
+            tracing::error!("cannot start the {name} thread: {error}");
+            format!("the phone cannot start a {name} now: {error}")
+        })
 }
 
 /// The search that is on, and the way to end it.
@@ -66,6 +68,15 @@ enum Purpose {
     Order(Option<CommandId>),
     /// For the movement history.
     Track,
+}
+
+impl Purpose {
+    fn ended(self, found: Result<Position, String>) -> Input {
+        match self {
+            Self::Order(Some(command)) => Input::SearchEnded { command, found },
+            Self::Order(None) | Self::Track => Input::TrackEnded { found },
+        }
+    }
 }
 
 impl Searcher {
@@ -120,7 +131,8 @@ impl Searcher {
             self.inputs.clone(),
             longest.min(self.limit),
         );
-        spawn("search", move || {
+        let answers = inputs.clone();
+        let started = spawn("search", move || {
             let mut sources: Vec<Box<dyn PositionSource>> =
                 homing_hal::Hal::open(&settings, &Roots::default()).positions;
             let found = match homing_hal::locate(&mut sources, longest, &cancel) {
@@ -130,11 +142,12 @@ impl Searcher {
                 Err(fault) => Err(fault.to_string()),
             };
             // The brain is gone only when the process ends.
-            let _ = inputs.send(match purpose {
-                Purpose::Order(Some(command)) => Input::SearchEnded { command, found },
-                Purpose::Order(None) | Purpose::Track => Input::TrackEnded { found },
-            });
+            let _ = answers.send(purpose.ended(found));
         });
+        if let Err(sentence) = started {
+            // The order is answered all the same.
+            let _ = inputs.send(purpose.ended(Err(sentence)));
+        }
     }
 
     /// Ends the search that is on.
@@ -147,7 +160,7 @@ impl Searcher {
 
 /// Watches the network until the process ends.
 pub fn watch_network(mut network: Box<dyn Network>, inputs: UnboundedSender<Input>) {
-    spawn("network", move || {
+    let _ = spawn("network", move || {
         let cancel = Cancel::new();
         loop {
             match network.wait_for_change(Duration::from_secs(24 * 3600), &cancel) {
@@ -168,7 +181,7 @@ pub fn watch_network(mut network: Box<dyn Network>, inputs: UnboundedSender<Inpu
 
 /// Watches the siren's folder until the process ends.
 pub fn watch_siren(watch: FolderWatch, inputs: UnboundedSender<Input>) {
-    spawn("siren-watch", move || {
+    let _ = spawn("siren-watch", move || {
         loop {
             let mut wanted = [PollFd::new(watch.as_fd(), PollFlags::POLLIN)];
             match poll(&mut wanted, PollTimeout::NONE) {
