@@ -5,6 +5,7 @@ mod check;
 mod debian;
 mod demo;
 mod house;
+mod man;
 mod tidy;
 mod tools;
 
@@ -16,6 +17,7 @@ cargo xtask COMMAND
   test [FILTER...]   everything that must hold: tidy, format, clippy, build, tests (with names: those tests only)
   ci [--full]        what continuous integration runs: test; --full builds the release binaries too
   tidy               the project's own rules: who may depend on whom, headers, lengths, manual pages, features
+  man                renders the manual pages in docs/man to target/man, for man(1)
   demo [--once]      the guided tour on this machine; --once ends after it, with an error code if a step failed
   bench [ARGS...]    the benchmarks against real peers, built for release
   tools              finds mosquitto and gpsd, else unpacks them under target/tools; prints where they are
@@ -58,6 +60,7 @@ fn dispatch(command: &str, rest: &[String]) -> Outcome {
         "test" => check::test(rest),
         "ci" => check::ci(rest),
         "tidy" => nothing_more(command, rest).and_then(|()| tidy::run()),
+        "man" => nothing_more(command, rest).and_then(|()| man::run()),
         "demo" => demo::run(rest),
         "bench" => check::bench(rest),
         "tools" => nothing_more(command, rest).and_then(|()| tools::print()),
@@ -83,6 +86,10 @@ fn help_of(command: &str) -> &'static str {
         "ci" => {
             "cargo xtask ci [--full]\n\n\
              The same as `cargo xtask test`; --full also builds the release binaries."
+        }
+        "man" => {
+            "cargo xtask man\n\n\
+             Renders docs/man/NAME.SECTION.md to target/man/NAME.SECTION, for man(1) and for packages."
         }
         "tidy" => {
             "cargo xtask tidy\n\n\

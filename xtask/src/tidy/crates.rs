@@ -26,7 +26,11 @@ const INSIDE: &[(&str, &[&str])] = &[
         &["homing-owner", "homing-link", "homing-protocol"],
     ),
     ("e2e", &["homing-protocol"]),
-    ("homing-bench", &["e2e", "homing-protocol"]),
+    // The benchmark's owner is a real client, and its bare peers use the very link that is measured.
+    (
+        "homing-bench",
+        &["e2e", "homing-link", "homing-owner", "homing-protocol"],
+    ),
     ("xtask", &[]),
 ];
 
@@ -48,7 +52,8 @@ const WALLS: &[(&str, &[&str])] = &[
     ("signal-hook", &["homingd", "e2e"]),
     ("sd-notify", &["homingd"]),
     ("rusqlite", &["homingd", "homing"]),
-    ("rcgen", &["homing"]),
+    // The benchmark's owner issues itself a certificate from the opened kit, as `homing recover` does.
+    ("rcgen", &["homing", "homing-bench"]),
     ("rpassword", &["homing"]),
 ];
 
