@@ -4,6 +4,7 @@
 mod clocks;
 mod demo;
 mod finding;
+mod forged;
 mod intruder;
 mod recovery;
 mod siren;

@@ -1,6 +1,6 @@
 //! `device …`: phones join, are shown, renamed and put out.
 use super::account::{household, refuse_existing, unlock};
-use super::{Context, catch_up, show, waiting};
+use super::{Context, catch_up, show, tell_impostors, waiting};
 use crate::args::{Device, History};
 use crate::duration::Span;
 use crate::error::Error;
@@ -174,12 +174,13 @@ fn join(
     )
 }
 
-/// Says once why there is no connection, and again when the reason changes.
+/// Says once why there is no connection, and again when the reason changes; and once of each phone that somebody plays.
 pub(crate) fn tell_trouble(
     context: &Context,
-    exchange: &Exchange<MqttLink>,
+    exchange: &mut Exchange<MqttLink>,
     told: &mut Option<String>,
 ) {
+    tell_impostors(context, exchange);
     let trouble = exchange.trouble().map(str::to_owned);
     if trouble != *told {
         if let Some(trouble) = &trouble {

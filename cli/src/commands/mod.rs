@@ -12,7 +12,7 @@ use crate::args::{Cli, Command};
 use crate::clock::{self, UnixMs};
 use crate::error::Error;
 use crate::exchange::{Acceptance, Exchange, Stay};
-use crate::output::{Format, Output};
+use crate::output::{Format, Output, harmless};
 use crate::passphrase::Source;
 use crate::store::Store;
 use clap::CommandFactory;
@@ -111,9 +111,21 @@ pub(crate) fn glance(context: &Context, store: Store) -> Result<Store, Error> {
                 "not connected ({why}); showing what is known here"
             ));
         }
+        tell_impostors(context, &mut exchange);
         exchange.close().await?;
         Ok(exchange.into_unlocked().0)
     })
+}
+
+/// Warns when something came under a phone's name that the phone did not sign. It was not believed, and the warning is all that remains of it.
+pub(crate) fn tell_impostors(context: &Context, exchange: &mut Exchange<MqttLink>) {
+    for device in exchange.new_impostors() {
+        let name = exchange.store.device(device).ok().flatten();
+        let name = name.map_or_else(|| device.to_string(), |row| harmless(&row.name));
+        context.out.warn(&format!(
+            "something under the name of {name} was not signed by it and is ignored; somebody else may have its certificate, or the broker"
+        ));
+    }
 }
 
 /// Turns until the broker has handed over what it kept, an attempt to connect failed, or `within` has passed.

@@ -136,7 +136,7 @@ fn resident(
             exchange
                 .turn(Instant::now() + Duration::from_secs(60))
                 .await?;
-            tell_trouble(context, &exchange, &mut told);
+            tell_trouble(context, &mut exchange, &mut told);
             if exchange.is_connected() != connected {
                 connected = exchange.is_connected();
                 if connected {

@@ -1,10 +1,11 @@
 //! What comes in from the broker: verified by `homing_owner`, stored, and only then acknowledged. What does not verify is dropped; strangers leave no trace.
-use super::Exchange;
+use super::{Exchange, Told};
 use crate::clock::UnixMs;
 use crate::error::Error;
 use crate::store::{DeviceRow, Origin};
 use homing_link::{Delivery, Retention, Transport};
 use homing_owner::enrol::Verdict;
+use homing_protocol::Malformed;
 use homing_protocol::id::DeviceId;
 use homing_protocol::keyring::Keyring;
 use homing_protocol::topic::{Channel, Topic};
@@ -84,26 +85,27 @@ impl<T: Transport> Exchange<T> {
         };
         let reading = &self.account.client.reading;
         let now = UnixMs::now();
-        match channel {
-            Channel::Beacon => match phone.hear_beacon(payload, reading) {
-                Ok(heard) => self
-                    .store
-                    .heard_beacon(device, &heard, payload, origin, now),
-                Err(_) => Ok(()),
-            },
-            Channel::Receipt => match phone.hear_receipt(payload, reading) {
-                Ok(answer) => self.store.heard_receipt(device, &answer, payload, now),
-                Err(_) => Ok(()),
-            },
-            Channel::Report => match phone.hear_report(payload, reading) {
-                Ok(report) => {
-                    self.store.heard_report(device, &report, payload, now)?;
-                    self.reported(device);
-                    Ok(())
-                }
-                Err(_) => Ok(()),
-            },
-            Channel::Command | Channel::Authority | Channel::Enrol => Ok(()),
-        }
+        let heard = match channel {
+            Channel::Beacon => phone.hear_beacon(payload, reading).map(|heard| {
+                self.store
+                    .heard_beacon(device, &heard, payload, origin, now)
+            }),
+            Channel::Receipt => phone
+                .hear_receipt(payload, reading)
+                .map(|answer| self.store.heard_receipt(device, &answer, payload, now)),
+            Channel::Report => phone.hear_report(payload, reading).map(|report| {
+                self.store.heard_report(device, &report, payload, now)?;
+                self.reported(device);
+                Ok(())
+            }),
+            Channel::Command | Channel::Authority | Channel::Enrol => return Ok(()),
+        };
+        heard.unwrap_or_else(|fault| {
+            // What is sealed to other readers is no forgery, and an empty payload only takes back what was retained.
+            if !payload.is_empty() && fault != homing_owner::Error::Hear(Malformed::Seal) {
+                self.impostors.entry(device).or_insert(Told::No);
+            }
+            Ok(())
+        })
     }
 }

@@ -71,6 +71,13 @@ enum Item {
     Keyring(Vec<u8>),
 }
 
+/// Whether the person was told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Told {
+    Yes,
+    No,
+}
+
 /// The loop's memory; everything that matters is in the store.
 #[derive(Debug)]
 pub(crate) struct Exchange<T> {
@@ -84,6 +91,8 @@ pub(crate) struct Exchange<T> {
     /// When and how often something other than an order was published on this connection.
     repeated: HashMap<Item, (UnixMs, u32)>,
     trouble: Option<String>,
+    /// Phones under whose names something came that they did not sign.
+    impostors: HashMap<DeviceId, Told>,
     foreign_writes: i64,
     /// Something may be due: look at once.
     restless: bool,
@@ -146,6 +155,7 @@ impl<T: Transport> Exchange<T> {
             in_flight: HashMap::new(),
             repeated: HashMap::new(),
             trouble: None,
+            impostors: HashMap::new(),
             restless: true,
             look_at: UnixMs(i64::MAX),
         })
@@ -164,6 +174,19 @@ impl<T: Transport> Exchange<T> {
     /// Why there is no connection, or what the broker refused; one sentence.
     pub(crate) fn trouble(&self) -> Option<&str> {
         self.trouble.as_deref()
+    }
+
+    /// Phones under whose names something came that they did not sign, each once: whoever sent it has the phone's certificate, or the broker.
+    pub(crate) fn new_impostors(&mut self) -> Vec<DeviceId> {
+        let new = self
+            .impostors
+            .iter_mut()
+            .filter(|(_, told)| **told == Told::No);
+        new.map(|(device, told)| {
+            *told = Told::Yes;
+            *device
+        })
+        .collect()
     }
 
     /// Whether everything that was handed to the broker is answered and nothing is due at once.
