@@ -1,4 +1,4 @@
-//! The one way to replace a file so that a power cut leaves the old or the new content; it must not be used with two writers of one path.
+//! The one way to replace a file in one step, on the disk or only in sight of other processes; it must not be used with two writers of one path.
 
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions, Permissions};
@@ -36,10 +36,41 @@ impl Access {
 /// # Errors
 /// [`Error::Replace`] with the first system call that failed; a full disk is one of them.
 pub fn replace(path: &Path, content: &[u8], access: Access) -> Result<(), Error> {
+    replace_with(path, access, |file| {
+        file.write_all(content)?;
+        file.sync_all()
+    })
+    .and_then(|()| sync_folder_of(path))
+    .map_err(|source| Error::Replace {
+        path: path.to_owned(),
+        source,
+    })
+}
+
+/// Replaces `path` by `content` in one step for other processes, without waiting for the disk: for what means nothing
+/// after the next start of the phone. A power cut may leave the old, the new or no content.
+///
+/// # Errors
+/// As [`replace`].
+pub fn show(path: &Path, content: &[u8], access: Access) -> Result<(), Error> {
     replace_with(path, access, |file| file.write_all(content)).map_err(|source| Error::Replace {
         path: path.to_owned(),
         source,
     })
+}
+
+/// Removes what [`show`] showed, without waiting for the disk; a path that is not there is a success.
+///
+/// # Errors
+/// As [`remove`].
+pub fn hide(path: &Path) -> Result<(), Error> {
+    match fs::remove_file(path) {
+        Err(source) if source.kind() != io::ErrorKind::NotFound => Err(Error::Replace {
+            path: path.to_owned(),
+            source,
+        }),
+        _ => Ok(()),
+    }
 }
 
 /// Removes `path` and returns once that is on the disk; a path that is not there is a success.
@@ -71,7 +102,7 @@ fn replace_with(
         drop(fs::remove_file(&temporary));
         return Err(error);
     }
-    sync_folder_of(path)
+    Ok(())
 }
 
 fn write_temporary(
@@ -90,8 +121,7 @@ fn write_temporary(
         .mode(access.mode())
         .open(temporary)?;
     file.set_permissions(Permissions::from_mode(access.mode()))?;
-    write(&mut file)?;
-    file.sync_all()
+    write(&mut file)
 }
 
 /// One fixed name per path, so that kills leave at most one file behind however often they happen.
@@ -183,6 +213,23 @@ mod tests {
             .unwrap_err()
             .to_string();
         assert!(error.contains("nowhere/state.json"), "{error}");
+        assert!(names(folder.path()).is_empty());
+    }
+
+    #[test]
+    fn what_is_only_shown_is_replaced_in_one_step_with_its_mode_as_well() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("state.json");
+        show(&path, b"old", Access::Private).unwrap();
+        show(&path, b"new", Access::GroupReads).unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"new");
+        assert_eq!(
+            fs::metadata(&path).unwrap().permissions().mode() & 0o777,
+            0o640
+        );
+        assert_eq!(names(folder.path()), ["state.json"]);
+        hide(&path).unwrap();
+        hide(&path).unwrap();
         assert!(names(folder.path()).is_empty());
     }
 

@@ -98,7 +98,7 @@ impl StatusFile {
         })
         .to_string();
         if text != self.written {
-            if let Err(error) = durable::replace(&self.path, text.as_bytes(), Access::Private) {
+            if let Err(error) = durable::show(&self.path, text.as_bytes(), Access::Private) {
                 tracing::debug!("the status is not shown: {error}");
             }
             self.written = text;
@@ -106,7 +106,7 @@ impl StatusFile {
     }
     /// Removes the file: the agent is not running any more.
     pub fn remove(&self) {
-        if let Err(error) = durable::remove(&self.path) {
+        if let Err(error) = durable::hide(&self.path) {
             tracing::debug!("the status stays behind: {error}");
         }
     }

@@ -58,7 +58,8 @@ pub fn boot_id(roots: &Roots) -> Result<String, Error> {
 }
 
 impl Intent {
-    /// Orders the siren: on return the intent is on the disk.
+    /// Orders the siren. The disk is not waited for: an intent holds for this start of the phone alone, and after a
+    /// power cut the agent orders again from its journal.
     ///
     /// # Errors
     /// [`Error::Replace`] when the siren's folder is missing or cannot be written.
@@ -68,7 +69,7 @@ impl Intent {
             path: path.clone(),
             source: error.into(),
         })?;
-        durable::replace(&path, &text, Access::GroupWrites)
+        durable::show(&path, &text, Access::GroupWrites)
     }
 
     /// How long the siren still has to sound at `now` (since boot).
@@ -141,7 +142,7 @@ fn load_file(path: &Path) -> Result<Found, Error> {
 /// # Errors
 /// [`Error::Replace`] when the folder cannot be written.
 pub fn withdraw(folder: &Path) -> Result<(), Error> {
-    durable::remove(&path(folder))
+    durable::hide(&path(folder))
 }
 
 /// Removes an intent that has been served or refused, and only that one: a newer intent that the agent has
@@ -168,7 +169,7 @@ pub fn discard(folder: &Path, served: &Found) -> Result<(), Error> {
             linked => linked.map_err(failed)?,
         }
     }
-    durable::remove(&aside)
+    durable::hide(&aside)
 }
 
 fn path(folder: &Path) -> PathBuf {

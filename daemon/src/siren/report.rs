@@ -45,7 +45,7 @@ pub const STOPPED: &str = "stopped";
 pub const INTERRUPTED: &str = "interrupted";
 
 impl Report {
-    /// Writes the report in one step.
+    /// Writes the report in one step. The disk is not waited for: what the siren did before a power cut is over.
     ///
     /// # Errors
     /// [`Error::Replace`] when the folder cannot be written or is full.
@@ -55,7 +55,7 @@ impl Report {
             path: path.clone(),
             source: error.into(),
         })?;
-        durable::replace(&path, &text, Access::GroupReads)
+        durable::show(&path, &text, Access::GroupReads)
     }
 
     /// Reads the last report; `None` before the first.
