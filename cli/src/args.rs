@@ -61,6 +61,8 @@ pub(crate) enum Command {
     /// Stay resident: deliver orders, store what the phones report
     Watch,
     /// Show the account, what is queued, and what needs attention
+    /// Show where a phone has been
+    Track(Track),
     Status,
     /// Write the recovery kit file again
     Kit(Kit),
@@ -203,6 +205,38 @@ pub(crate) struct Log {
 }
 
 /// `homing kit`.
+/// How `homing track` writes a history.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum TrackFormat {
+    /// Columns for people.
+    Table,
+    /// One object a line.
+    Json,
+    /// GPX 1.1.
+    Gpx,
+    /// RFC 7946.
+    Geojson,
+}
+
+/// `homing track`.
+#[derive(Args)]
+pub(crate) struct Track {
+    /// Name or id
+    pub(crate) name: String,
+    /// How far back
+    #[arg(long, value_name = "DURATION", default_value = "24h")]
+    pub(crate) since: Span,
+    /// How to write it
+    #[arg(long, value_name = "FORMAT", default_value = "table")]
+    pub(crate) format: TrackFormat,
+    /// Write it to this file instead of standard output
+    #[arg(long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+    /// How long to wait for positions that are not here yet
+    #[arg(long, value_name = "DURATION", default_value = "10s")]
+    pub(crate) wait: Span,
+}
+
 #[derive(Args)]
 pub(crate) struct Kit {
     /// Where the recovery kit file goes

@@ -16,6 +16,7 @@ mod passphrase;
 mod pretend;
 mod random;
 mod store;
+mod trackfile;
 
 use clap::Parser;
 use std::io::Write;

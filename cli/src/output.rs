@@ -64,6 +64,16 @@ impl Output {
         self.json(object)
     }
 
+    /// Whether results are for programs.
+    pub(crate) fn is_json(self) -> bool {
+        self.format == Format::Json
+    }
+
+    /// Text that has its form already, on standard output.
+    pub(crate) fn raw(self, text: &str) -> Result<(), Error> {
+        print_line(text.strip_suffix('\n').unwrap_or(text))
+    }
+
     /// What is going on, on a terminal's standard error only.
     pub(crate) fn progress(self, line: &str) {
         if self.progress {

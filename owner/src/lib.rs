@@ -11,6 +11,7 @@ pub mod reports;
 pub mod resend;
 pub mod sign;
 
+pub mod track;
 #[cfg(test)]
 mod tests;
 

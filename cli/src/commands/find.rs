@@ -24,7 +24,8 @@ const LONGEST_SEARCH_S: u64 = 600;
 /// Shortest search asked for: a receiver that starts cold needs about half a minute.
 const SHORTEST_SEARCH_S: u64 = 30;
 
-fn joined(store: &Store, name: &str) -> Result<DeviceRow, Error> {
+/// One phone that has joined.
+pub(crate) fn joined(store: &Store, name: &str) -> Result<DeviceRow, Error> {
     let row = store.device_named(name)?;
     if row.standing == Standing::Enrolled {
         return Ok(row);
@@ -272,7 +273,8 @@ fn position(store: &Store, row: &DeviceRow, number: Option<u64>) -> Result<Optio
     }))
 }
 
-fn source(source: PositionSource) -> &'static str {
+/// The word for where a position comes from.
+pub(crate) fn source(source: PositionSource) -> &'static str {
     match source {
         PositionSource::Gnss => "gnss",
         PositionSource::Wifi => "wifi",
@@ -282,7 +284,7 @@ fn source(source: PositionSource) -> &'static str {
 }
 
 /// Scaled integers as decimal degrees, exactly.
-fn degrees(e7: i32) -> String {
+pub(crate) fn degrees(e7: i32) -> String {
     let sign = if e7 < 0 { "-" } else { "" };
     let whole = e7.unsigned_abs();
     format!("{sign}{}.{:07}", whole / 10_000_000, whole % 10_000_000)

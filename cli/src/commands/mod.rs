@@ -2,11 +2,12 @@
 
 mod account;
 mod device;
-mod find;
+pub(crate) mod find;
 mod kit;
 mod log;
 mod show;
 mod watch;
+pub(crate) mod track;
 
 use crate::args::{Cli, Command};
 use crate::clock::{self, UnixMs};
@@ -63,6 +64,7 @@ pub(crate) fn run(cli: Cli) -> Result<(), Error> {
         Command::Log(args) => log::run(&context, &args),
         Command::Watch => watch::run(&context),
         Command::Status => show::status(&context),
+        Command::Track(args) => track::run(&context, &args),
         Command::Kit(args) => kit::run(&context, &args),
         Command::Recover(args) => account::recover(&context, &args),
         Command::Completions { shell } => {

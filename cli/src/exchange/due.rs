@@ -44,6 +44,9 @@ impl<T: Transport> Exchange<T> {
     }
 
     fn known_phones(&self) -> Result<Vec<Known>, Error> {
+            if let Some(heard) = &known.heard {
+                self.ask_for_missing(known.row.id, heard, now)?;
+            }
         let mut all = Vec::new();
         for row in self.store.devices()? {
             let Some(phone) = row.phone(self.account.id, &self.account.root)? else {
@@ -300,6 +303,18 @@ impl<T: Transport> Exchange<T> {
         let (Acceptance::Only(_, unlocked) | Acceptance::All(unlocked)) = &mut self.acceptance
         else {
             return Ok(());
+    /// Whether positions of any phone are known to exist and are not here.
+    pub(crate) fn misses_positions(&self) -> Result<bool, Error> {
+        for known in self.known_phones()? {
+            let status = known.heard.as_ref().and_then(|heard| heard.status.as_ref());
+            let newest = status.map_or(0, |status| status.reports);
+            if self.store.missing(known.row.id, newest)?.is_some() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
         };
         let damaged = Error::Damaged("claim");
         let (Some(invitation), Some(claim)) = (row.invitation(self.account.id), &row.claim) else {

@@ -2,6 +2,7 @@
 
 mod due;
 mod incoming;
+mod missing;
 #[cfg(test)]
 mod tests;
 

@@ -285,8 +285,11 @@ impl Store {
     ) -> Result<FirstClaim, Error> {
         let transaction = self.write()?;
         let fingerprint = claim.keys.fingerprint();
-        let sql = "UPDATE device SET claim = ?, fingerprint = ?, standing = 'claimed' WHERE id = ? AND claim IS NULL AND standing = 'invited'";
-        let changed = transaction.execute(sql, params![bytes, fingerprint, id.0])?;
+        let sql = "UPDATE device SET claim = ?, fingerprint = ?, retention_days = ?, standing = 'claimed' WHERE id = ? AND claim IS NULL AND standing = 'invited'";
+        let changed = transaction.execute(
+            sql,
+            params![bytes, fingerprint, claim.retention_days, id.0],
+        )?;
         if changed > 0 {
             tell(&transaction, id, None, NewsKind::Claim, &fingerprint)?;
         }

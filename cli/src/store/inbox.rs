@@ -4,10 +4,8 @@ use crate::clock::UnixMs;
 use crate::error::Error;
 use homing_owner::chain::Link;
 use homing_owner::phone::{Answer, Heard, Meaning};
-use homing_owner::reports;
 use homing_protocol::beacon::ClockTrust;
 use homing_protocol::id::{CommandId, DeviceId};
-use homing_protocol::report::Report;
 use rusqlite::{OptionalExtension, Transaction, params};
 
 /// How many news are kept; watch and log read them within seconds.
@@ -119,7 +117,7 @@ pub(super) fn tell(
     Ok(())
 }
 
-fn touch(transaction: &Transaction<'_>, device: DeviceId, at: UnixMs) -> Result<(), Error> {
+pub(super) fn touch(transaction: &Transaction<'_>, device: DeviceId, at: UnixMs) -> Result<(), Error> {
     // A contact that lies in the future was written while this machine's clock was wrong.
     transaction.execute(
         "UPDATE device SET last_contact = ?1
@@ -224,6 +222,7 @@ impl Store {
                     "UPDATE command SET report = ? WHERE id = ?",
                     params![int(report), receipt.command.0],
                 )?;
+                super::track::gone_for_good(&transaction, device, receipt.command, report)?;
             }
         }
         transaction.commit()?;
@@ -251,85 +250,6 @@ impl Store {
             })
         })
         .collect()
-    }
-
-    /// Stores a report. One that is known already lowers our word on it, so that it is given again: the phone has not heard it.
-    pub(crate) fn heard_report(
-        &mut self,
-        device: DeviceId,
-        report: &Report,
-        bytes: &[u8],
-        at: UnixMs,
-    ) -> Result<(), Error> {
-        let transaction = self.write()?;
-        let (first, length) = (int(report.first), int(report.positions.len() as u64));
-        let new = transaction.execute(
-            "INSERT OR IGNORE INTO report (device, first, count, bytes, received_at) VALUES (?, ?, ?, ?, ?)",
-            params![device.0, first, length, bytes, at.0],
-        )?;
-        transaction.execute(
-            "UPDATE device SET reports_from = coalesce(reports_from, ?) WHERE id = ?",
-            params![first, device.0],
-        )?;
-        if new > 0 {
-            tell(
-                &transaction,
-                device,
-                None,
-                NewsKind::Position,
-                &(first + length - 1).to_string(),
-            )?;
-        } else {
-            transaction.execute(
-                "UPDATE device SET acknowledged = min(acknowledged, ?) WHERE id = ?",
-                params![first - 1, device.0],
-            )?;
-        }
-        touch(&transaction, device, at)?;
-        transaction.commit()?;
-        Ok(())
-    }
-
-    /// Up to which position everything of a phone is stored here, when that is more than we have said.
-    pub(crate) fn unacknowledged(&self, device: DeviceId) -> Result<Option<u64>, Error> {
-        let sql = "SELECT reports_from, acknowledged FROM device WHERE id = ? AND reports_from IS NOT NULL";
-        let marks = self.connection.query_row(sql, [device.0], |row| {
-            Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?))
-        });
-        let Some((from, acknowledged)) = marks.optional()? else {
-            return Ok(None);
-        };
-        let from = from.max(acknowledged + 1);
-        let mut statement = self.connection.prepare(
-            "SELECT first, count FROM report WHERE device = ? AND first + count > ? ORDER BY first",
-        )?;
-        let rows = statement.query_map(params![device.0, from], |row| {
-            Ok((count(row.get(0)?), count(row.get(1)?)))
-        })?;
-        let runs = rows.collect::<Result<Vec<_>, _>>()?;
-        Ok(reports::complete_through(count(from), runs))
-    }
-
-    /// Remembers up to which position we have said that everything is stored.
-    pub(crate) fn acknowledged(&self, device: DeviceId, through: u64) -> Result<(), Error> {
-        self.connection.execute(
-            "UPDATE device SET acknowledged = ? WHERE id = ?",
-            params![int(through), device.0],
-        )?;
-        Ok(())
-    }
-
-    /// The report with the newest position, or the one that holds position `number`.
-    pub(crate) fn report(
-        &self,
-        device: DeviceId,
-        number: Option<u64>,
-    ) -> Result<Option<Vec<u8>>, Error> {
-        let sql = "SELECT bytes FROM report WHERE device = ?1 AND (?2 IS NULL OR (first <= ?2 AND first + count > ?2)) ORDER BY first + count DESC LIMIT 1";
-        Ok(self
-            .connection
-            .query_row(sql, params![device.0, number.map(int)], |row| row.get(0))
-            .optional()?)
     }
 
     /// What happened after the piece of news with this id, oldest first.

@@ -4,6 +4,7 @@ mod device;
 mod inbox;
 mod order;
 #[cfg(test)]
+mod track;
 mod tests;
 
 pub(crate) use device::{DeviceRow, Standing};
@@ -11,6 +12,7 @@ pub(crate) use inbox::{News, NewsKind, Origin};
 pub(crate) use order::{Order, OutboxRow};
 
 use crate::error::Error;
+use crate::clock::UnixMs;
 use crate::file;
 use homing_owner::account::{ClientKeys, Unlocked};
 use homing_protocol::id::{AccountId, SessionId};
@@ -110,7 +112,11 @@ impl Store {
         }
         let store = Self::connect(home)?;
         match store.version()? {
-            FORMAT => Ok(store),
+            FORMAT => {
+                client::prepare(&store.connection)?;
+                store.forget_old_positions(UnixMs::now())?;
+                Ok(store)
+            }
             0 => Err(Error::NoAccount(home.to_owned())),
             _ => Err(Error::File {
                 path: home.join("homing.db"),

@@ -40,6 +40,7 @@ CREATE TABLE device (
   beacon_counter INTEGER NOT NULL DEFAULT 0,
   beacon_live_at INTEGER,
   reports_from INTEGER,
+  retention_days INTEGER,
   acknowledged INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 CREATE UNIQUE INDEX device_name ON device (name) WHERE standing <> 'revoked';
@@ -88,6 +89,7 @@ CREATE TABLE report (
   count INTEGER NOT NULL,
   bytes BLOB NOT NULL,
   received_at INTEGER NOT NULL,
+  newest_at INTEGER NOT NULL,
   PRIMARY KEY (device, first, count)
 ) STRICT;
 

@@ -139,3 +139,101 @@ fn a_keyring_that_changed_while_it_was_published_stays_to_be_published() {
     store.keyring_published(&blob).expect("marked");
     assert_eq!(store.unpublished_keyring().expect("asked"), None);
 }
+
+/// What is stored of a phone's positions, as a report that came in.
+fn report_comes(house: &crate::pretend::Pretended, first: u64, length: usize, at: UnixMs) {
+    let mut store = house.store();
+    let account = store.account().expect("account");
+    let row = store
+        .device(house.device())
+        .expect("asked")
+        .expect("device");
+    let phone = row
+        .phone(account.id, &account.root)
+        .expect("read")
+        .expect("phone");
+    let bytes = house.phone.report(first, length);
+    let report = phone
+        .hear_report(&bytes, &account.client.reading)
+        .expect("opened");
+    store
+        .heard_report(house.device(), &report, &bytes, at)
+        .expect("stored");
+}
+
+#[test]
+fn gaps_are_asked_for_from_the_lowest_and_what_is_gone_for_good_is_none() {
+    let house = household();
+    house.enrol();
+    let device = house.device();
+    let missing = |newest| house.store().missing(device, newest).expect("asked");
+    assert_eq!((missing(0), missing(5)), (None, Some((1, 5))));
+    for (first, length) in [(1, 3), (8, 2), (8, 2), (9, 1)] {
+        report_comes(&house, first, length, UnixMs::now());
+    }
+    assert_eq!((missing(0), missing(50)), (Some((4, 7)), Some((4, 7))));
+    assert_eq!(
+        house.store().unacknowledged(device).expect("asked"),
+        Some(3)
+    );
+    // Only the answer to an order of ours, about this phone, may end a gap.
+    for (op, left) in [
+        (Op::Locate { search_s: 60 }, Some((4, 7))),
+        (Op::ResendReports { first: 4, last: 7 }, None),
+    ] {
+        let request = house.order(op);
+        let mut store = house.store();
+        let transaction = store.write().expect("transaction");
+        super::track::gone_for_good(&transaction, device, request, 8).expect("written");
+        transaction.commit().expect("committed");
+        assert_eq!(missing(0), left);
+    }
+    assert_eq!(
+        house.store().unacknowledged(device).expect("asked"),
+        Some(9)
+    );
+    assert_eq!(missing(5_000), Some((10, 1_033)), "no order asks for more");
+}
+
+#[test]
+fn a_report_that_is_known_in_other_batches_is_not_stored_again_but_confirmed_again() {
+    let house = household();
+    house.enrol();
+    let device = house.device();
+    for first in 1..=6 {
+        report_comes(&house, first, 1, UnixMs::now());
+    }
+    house.store().acknowledged(device, 6).expect("written");
+    let news = house.store().newest_news().expect("asked");
+    report_comes(&house, 1, 6, UnixMs::now());
+    assert_eq!(house.store().newest_news().expect("asked"), news);
+    assert_eq!(
+        house.store().unacknowledged(device).expect("asked"),
+        Some(6)
+    );
+    report_comes(&house, 5, 3, UnixMs::now());
+    assert_eq!(
+        house.store().unacknowledged(device).expect("asked"),
+        Some(7)
+    );
+}
+
+#[test]
+fn old_positions_go_by_what_the_phones_user_agreed_to() {
+    const DAY_MS: i64 = 86_400_000;
+    let house = household();
+    house.enrol();
+    let device = house.device();
+    let now = UnixMs::now();
+    report_comes(&house, 1, 2, UnixMs(now.0 - 31 * DAY_MS));
+    report_comes(&house, 3, 1, UnixMs(now.0 - 29 * DAY_MS));
+    let has = |number| {
+        let found = house.store().report(device, Some(number));
+        found.expect("asked").is_some()
+    };
+    assert!(!has(1) && has(3));
+    assert_eq!(
+        house.store().kept_since(device, now).expect("asked"),
+        UnixMs(now.0 - 30 * DAY_MS)
+    );
+}

@@ -1,0 +1,234 @@
+//! `track`: the movement history as a table, JSON, GPX or GeoJSON, with what is doubtful marked and what is missing said.
+use super::find::{degrees, joined, source};
+use super::{Context, catch_up, waiting};
+use crate::args::{Track, TrackFormat};
+use crate::clock::UnixMs;
+use crate::error::Error;
+use crate::exchange::{Acceptance, Exchange, Stay};
+use crate::file::{self, Access};
+use crate::output::{Tone, harmless};
+use crate::store::{DeviceRow, Store};
+use crate::trackfile;
+use homing_owner::track::{Doubt, doubts};
+use homing_protocol::measure::Position;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// One position of a history.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Point {
+    /// The number under which the phone reported it.
+    pub(crate) number: u64,
+    /// What it reported.
+    pub(crate) position: Position,
+    /// By the receiver's clock, else when it was stored here.
+    pub(crate) at: UnixMs,
+    /// What cannot be true about it.
+    pub(crate) doubt: Option<Doubt>,
+}
+
+/// A history: positions by number, and the numbers that are missing between them.
+#[derive(Clone, Debug)]
+pub(crate) struct History {
+    /// The phone's name.
+    pub(crate) name: String,
+    /// By number.
+    pub(crate) points: Vec<Point>,
+    /// Ranges, first and last number.
+    pub(crate) gaps: Vec<(u64, u64)>,
+}
+
+/// `homing track`.
+pub(crate) fn run(context: &Context, args: &Track) -> Result<(), Error> {
+    let store = Store::open(&context.home)?;
+    let row = joined(&store, &args.name)?;
+    let store = fetch(context, store, args.wait.0)?;
+    let span = i64::try_from(args.since.0.as_millis()).unwrap_or(i64::MAX);
+    let history = read(&store, &row, UnixMs(UnixMs::now().0.saturating_sub(span)))?;
+    let format = if context.out.is_json() {
+        TrackFormat::Json
+    } else {
+        args.format
+    };
+    for (first, last) in &history.gaps {
+        context.out.warn(&format!(
+            "positions {first} to {last} are not here yet; `homing watch` or a later call brings them"
+        ));
+    }
+    let text = match format {
+        TrackFormat::Table => table(context, &history),
+        TrackFormat::Json => lines(&row, &history)?,
+        TrackFormat::Gpx => trackfile::gpx(&history),
+        TrackFormat::Geojson => trackfile::geojson(&history)?,
+    };
+    match &args.output {
+        Some(path) => file::replace(path, text.as_bytes(), Access::Private),
+        None => context.out.raw(&text),
+    }
+}
+
+/// Meets the broker until nothing is missing, or `within` has passed.
+fn fetch(context: &Context, store: Store, within: Duration) -> Result<Store, Error> {
+    waiting(async {
+        let mut exchange = Exchange::start(store, Stay::Call, Acceptance::Locked)?;
+        catch_up(&mut exchange, within).await?;
+        exchange
+            .until(within, |it| {
+                Ok((!it.is_connected() || !it.misses_positions()?).then_some(()))
+            })
+            .await?;
+        if exchange.is_connected() {
+            // What came in is confirmed to the phone before we leave.
+            catch_up(&mut exchange, Duration::from_secs(2)).await?;
+        } else {
+            let why = exchange
+                .trouble()
+                .unwrap_or("no answer from the broker")
+                .to_owned();
+            context.out.warn(&format!(
+                "not connected ({why}); showing what is known here"
+            ));
+        }
+        exchange.close().await?;
+        Ok(exchange.into_unlocked().0)
+    })
+}
+
+/// The history from `since` on, but never longer than what may be kept.
+fn read(store: &Store, row: &DeviceRow, since: UnixMs) -> Result<History, Error> {
+    let since = since.max(store.kept_since(row.id, UnixMs::now())?);
+    let account = store.account()?;
+    let mut found: BTreeMap<u64, (Position, UnixMs)> = BTreeMap::new();
+    if let Some(phone) = row.phone(account.id, &account.root)? {
+        for stored in store.reports_since(row.id, since)? {
+            let report = phone.hear_report(&stored.bytes, &account.client.reading)?;
+            for (number, position) in (report.first..).zip(report.positions) {
+                let at = position.time_unix_ms.map_or(stored.received_at, UnixMs);
+                // The first that came under a number stands.
+                found.entry(number).or_insert((position, at));
+            }
+        }
+    }
+    let gaps = gaps(found.keys().copied());
+    let doubts = doubts(found.values().map(|(position, _)| position));
+    let points = found
+        .into_iter()
+        .zip(doubts)
+        .map(|((number, (position, at)), doubt)| Point {
+            number,
+            position,
+            at,
+            doubt,
+        })
+        .filter(|point| point.at >= since)
+        .collect();
+    Ok(History {
+        name: row.name.clone(),
+        points,
+        gaps,
+    })
+}
+
+fn gaps(numbers: impl Iterator<Item = u64>) -> Vec<(u64, u64)> {
+    let mut gaps = Vec::new();
+    let mut before: Option<u64> = None;
+    for number in numbers {
+        if let Some(before) = before
+            && number > before + 1
+        {
+            gaps.push((before + 1, number - 1));
+        }
+        before = Some(number);
+    }
+    gaps
+}
+
+/// Columns for people: the terminal's own time zone, as everywhere.
+fn table(context: &Context, history: &History) -> String {
+    let now = UnixMs::now();
+    let mut text = format!(
+        "{:<19} {:>12} {:>13} {:>9} {:>9}  {:<10}\n",
+        "time", "latitude", "longitude", "± m (95%)", "km/h", "source"
+    );
+    for point in &history.points {
+        let position = &point.position;
+        let speed = position.speed_cm_s.map_or_else(
+            || "-".to_owned(),
+            |cm_s| format!("{:.0}", f64::from(cm_s) * 0.036),
+        );
+        let line = format!(
+            "{:<19} {:>12} {:>13} {:>9} {speed:>9}  {:<10}",
+            point.at.short(now),
+            degrees(position.latitude_e7),
+            degrees(position.longitude_e7),
+            position.accuracy_dm.div_ceil(10),
+            source(position.source),
+        );
+        text.push_str(line.trim_end());
+        if let Some(doubt) = point.doubt {
+            text.push_str("  ");
+            text.push_str(&context.out.toned(Tone::Warning, doubt.word()));
+        }
+        text.push('\n');
+    }
+    text.push_str(&format!(
+        "{}: {} positions\n",
+        harmless(&history.name),
+        history.points.len()
+    ));
+    text
+}
+
+/// One object a line, as everywhere with `--json`.
+fn lines(row: &DeviceRow, history: &History) -> Result<String, Error> {
+    let mut text = String::new();
+    for point in &history.points {
+        let mut object = properties(point);
+        object["device"] = json!(row.id.to_string());
+        object["name"] = json!(row.name);
+        object["latitude"] = json!(decimal(point.position.latitude_e7));
+        object["longitude"] = json!(decimal(point.position.longitude_e7));
+        object["altitude_m"] = json!(altitude_m(&point.position));
+        text.push_str(&serde_json::to_string(&object)?);
+        text.push('\n');
+    }
+    Ok(text)
+}
+
+/// Degrees as the nearest double of their exact decimal form.
+pub(crate) fn decimal(e7: i32) -> f64 {
+    degrees(e7).parse().unwrap_or(0.0)
+}
+
+/// Metres.
+pub(crate) fn altitude_m(position: &Position) -> Option<f64> {
+    position.altitude_dm.map(|value| f64::from(value) / 10.0)
+}
+
+/// What is said of a position besides its place, in the words of `locate --json`.
+pub(crate) fn properties(point: &Point) -> Value {
+    let position = &point.position;
+    json!({
+        "number": point.number,
+        "time": position.time_unix_ms.map(|time| UnixMs(time).rfc3339()),
+        "age_s": position.age_s,
+        "accuracy_m": f64::from(position.accuracy_dm) / 10.0,
+        "speed_m_s": position.speed_cm_s.map(|value| f64::from(value) / 100.0),
+        "course_deg": position.course_cdeg.map(|value| f64::from(value) / 100.0),
+        "source": source(position.source),
+        "doubt": point.doubt.map(Doubt::word),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn gaps_lie_between_numbers_only() {
+        assert_eq!(gaps([].into_iter()), []);
+        assert_eq!(gaps([5].into_iter()), []);
+        assert_eq!(gaps([3, 4, 7, 8, 10].into_iter()), [(5, 6), (9, 9)]);
+    }
+}
