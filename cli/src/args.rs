@@ -8,7 +8,7 @@ use std::path::PathBuf;
 #[derive(Parser)]
 #[command(name = "homing", version, max_term_width = 100)]
 #[command(
-    after_help = "Exit codes: 0 done, 64 usage, 69 the phone refused or failed, 70 bug, 74 input/output or network, 75 no answer yet (the order stays queued), 77 permission or wrong passphrase, 78 state or file not usable. See homing(1)."
+    after_help = "Exit codes: 0 done, 64 usage, 69 the phone refused or failed, 70 bug, 74 input/output or network, 75 no answer yet (the order stays queued; ring then ends with 0, its order is safe), 77 permission or wrong passphrase, 78 state or file not usable. See homing(1)."
 )]
 pub(crate) struct Cli {
     /// Flags that every command takes.
@@ -52,17 +52,22 @@ pub(crate) enum Command {
     Device(Device),
     /// List the phones
     Devices,
+    /// Let another machine or a delegate take part, or put one out
+    #[command(subcommand)]
+    Client(Client),
+    /// List the clients: who may order and read what
+    Clients,
     /// Ask where a phone is
     Locate(Locate),
     /// Let a phone sound its siren, or stop it
     Ring(Ring),
+    /// Show where a phone has been
+    Track(Track),
     /// Show every order to a phone with its states and times
     Log(Log),
     /// Stay resident: deliver orders, store what the phones report
     Watch,
     /// Show the account, what is queued, and what needs attention
-    /// Show where a phone has been
-    Track(Track),
     Status,
     /// Write the recovery kit file again
     Kit(Kit),
@@ -133,6 +138,44 @@ pub(crate) enum Device {
     },
 }
 
+/// `homing client …`.
+#[derive(Subcommand)]
+pub(crate) enum Client {
+    /// On a new machine: make its keys and ask the owner to add it
+    Request {
+        /// Where the request goes; it holds nothing secret
+        #[arg(long, value_name = "REQUEST", default_value = "homing-client-request")]
+        out: PathBuf,
+        /// What to call this machine [default: its host name]
+        #[arg(long)]
+        name: Option<String>,
+    },
+    /// Add the machine that asks: one of yours, or with --can a delegate's
+    Add {
+        /// The request file
+        request: PathBuf,
+        /// A delegate may do only this: locate,ring,message,lost,cancel,read-location
+        #[arg(long, value_name = "CAPABILITIES")]
+        can: Option<String>,
+        /// What to call it [default: what it calls itself]
+        #[arg(long)]
+        name: Option<String>,
+        /// Where the answer goes; only the machine that asked can open it
+        #[arg(long, value_name = "ANSWER", default_value = "homing-client-answer")]
+        out: PathBuf,
+    },
+    /// On the new machine: take up the owner's answer
+    Accept {
+        /// The answer file
+        answer: PathBuf,
+    },
+    /// Put a client out: no rights, no reading, certificate revoked
+    Revoke {
+        /// Its id, the beginning of it, or its name
+        id: String,
+    },
+}
+
 /// How long a phone keeps its movement history (02: off, 7, 30 or 365 days).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum History {
@@ -162,49 +205,6 @@ impl History {
     }
 }
 
-/// `homing locate`.
-#[derive(Args)]
-pub(crate) struct Locate {
-    /// Name or id
-    pub(crate) name: String,
-    /// How long to wait for the answer
-    #[arg(long, value_name = "DURATION", default_value = "60s")]
-    pub(crate) wait: Span,
-    /// Only print the last position known here; nothing is sent
-    #[arg(long, conflicts_with = "wait")]
-    pub(crate) last: bool,
-}
-
-/// `homing ring`.
-#[derive(Args)]
-pub(crate) struct Ring {
-    /// Name or id
-    pub(crate) name: String,
-    /// How long it sounds, at most 1h
-    #[arg(long = "for", value_name = "DURATION", default_value = "5m")]
-    pub(crate) sound_for: Span,
-    /// Drop the order when the phone comes back only after this time
-    #[arg(long, value_name = "DURATION", default_value = "24h")]
-    pub(crate) within: Span,
-    /// Stop the siren, also one that has not been delivered yet
-    #[arg(long, conflicts_with_all = ["sound_for", "within"])]
-    pub(crate) stop: bool,
-    /// How long to wait until the phone says that it sounds (or is silent again)
-    #[arg(long, value_name = "DURATION", default_value = "20s")]
-    pub(crate) wait: Span,
-}
-
-/// `homing log`.
-#[derive(Args)]
-pub(crate) struct Log {
-    /// Name or id
-    pub(crate) name: String,
-    /// Go on printing as states change
-    #[arg(long)]
-    pub(crate) follow: bool,
-}
-
-/// `homing kit`.
 /// How `homing track` writes a history.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum TrackFormat {
@@ -237,6 +237,49 @@ pub(crate) struct Track {
     pub(crate) wait: Span,
 }
 
+/// `homing locate`.
+#[derive(Args)]
+pub(crate) struct Locate {
+    /// Name or id
+    pub(crate) name: String,
+    /// How long to wait for the answer
+    #[arg(long, value_name = "DURATION", default_value = "60s")]
+    pub(crate) wait: Span,
+    /// Only print the last position known here; nothing is sent
+    #[arg(long, conflicts_with = "wait")]
+    pub(crate) last: bool,
+}
+
+/// `homing ring`.
+#[derive(Args)]
+pub(crate) struct Ring {
+    /// Name or id
+    pub(crate) name: String,
+    /// How long it sounds, at most 1h
+    #[arg(long = "for", value_name = "DURATION", default_value = "5m")]
+    pub(crate) sound_for: Span,
+    /// Drop the order when the phone comes back only after this time
+    #[arg(long, value_name = "DURATION", default_value = "24h")]
+    pub(crate) within: Span,
+    /// Stop the siren, also one that has not been delivered yet
+    #[arg(long, conflicts_with_all = ["sound_for", "within"])]
+    pub(crate) stop: bool,
+    /// How long to wait until the phone says that it sounds (or is silent again); without an answer the order stays queued and the exit code is 0
+    #[arg(long, value_name = "DURATION", default_value = "20s")]
+    pub(crate) wait: Span,
+}
+
+/// `homing log`.
+#[derive(Args)]
+pub(crate) struct Log {
+    /// Name or id
+    pub(crate) name: String,
+    /// Go on printing as states change
+    #[arg(long)]
+    pub(crate) follow: bool,
+}
+
+/// `homing kit`.
 #[derive(Args)]
 pub(crate) struct Kit {
     /// Where the recovery kit file goes

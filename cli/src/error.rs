@@ -15,6 +15,9 @@ pub(crate) enum Error {
     /// Opening the state.
     #[error("there is no account in {}; start one with `homing init --broker mqtts://HOST:PORT`, or bring one back with `homing recover --kit FILE`", .0.display())]
     NoAccount(PathBuf),
+    /// Opening the keyring on a delegate's machine.
+    #[error("this machine is a delegate's: it may order what it was allowed to, and only the owner can change the account")]
+    Delegate,
     /// Starting an account.
     #[error("{} already holds an account; choose another folder with --home", .0.display())]
     AccountExists(PathBuf),
@@ -111,7 +114,7 @@ impl Error {
             Self::Certificate(_) | Self::Json(_) | Self::Owner(homing_owner::Error::Seal(_)) => {
                 exit::BUG
             }
-            Self::Owner(homing_owner::Error::WrongSecret) => exit::PERMISSION,
+            Self::Delegate | Self::Owner(homing_owner::Error::WrongSecret) => exit::PERMISSION,
             Self::Owner(homing_owner::Error::Mistyped(_)) => exit::USAGE,
             Self::Owner(_) | Self::Link(_) => exit::CONFIG,
             Self::NoAnswerYet(_) => exit::NO_ANSWER_YET,

@@ -81,7 +81,7 @@ pub(crate) fn household() -> Pretended {
     };
     let mut store = Store::create(home.path()).expect("state");
     let newcomer = Newcomer {
-        kit: &kit.secret,
+        kit: Some(&kit.secret),
         client: &client,
         tls_certificate: "CERTIFICATE",
         tls_key: "KEY",
@@ -89,7 +89,7 @@ pub(crate) fn household() -> Pretended {
         crl_number: 1,
     };
     store
-        .begin_account(&account, &blob, &newcomer)
+        .begin_account(&(&account).into(), &blob, &newcomer)
         .expect("stored");
     store.keyring_published(&blob).expect("marked");
     store

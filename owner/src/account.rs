@@ -1,15 +1,15 @@
-//! The account's keys while they are unlocked: makes them, opens the keyring, writes its next generation, adds and drops clients. Keeps nothing after it is dropped.
+//! The account's keys while they are unlocked: makes them, opens the keyring, writes its next generation. Keeps nothing after it is dropped.
 use crate::Error;
 use homing_protocol::Malformed;
-use homing_protocol::authority::{AuthorityList, Capabilities, ClientKind, Entry, MOST_ENTRIES};
-use homing_protocol::envelope::Address;
+use homing_protocol::authority::{AuthorityList, Capabilities, ClientKind, Entry};
 use homing_protocol::id::{AccountId, ClientId};
 use homing_protocol::keyring::{
-    FindPart, FullPart, Keyring, KitSecret, KnownDevice, PassphraseCost, RecoveryCode, WrappingKeys,
+    FindPart, FullPart, Keyring, KitSecret, KnownClient, KnownDevice, PassphraseCost, RecoveryCode,
+    WrappingKeys,
 };
 use homing_protocol::keys::{KemSecret, SigningKey};
 use homing_protocol::rand_core::CryptoRng;
-use homing_protocol::readers::{KeySet, MOST_READERS, Reader, Reads};
+use homing_protocol::readers::{Reader, Reads};
 use zeroize::Zeroizing;
 
 /// The keys of one owner client. They find and ring, and read positions; they cannot enrol, revoke or erase.
@@ -175,13 +175,13 @@ impl Unlocked {
     /// Writes the next generation of the keyring blob.
     ///
     /// # Errors
-    /// [`Error::TooMany`] devices, [`Error::Seal`].
+    /// [`Error::TooManyPhones`], [`Error::Seal`].
     pub fn wrap_next(&mut self, rng: &mut impl CryptoRng) -> Result<Vec<u8>, Error> {
         let blob = self
             .keys
             .wrap(self.generation + 1, &self.find, &self.full, rng)
             .map_err(|fault| match fault {
-                Malformed::TooMany => Error::TooMany,
+                Malformed::TooMany => Error::TooManyPhones,
                 other => Error::Seal(other),
             })?;
         self.generation += 1;
@@ -205,26 +205,6 @@ impl Unlocked {
             .map_err(Error::Stored)
     }
 
-    /// Signs the next authority list with `client` in it, without the command-line clients that `others` drops.
-    ///
-    /// # Errors
-    /// [`Error::TooMany`], [`Error::Stored`], [`Error::Seal`].
-    pub fn admit(&mut self, client: &ClientKeys, others: Others) -> Result<(), Error> {
-        let mut list = self.authority()?;
-        list.version += 1;
-        let own = client.id();
-        list.entries.retain(|entry| {
-            entry.key.client_id() != own
-                && (others == Others::Keep || entry.kind == ClientKind::Find)
-        });
-        if list.entries.len() >= MOST_ENTRIES {
-            return Err(Error::TooMany);
-        }
-        list.entries.push(entry(client, ClientKind::CommandLine));
-        self.find.authority = list.sign(&self.full.root).map_err(Error::Seal)?;
-        Ok(())
-    }
-
     /// The find client as a reader: it must be able to read before anybody signs in with it.
     #[must_use]
     pub fn find_reader(&self) -> Reader {
@@ -235,35 +215,14 @@ impl Unlocked {
         }
     }
 
-    /// Signs the next key set of every enrolled phone with `client` among the readers; readers that are no longer in the authority list drop out.
-    ///
-    /// # Errors
-    /// [`Error::TooMany`], [`Error::Stored`], [`Error::Seal`].
-    pub fn admit_reader(&mut self, client: &ClientKeys) -> Result<(), Error> {
-        let list = self.authority()?;
-        let mut devices = self.find.devices.clone();
-        for device in devices
-            .iter_mut()
-            .filter(|device| !device.key_set.is_empty())
-        {
-            let address = Address {
-                account: self.find.account,
-                device: device.device,
-            };
-            let mut set = KeySet::verify(&device.key_set, &self.find.root, &address)
-                .map_err(Error::Stored)?;
-            set.version += 1;
-            let own = client.id();
-            set.readers
-                .retain(|reader| reader.client != own && list.entry(reader.client).is_some());
-            if set.readers.len() >= MOST_READERS {
-                return Err(Error::TooMany);
-            }
-            set.readers.push(client.reader());
-            device.key_set = set.sign(&self.full.root).map_err(Error::Seal)?;
-        }
-        self.find.devices = devices;
-        Ok(())
+    /// Remembers the first client's certificate, which could only be issued once the account had an id.
+    pub fn record_first_client(&mut self, client: &ClientKeys, name: &str, tls_serial: &[u8]) {
+        self.full.clients = vec![KnownClient {
+            client: client.id(),
+            name: name.to_owned(),
+            reading: client.reading.public(),
+            tls_serial: tls_serial.to_vec(),
+        }];
     }
 
     /// Adds a phone to the keyring, or replaces what it holds about it.
@@ -276,15 +235,6 @@ impl Unlocked {
     pub fn forget(&mut self, device: homing_protocol::id::DeviceId) {
         self.find.devices.retain(|known| known.device != device);
     }
-}
-
-/// What becomes of the other command-line clients when one is admitted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Others {
-    /// They go on.
-    Keep,
-    /// They lose every right: a machine was lost.
-    Drop,
 }
 
 fn entry(client: &ClientKeys, kind: ClientKind) -> Entry {

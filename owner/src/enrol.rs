@@ -51,7 +51,7 @@ impl Invitation {
         })
     }
 
-    /// Certifies the claimed keys and names the readers: the find client and `reader`.
+    /// Certifies the claimed keys and names the readers: every client of the account that may read, and `reader`.
     ///
     /// # Errors
     /// [`Error::Seal`].
@@ -69,10 +69,14 @@ impl Invitation {
             keys: claim.keys,
         }
         .sign(root);
+        let mut readers = account.readers()?;
+        if !readers.iter().any(|known| known.client == reader.client) {
+            readers.push(reader);
+        }
         let set = KeySet {
             address: self.address,
             version: 1,
-            readers: vec![account.find_reader(), reader],
+            readers,
         };
         let answer = Answer {
             certificate,

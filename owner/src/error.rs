@@ -22,7 +22,15 @@ pub enum Error {
     /// Reading a recovery code or kit secret that a person typed.
     #[error("{0}")]
     Mistyped(&'static str),
-    /// Adding a client or reader beyond what the protocol allows.
-    #[error("the account has as many clients as the protocol allows; revoke one first")]
-    TooMany,
+    /// Adding a client beyond what the protocol allows.
+    #[error("the account has 64 clients, as many as an authority list holds; revoke one first")]
+    TooManyClients,
+    /// Adding a reader beyond what the protocol allows.
+    #[error(
+        "a phone seals to 8 readers at most, and that many clients are there; revoke one first"
+    )]
+    TooManyReaders,
+    /// Adding a phone beyond what a keyring holds.
+    #[error("the account has 256 phones, as many as a keyring holds")]
+    TooManyPhones,
 }

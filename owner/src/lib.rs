@@ -3,6 +3,7 @@
 
 pub mod account;
 pub mod chain;
+pub mod clients;
 pub mod delivery;
 pub mod enrol;
 mod error;
@@ -10,8 +11,8 @@ pub mod phone;
 pub mod reports;
 pub mod resend;
 pub mod sign;
-
 pub mod track;
+
 #[cfg(test)]
 mod tests;
 

@@ -1,19 +1,21 @@
 //! The owner's side against a phone played with the protocol's own words: enrolment, orders, answers, keyring.
-use crate::account::{ClientKeys, Household, Kit, Others, Unlocked, typed_code};
+mod clients;
+
+use crate::account::{ClientKeys, Household, Kit, Unlocked, typed_code};
 use crate::delivery::{State, Step, Witness};
 use crate::enrol::{Accepted, Invitation, Verdict};
 use crate::phone::{Meaning, Phone, seen};
 use crate::resend::Seen;
 use crate::sign::{Intent, Place, ring_stop, seal_authority, seal_command, seal_report_ack};
 use crate::{Error, delivery};
-use homing_protocol::authority::{AuthorityList, Capability};
+use homing_protocol::authority::AuthorityList;
 use homing_protocol::beacon::{Beacon, Window};
 use homing_protocol::certificate::DeviceKeys;
 use homing_protocol::command::{self, Op};
 use homing_protocol::enrolment::{Answer, Claim};
 use homing_protocol::envelope::Address;
 use homing_protocol::id::{BeaconNonce, BootId, CommandId, DeviceId, SessionId};
-use homing_protocol::keyring::{KitSecret, KnownDevice, PassphraseCost, RecoveryCode};
+use homing_protocol::keyring::{KitSecret, PassphraseCost, RecoveryCode};
 use homing_protocol::keys::{KemSecret, Psk, SigningKey};
 use homing_protocol::rand_core::UnwrapErr;
 use homing_protocol::receipt::{CommandState, Detail, Receipt};
@@ -395,46 +397,6 @@ fn the_keyring_opens_with_passphrase_and_kit_or_with_the_code_and_with_nothing_e
         Err(Error::WrongSecret)
     );
     assert!(matches!(typed_code("12"), Err(Error::Mistyped(_))));
-}
-
-#[test]
-fn a_recovered_client_stands_in_the_next_list_and_among_every_phones_readers() {
-    let mut house = house();
-    let (_, accepted) = enrolled(&house);
-    house.account.remember(KnownDevice {
-        device: house.invitation.address.device,
-        name: "pocket".into(),
-        certificate: accepted.certificate,
-        key_set: accepted.key_set,
-        tls_serial: vec![1],
-    });
-    for others in [Others::Keep, Others::Drop] {
-        let mut account = house.account.clone();
-        let client = ClientKeys::generate(&mut rng());
-        account.admit(&client, others).expect("admitted");
-        account.admit_reader(&client).expect("reads");
-        let list = account.authority().expect("list");
-        assert_eq!(list.version, 2);
-        let entry = list.entry(client.id()).expect("entry");
-        assert!(entry.capabilities.allows(Capability::Ring));
-        assert!(!entry.capabilities.allows(Capability::Admin));
-        assert_eq!(
-            list.entry(house.client.id()).is_some(),
-            others == Others::Keep
-        );
-        let set = homing_protocol::readers::KeySet::verify(
-            &account.find.devices[0].key_set,
-            &account.find.root,
-            &house.invitation.address,
-        )
-        .expect("set");
-        assert_eq!(set.version, 2);
-        assert!(set.readers.contains(&client.reader()));
-        assert_eq!(
-            set.readers.contains(&house.client.reader()),
-            others == Others::Keep
-        );
-    }
 }
 
 #[test]

@@ -4,11 +4,13 @@ use crate::args::{Init, Recover};
 use crate::error::Error;
 use crate::exchange::{Acceptance, Exchange, Stay, rng};
 use crate::file;
-use crate::household::{Authority, BrokerFiles, ServerCertificate, revoked_serials};
+use crate::household::{Authority, BrokerFiles, Serial, ServerCertificate, revoked_serials};
 use crate::passphrase::{self, Source};
 use crate::store::{Newcomer, Store};
 use homing_link::Endpoint;
-use homing_owner::account::{ClientKeys, Household, Kit, Others, Unlocked, typed_code};
+use homing_owner::account::{ClientKeys, Household, Kit, Unlocked, typed_code};
+use homing_owner::clients::Candidate;
+use homing_protocol::authority::Capabilities;
 use homing_protocol::id::SessionId;
 use homing_protocol::keyring::{KitSecret, PassphraseCost, RecoveryCode};
 use serde_json::json;
@@ -21,6 +23,27 @@ const RECOVERY_WAIT: Duration = Duration::from_secs(20);
 /// The broker's user name of every owner client of an account: the list of who may use the tree then outlives a lost machine.
 pub(crate) fn common_name(account: &Unlocked) -> String {
     format!("owner-{}", account.find.account)
+}
+
+/// The same of every delegate, who may use only a part of the tree.
+pub(crate) fn delegate_name(account: &Unlocked) -> String {
+    format!("delegate-{}", account.find.account)
+}
+
+/// What this machine calls itself among the clients: its host name, as far as it is fit to be shown.
+pub(crate) fn machine_name() -> String {
+    let text = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let name: String = text
+        .trim()
+        .chars()
+        .filter(|letter| letter.is_ascii_alphanumeric() || "-._".contains(*letter))
+        .take(60)
+        .collect();
+    if name.is_empty() {
+        "machine".to_owned()
+    } else {
+        name
+    }
 }
 
 /// `homing init`.
@@ -62,21 +85,22 @@ pub(crate) fn init(context: &Context, args: &Init) -> Result<(), Error> {
         &client,
         &mut rng(),
     )?;
-    let blob = account.wrap_next(&mut rng())?;
     let tls = authority.issue_client(&common_name(&account))?;
+    account.record_first_client(&client, &machine_name(), &tls.serial.0);
+    let blob = account.wrap_next(&mut rng())?;
 
     KitFile::of(&account, &kit.secret, &blob).write(&args.kit_out)?;
     let mut store = Store::create(&context.home)?;
     let files = write_broker_folder(&context.home, &authority, &account, 1)?;
     let newcomer = Newcomer {
-        kit: &kit.secret,
+        kit: Some(&kit.secret),
         client: &client,
         tls_certificate: &tls.certificate,
         tls_key: &tls.key,
         session: SessionId::random(&mut rng()),
         crl_number: 1,
     };
-    store.begin_account(&account, &blob, &newcomer)?;
+    store.begin_account(&(&account).into(), &blob, &newcomer)?;
     report_init(context, args, &account, &kit, &files, &broker)
 }
 
@@ -150,13 +174,13 @@ fn write_broker_folder(
         authority,
         server,
         endpoint.port,
-        &[common_name(account)],
+        &account.find.account.to_string(),
         &crl,
     )?;
     Ok(files)
 }
 
-fn refuse_account(home: &Path) -> Result<(), Error> {
+pub(crate) fn refuse_account(home: &Path) -> Result<(), Error> {
     match Store::open(home).and_then(|store| store.account()) {
         Ok(_) => Err(Error::AccountExists(home.to_owned())),
         Err(Error::NoAccount(_)) => Ok(()),
@@ -200,19 +224,26 @@ pub(crate) fn recover(context: &Context, args: &Recover) -> Result<(), Error> {
     let tls = authority.issue_client(&common_name(&account))?;
     // A list made here must count as newer than any made before; the old machine's count is lost with it.
     let crl_number = u64::try_from(crate::clock::UnixMs::now().0).unwrap_or(1);
+    let candidate = Candidate {
+        key: client.signing.public(),
+        reading: client.reading.public(),
+        name: machine_name(),
+        capabilities: Capabilities::find(),
+        tls_serial: tls.serial.0.to_vec(),
+    };
     let mut store = Store::create(&context.home)?;
     let blob = kit.keyring(&args.kit)?;
     let newcomer = Newcomer {
-        kit: &secret,
+        kit: Some(&secret),
         client: &client,
         tls_certificate: &tls.certificate,
         tls_key: &tls.key,
         session: SessionId::random(&mut rng()),
         crl_number,
     };
-    store.begin_account(&account, &blob, &newcomer)?;
+    store.begin_account(&(&account).into(), &blob, &newcomer)?;
     let admitted = waiting(admit(
-        context, args, store, account, &way_in, &secret, &client,
+        context, args, store, account, &way_in, &secret, &candidate,
     ));
     if let Err(error) = admitted {
         // Half an account would only stand in the way of the next attempt.
@@ -220,7 +251,12 @@ pub(crate) fn recover(context: &Context, args: &Recover) -> Result<(), Error> {
         return Err(error);
     }
     let account = admitted?;
-    write_broker_folder(&context.home, &household(&account)?, &account, crl_number)?;
+    write_broker_folder(
+        &context.home,
+        &household(&account)?,
+        &account,
+        crl_number + 1,
+    )?;
     let devices: Vec<_> = account
         .find
         .devices
@@ -241,7 +277,7 @@ async fn admit(
     mut account: Unlocked,
     way_in: &WayIn,
     secret: &KitSecret,
-    client: &ClientKeys,
+    client: &Candidate,
 ) -> Result<Unlocked, Error> {
     let mut store = store;
     if !args.offline {
@@ -268,13 +304,13 @@ async fn admit(
             account = newer;
         }
     }
-    let others = if args.revoke_others {
-        Others::Drop
+    let lost = if args.revoke_others {
+        account.machines()?
     } else {
-        Others::Keep
+        Vec::new()
     };
-    account.admit(client, others)?;
-    account.admit_reader(client)?;
+    let serials = account.change_clients(&lost, Some(client))?;
+    revoke_certificates(&mut store, &mut account, &serials)?;
     let blob = account.wrap_next(&mut rng())?;
     store.renew_keyring(&account, &blob)?;
     if !args.offline {
@@ -283,6 +319,28 @@ async fn admit(
         exchange.close().await?;
     }
     Ok(account)
+}
+
+/// Puts certificates on the account's revocation list; the caller writes the list out. Serial numbers that are none of ours are passed over.
+pub(crate) fn revoke_certificates(
+    store: &mut Store,
+    account: &mut Unlocked,
+    serials: &[Vec<u8>],
+) -> Result<(), Error> {
+    let mut revoked = revoked_serials(&account.full.crl_pem)?;
+    let before = revoked.len();
+    for serial in serials {
+        if let Ok(serial) = <[u8; 16]>::try_from(serial.as_slice())
+            && !revoked.contains(&Serial(serial))
+        {
+            revoked.push(Serial(serial));
+        }
+    }
+    if revoked.len() > before {
+        let number = store.next_crl_number()?;
+        account.full.crl_pem = household(account)?.revocation_list(number, &revoked)?;
+    }
+    Ok(())
 }
 
 /// The household's authority of an unlocked account.
@@ -332,11 +390,14 @@ impl WayIn {
 /// Unlocks the account for what needs ROOT or the household's key; a newer keyring that another machine left at the broker is taken over first.
 pub(crate) fn unlock(context: &Context, store: &mut Store) -> Result<Unlocked, Error> {
     let held = store.account()?;
+    let Some(kit) = &held.kit else {
+        return Err(Error::Delegate);
+    };
     let passphrase = passphrase::ask(context.passphrase, "Passphrase")?;
     context.out.progress("Opening the keyring …");
-    let mut account = Unlocked::open(&held.keyring, &passphrase, &held.kit)?;
+    let mut account = Unlocked::open(&held.keyring, &passphrase, kit)?;
     if let Some(offered) = store.offered_keyring()?
-        && let Ok(newer) = Unlocked::open(&offered, &passphrase, &held.kit)
+        && let Ok(newer) = Unlocked::open(&offered, &passphrase, kit)
         && account.is_older_than(&newer)
     {
         store.renew_keyring(&newer, &offered)?;

@@ -1,14 +1,14 @@
 //! `device …`: phones join, are shown, renamed and put out.
-use super::account::{household, refuse_existing, unlock};
+use super::account::{household, refuse_existing, revoke_certificates, unlock};
 use super::{Context, catch_up, show, tell_impostors, waiting};
 use crate::args::{Device, History};
 use crate::duration::Span;
 use crate::error::Error;
 use crate::exchange::{Acceptance, Exchange, Stay, rng};
 use crate::file::{self, Access};
-use crate::household::{BrokerFiles, Serial, revoked_serials};
+use crate::household::BrokerFiles;
 use crate::output::harmless;
-use crate::store::{DeviceRow, Standing, Store};
+use crate::store::{Standing, Store};
 use homing_link::MqttLink;
 use homing_owner::account::Unlocked;
 use homing_owner::delivery::State;
@@ -17,6 +17,7 @@ use homing_protocol::enrolment::Bundle;
 use homing_protocol::envelope::Address;
 use homing_protocol::id::DeviceId;
 use homing_protocol::keys::Psk;
+use homing_protocol::topic::{Channel, Topic};
 use serde_json::json;
 use std::path::Path;
 use std::time::Duration;
@@ -43,10 +44,10 @@ pub(crate) fn run(context: &Context, command: Device) -> Result<(), Error> {
     }
 }
 
-fn check_name(name: &str) -> Result<(), Error> {
+pub(super) fn check_name(name: &str) -> Result<(), Error> {
     let refused = |why: &str| {
         Err(Error::Usage(format!(
-            "{:?} cannot be a phone's name: {why}",
+            "{:?} cannot be a name: {why}",
             harmless(name)
         )))
     };
@@ -63,7 +64,7 @@ fn check_name(name: &str) -> Result<(), Error> {
 }
 
 /// Meets the broker so that what other machines changed is known before the account is changed here.
-fn meet(store: Store) -> Result<Store, Error> {
+pub(super) fn meet(store: Store) -> Result<Store, Error> {
     waiting(async {
         let mut exchange = Exchange::start(store, Stay::Call, Acceptance::Locked)?;
         catch_up(&mut exchange, MEETING).await?;
@@ -222,41 +223,36 @@ fn revoke(context: &Context, name: &str) -> Result<(), Error> {
     let row = store.device_named(name)?;
     let mut store = meet(store)?;
     let mut account = unlock(context, &mut store)?;
-    let crl = revocation_list(&mut store, &account, &row)?;
-    account.full.crl_pem = crl.clone();
+    revoke_certificates(
+        &mut store,
+        &mut account,
+        std::slice::from_ref(&row.tls_serial),
+    )?;
     account.forget(row.id);
     let blob = account.wrap_next(&mut rng())?;
-    BrokerFiles::inside(store.home()).write_revocations(&crl)?;
+    BrokerFiles::inside(store.home()).write_revocations(&account.full.crl_pem)?;
     end_orders(&mut store, row.id)?;
+    // What the broker retains of it would greet every owner client as if the phone were still there.
+    for channel in [Channel::Beacon, Channel::Authority] {
+        store.clear_retained(&Topic::Device(row.id, channel).to_string())?;
+    }
     store.revoked(row.id)?;
     store.renew_keyring(&account, &blob)?;
     let store = meet(store)?;
-    let list = BrokerFiles::inside(store.home()).folder().join("crl.pem");
+    let files = BrokerFiles::inside(store.home());
+    let forgotten = if store.unwanted_topics()?.is_empty() {
+        "The broker has forgotten what it kept of it."
+    } else {
+        "The broker cannot be reached now; the next call of homing that reaches it clears what it keeps of the phone."
+    };
     context.out.both(
         &format!(
-            "{} is put out: nothing is sent to it or believed from it any more.\nFor the broker to refuse it too, give it the new revocation list {} and restart it.",
+            "{} is put out: nothing is sent to it or believed from it any more. {forgotten}\n{}",
             harmless(&row.name),
-            list.display()
+            files.advice()
         ),
-        &json!({ "id": row.id.to_string(), "name": row.name, "standing": "revoked", "revocation_list": list.display().to_string() }),
+        &json!({ "id": row.id.to_string(), "name": row.name, "standing": "revoked", "revocation_list": files.revocation_list().display().to_string() }),
     )
-}
-
-fn revocation_list(
-    store: &mut Store,
-    account: &Unlocked,
-    row: &DeviceRow,
-) -> Result<String, Error> {
-    let mut serials = revoked_serials(&account.full.crl_pem)?;
-    let serial: [u8; 16] = row
-        .tls_serial
-        .as_slice()
-        .try_into()
-        .map_err(|_| Error::Damaged("certificate's serial"))?;
-    if !serials.contains(&Serial(serial)) {
-        serials.push(Serial(serial));
-    }
-    household(account)?.revocation_list(store.next_crl_number()?, &serials)
 }
 
 fn end_orders(store: &mut Store, device: DeviceId) -> Result<(), Error> {

@@ -10,11 +10,14 @@ use crate::exchange::{Acceptance, Exchange, Stay, rng};
 use crate::output::{Tone, harmless};
 use crate::store::{DeviceRow, Order, Standing, Store};
 use homing_link::MqttLink;
+use homing_owner::clients::own_entry;
 use homing_owner::delivery::{State, Witness};
 use homing_owner::sign::{Intent, ring_stop};
+use homing_protocol::Refusal;
 use homing_protocol::command::Op;
 use homing_protocol::id::CommandId;
 use homing_protocol::measure::{Position, PositionSource};
+use homing_protocol::readers::{KeySet, Reads};
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -72,22 +75,42 @@ pub(crate) fn locate(context: &Context, args: &Locate) -> Result<(), Error> {
         .as_secs()
         .clamp(SHORTEST_SEARCH_S, LONGEST_SEARCH_S);
     let search_s = u16::try_from(search_s).unwrap_or(u16::MAX);
+    let before = position(&store, &row, None)?.map_or(0, |found| found.number);
     let id = order(&mut store, &row, Op::Locate { search_s }, None)?;
+    let sighted = reads_positions(&store, &row)?;
     let (store, end) = follow(context, store, id, args.wait, |order, store| {
+        let state = order.progress.state();
         let located = match order.report {
             Some(number) => position(store, &row, Some(number))?,
+            // A newer search took this one's place: its position is the answer to both.
+            None if state == State::Superseded => {
+                position(store, &row, None)?.filter(|found| found.number > before)
+            }
             None => None,
         };
         // A done order whose report is still on its way has not answered yet.
-        let answered = match order.progress.state() {
-            State::Done => located.is_some() || order.report.is_none(),
+        let answered = match state {
+            State::Done => located.is_some() || order.report.is_none() || !sighted,
+            State::Superseded => located.is_some() || !sighted,
             state => state.is_final(),
         };
         Ok(answered.then_some(located))
     })?;
     match end {
         Some(Some(found)) => print_position(context, &row, &found),
-        Some(None) => Err(Error::Refused(ended(&row, &store.order(id)?))),
+        Some(None) => {
+            let order = store.order(id)?;
+            if order.progress.state() != State::Done || sighted {
+                return Err(Error::Refused(ended(&store, &row, &order)));
+            }
+            context.out.both(
+                &format!(
+                    "{} has been located. Its position went to those who may read it; this machine may not.",
+                    harmless(&row.name)
+                ),
+                &order_json(&row, &order),
+            )
+        }
         None => {
             print_waiting(context, &store, &row, id)?;
             Err(Error::NoAnswerYet(format!(
@@ -124,7 +147,7 @@ pub(crate) fn ring(context: &Context, args: &Ring) -> Result<(), Error> {
                 .out
                 .both(&sentence, &order_json(&row, &store.order(id)?))
         }
-        Some(_) => Err(Error::Refused(ended(&row, &store.order(id)?))),
+        Some(_) => Err(Error::Refused(ended(&store, &row, &store.order(id)?))),
         // The order is safe in the outbox: the command was carried out, the phone will be.
         None => print_waiting(context, &store, &row, id),
     }
@@ -211,8 +234,45 @@ fn print_waiting(
     )
 }
 
-fn ended(row: &DeviceRow, order: &Order) -> String {
+/// Whether the newest key set known here names this client as a reader of positions.
+fn reads_positions(store: &Store, row: &DeviceRow) -> Result<bool, Error> {
+    let account = store.account()?;
+    let address = row.address(account.id);
+    let set = KeySet::verify(&row.key_set, &account.root, &address)
+        .map_err(homing_owner::Error::Stored)?;
+    let own = account.client.id();
+    // Who is not named yet may be by now: the set on the phone can be newer.
+    let named = set.readers.iter().find(|reader| reader.client == own);
+    Ok(named.is_none_or(|reader| reader.reads == Reads::Positions))
+}
+
+/// What this client may order, in words, by the newest list known here.
+fn rights(store: &Store) -> Result<String, Error> {
+    let account = store.account()?;
+    let own = own_entry(
+        &account.authority,
+        &account.root,
+        account.id,
+        account.client.id(),
+    );
+    Ok(own.map_or_else(
+        |_| "nothing".to_owned(),
+        |(_, entry)| entry.capabilities.words().join(", "),
+    ))
+}
+
+fn ended(store: &Store, row: &DeviceRow, order: &Order) -> String {
     let last = order.progress.steps().last();
+    if order.progress.state() == State::Refused
+        && last.is_some_and(|step| step.detail == Refusal::NotAllowed.word())
+    {
+        return format!(
+            "{} refuses: this machine may not order {} (not-allowed); it may: {}",
+            harmless(&row.name),
+            order.intent.op.word(),
+            rights(store).unwrap_or_default()
+        );
+    }
     let detail = last
         .map(|step| harmless(&step.detail))
         .filter(|detail| !detail.is_empty());

@@ -106,7 +106,8 @@ pub(crate) fn run(context: &Context, args: &args::Kit) -> Result<(), Error> {
         account::unlock(context, &mut store)?;
     }
     let held = store.account()?;
-    KitFile::new(&held.id.to_string(), &held.broker, &held.kit, &held.keyring).write(&args.out)?;
+    let kit = held.kit.as_ref().ok_or(Error::Delegate)?;
+    KitFile::new(&held.id.to_string(), &held.broker, kit, &held.keyring).write(&args.out)?;
     let path = args.out.display().to_string();
     if !args.show {
         return context.out.both(
@@ -114,7 +115,7 @@ pub(crate) fn run(context: &Context, args: &args::Kit) -> Result<(), Error> {
             &json!({ "kit_file": path }),
         );
     }
-    let secret = held.kit.to_text();
+    let secret = kit.to_text();
     let code = QrCode::new(format!("homing-kit:1:{}:{}", held.id, *secret).as_bytes())
         .map_err(|_| Error::Damaged("kit secret"))?;
     let picture = Zeroizing::new(code.render::<Dense1x2>().build());

@@ -1,13 +1,14 @@
 //! The commands of homing(1), one file each: argument in, store and exchange moved, result printed. No cryptography of their own.
 
 mod account;
+mod client;
 mod device;
 pub(crate) mod find;
 mod kit;
 mod log;
 mod show;
-mod watch;
 pub(crate) mod track;
+mod watch;
 
 use crate::args::{Cli, Command};
 use crate::clock::{self, UnixMs};
@@ -59,12 +60,14 @@ pub(crate) fn run(cli: Cli) -> Result<(), Error> {
         Command::Init(args) => account::init(&context, &args),
         Command::Device(args) => device::run(&context, args),
         Command::Devices => show::devices(&context),
+        Command::Client(args) => client::run(&context, args),
+        Command::Clients => client::list(&context),
         Command::Locate(args) => find::locate(&context, &args),
         Command::Ring(args) => find::ring(&context, &args),
+        Command::Track(args) => track::run(&context, &args),
         Command::Log(args) => log::run(&context, &args),
         Command::Watch => watch::run(&context),
         Command::Status => show::status(&context),
-        Command::Track(args) => track::run(&context, &args),
         Command::Kit(args) => kit::run(&context, &args),
         Command::Recover(args) => account::recover(&context, &args),
         Command::Completions { shell } => {

@@ -34,19 +34,25 @@ impl<T: Transport> Exchange<T> {
             let item = Item::Keyring(blob.clone());
             self.repeat(item, topic, Retention::Retained, now, |_| Ok(blob))?;
         }
+        for topic in self.store.unwanted_topics()? {
+            let item = Item::Clearing(topic.clone());
+            if !self.in_flight.values().any(|under_way| *under_way == item) {
+                self.publish_text(item, topic, Retention::Retained, Vec::new());
+            }
+        }
         let known = self.known_phones()?;
         for known in &known {
             self.send_membership(known, now)?;
             self.send_acknowledgement(known, now)?;
+            if let Some(heard) = &known.heard {
+                self.ask_for_missing(known.row.id, heard, now)?;
+            }
         }
         self.sign_orders(&known, now)?;
         self.send_orders(&known, now)
     }
 
     fn known_phones(&self) -> Result<Vec<Known>, Error> {
-            if let Some(heard) = &known.heard {
-                self.ask_for_missing(known.row.id, heard, now)?;
-            }
         let mut all = Vec::new();
         for row in self.store.devices()? {
             let Some(phone) = row.phone(self.account.id, &self.account.root)? else {
@@ -111,6 +117,10 @@ impl<T: Transport> Exchange<T> {
     }
 
     fn send_acknowledgement(&mut self, known: &Known, now: UnixMs) -> Result<(), Error> {
+        // A delegate's word would keep from the owner what only the delegate has stored.
+        if self.account.kit.is_none() {
+            return Ok(());
+        }
         let Some(through) = self.store.unacknowledged(known.row.id)? else {
             return Ok(());
         };
@@ -166,11 +176,21 @@ impl<T: Transport> Exchange<T> {
         retention: Retention,
         payload: Vec<u8>,
     ) -> bool {
+        self.publish_text(item, topic.to_string(), retention, payload)
+    }
+
+    fn publish_text(
+        &mut self,
+        item: Item,
+        topic: String,
+        retention: Retention,
+        payload: Vec<u8>,
+    ) -> bool {
         if self.in_flight.len() >= IN_FLIGHT {
             return false;
         }
         match self.link.publish(Publication {
-            topic: topic.to_string(),
+            topic,
             payload,
             retention,
         }) {
@@ -283,6 +303,18 @@ impl<T: Transport> Exchange<T> {
         }
     }
 
+    /// Whether positions of any phone are known to exist and are not here.
+    pub(crate) fn misses_positions(&self) -> Result<bool, Error> {
+        for known in self.known_phones()? {
+            let status = known.heard.as_ref().and_then(|heard| heard.status.as_ref());
+            let newest = status.map_or(0, |status| status.reports);
+            if self.store.missing(known.row.id, newest)?.is_some() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     /// Signs the keys of claimed phones while the account is unlocked.
     pub(super) fn accept_claims(&mut self) -> Result<(), Error> {
         let only = match &self.acceptance {
@@ -303,18 +335,6 @@ impl<T: Transport> Exchange<T> {
         let (Acceptance::Only(_, unlocked) | Acceptance::All(unlocked)) = &mut self.acceptance
         else {
             return Ok(());
-    /// Whether positions of any phone are known to exist and are not here.
-    pub(crate) fn misses_positions(&self) -> Result<bool, Error> {
-        for known in self.known_phones()? {
-            let status = known.heard.as_ref().and_then(|heard| heard.status.as_ref());
-            let newest = status.map_or(0, |status| status.reports);
-            if self.store.missing(known.row.id, newest)?.is_some() {
-                return Ok(true);
-            }
-        }
-        Ok(false)
-    }
-
         };
         let damaged = Error::Damaged("claim");
         let (Some(invitation), Some(claim)) = (row.invitation(self.account.id), &row.claim) else {

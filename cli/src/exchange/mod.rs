@@ -70,6 +70,8 @@ enum Item {
     Answer(DeviceId),
     Acknowledgement(DeviceId, u64),
     Keyring(Vec<u8>),
+    /// Nothing, so that the broker forgets what it retained there.
+    Clearing(String),
 }
 
 /// Whether the person was told.
@@ -127,6 +129,10 @@ pub(crate) fn settings(account: &Account, stay: Stay) -> Result<LinkSettings, Er
 
 /// What an owner's client listens to: all phones with two filters, so that their number does not matter.
 fn subscriptions(account: &Account) -> Vec<String> {
+    if account.kit.is_none() {
+        // A delegate has no business with claims and keyring, and the broker lets it have none.
+        return vec!["homing/v1/+/+/up/+".to_owned()];
+    }
     vec![
         "homing/v1/+/+/up/+".to_owned(),
         "homing/v1/+/+/enrol".to_owned(),
@@ -294,6 +300,7 @@ impl<T: Transport> Exchange<T> {
             Item::Order(id) => self.store.conclude(id, State::Sent, ""),
             Item::Keyring(blob) => self.store.keyring_published(&blob),
             Item::Acknowledgement(device, through) => self.store.acknowledged(device, through),
+            Item::Clearing(topic) => self.store.cleared(&topic),
             Item::Authority(_) | Item::KeySet(_) | Item::Answer(_) => Ok(()),
         }
     }

@@ -2,6 +2,7 @@
 use super::{Authority, Serial};
 use crate::error::Error;
 use crate::file::{self, Access};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 const CONFIGURATION: &str = include_str!("../../../mqtt-broker-config/mosquitto.conf");
@@ -42,13 +43,13 @@ impl BrokerFiles {
         &self.folder
     }
 
-    /// Writes everything; `owners` are the common names of owner certificates.
+    /// Writes everything; `account` is the account's id, from which the common names of owners and delegates follow.
     pub(crate) fn write(
         &self,
         authority: &Authority,
         server: ServerCertificate<'_>,
         port: u16,
-        owners: &[String],
+        account: &str,
         crl: &str,
     ) -> Result<(), Error> {
         file::private_folder(&self.folder.join("data"))?;
@@ -58,18 +59,46 @@ impl BrokerFiles {
             self.put("broker.crt", &credential.certificate, Access::Public)?;
             self.put("broker.key", &credential.key, Access::Private)?;
         }
-        self.put("acl", &render_access(owners), Access::Private)?;
+        self.put("acl", &render_access(account), Access::Private)?;
         self.put(
             "mosquitto.conf",
-            &render_configuration(&self.folder, port),
+            &render_configuration(&self.folder, port, self.run_as()?),
             Access::Public,
         )?;
         self.write_revocations(crl)
     }
 
+    /// The revocation list.
+    pub(crate) fn revocation_list(&self) -> PathBuf {
+        self.folder.join("crl.pem")
+    }
+
+    /// What somebody has to do so that the broker obeys the revocation list.
+    pub(crate) fn advice(&self) -> String {
+        format!(
+            "The broker refuses it once it reads the new revocation list {}: if the broker runs from this folder, restart it; else copy that file over the one that `crlfile` in its mosquitto.conf names, then restart it. A restart, not a reload, also ends a connection that is open.",
+            self.revocation_list().display()
+        )
+    }
+
     /// Replaces the revocation list; the broker reads it again on SIGHUP or restart.
     pub(crate) fn write_revocations(&self, crl: &str) -> Result<(), Error> {
+        // A machine that joined an account has no broker's folder yet, but may have to revoke.
+        file::private_folder(&self.folder)?;
         self.put("crl.pem", crl, Access::Public)
+    }
+
+    /// Started by root, mosquitto becomes the user `mosquitto`, who may not enter root's private folder.
+    fn run_as(&self) -> Result<RunAs, Error> {
+        let owner = std::fs::metadata(&self.folder).map_err(|source| Error::Read {
+            path: self.folder.clone(),
+            source,
+        })?;
+        Ok(if owner.uid() == 0 {
+            RunAs::Root
+        } else {
+            RunAs::Starter
+        })
     }
 
     fn put(&self, name: &str, content: &str, access: Access) -> Result<(), Error> {
@@ -77,9 +106,25 @@ impl BrokerFiles {
     }
 }
 
-fn render_configuration(folder: &Path, port: u16) -> String {
+/// Who the broker runs as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum RunAs {
+    /// Whoever starts it.
+    Starter,
+    /// Root, said in its configuration.
+    Root,
+}
+
+/// What stands above the shipped text in root's own folder.
+const AS_ROOT: &str = "# This folder is root's alone: without the next line mosquitto, started by root, would become the user\n# `mosquitto` and could not read it. Better: copy the folder's files to /etc/mosquitto/homing, give them to the\n# user mosquitto, and use the shipped mosquitto.conf.\nuser root\n\n";
+
+fn render_configuration(folder: &Path, port: u16, run_as: RunAs) -> String {
     let folder = format!("{}/", folder.display());
-    CONFIGURATION
+    let head = match run_as {
+        RunAs::Starter => "",
+        RunAs::Root => AS_ROOT,
+    };
+    let shipped = CONFIGURATION
         .lines()
         .map(|line| match line.split_once(' ') {
             Some(("listener", _)) => format!("listener {port}"),
@@ -87,16 +132,22 @@ fn render_configuration(folder: &Path, port: u16) -> String {
                 .replace(SHIPPED_FOLDER, &folder)
                 .replace(SHIPPED_DATABASE, &format!("{folder}data/")),
         })
-        .map(|line| line + "\n")
-        .collect()
+        .map(|line| line + "\n");
+    std::iter::once(head.to_owned()).chain(shipped).collect()
 }
 
-fn render_access(owners: &[String]) -> String {
-    let mut text = ACCESS.trim_end().to_owned() + "\n";
-    for owner in owners {
-        text.push_str(&format!("\nuser {owner}\ntopic readwrite homing/v1/#\n"));
-    }
-    text
+fn render_access(account: &str) -> String {
+    format!(
+        "{}\n\nuser owner-{account}\ntopic readwrite homing/v1/#\n
+# Delegates: what phones say, which is sealed, and orders to them, which they judge. Not the keyring, no claims.
+user delegate-{account}
+topic read homing/v1/+/+/up/beacon
+topic read homing/v1/+/+/up/receipt
+topic read homing/v1/+/+/up/report
+topic write homing/v1/+/+/cmd
+topic write homing/v1/+/+/authority\n",
+        ACCESS.trim_end()
+    )
 }
 
 /// The serials that a revocation list (PEM) names; an owner who comes back must not forget whom the household put out.
@@ -118,7 +169,7 @@ mod tests {
     #[test]
     fn only_paths_the_port_and_the_owners_differ_from_the_shipped_files() {
         let folder = Path::new("/home/o/.local/share/homing/broker");
-        let rendered = render_configuration(folder, 18_883);
+        let rendered = render_configuration(folder, 18_883, RunAs::Starter);
         assert!(!rendered.contains("/etc/mosquitto") && !rendered.contains("/var/lib"));
         assert!(rendered.contains("\nlistener 18883\n"));
         assert!(rendered.contains("\ncrlfile /home/o/.local/share/homing/broker/crl.pem\n"));
@@ -127,11 +178,13 @@ mod tests {
             .replace("/home/o/.local/share/homing/broker/", SHIPPED_FOLDER)
             .replace("listener 18883", "listener 8883");
         assert_eq!(back, CONFIGURATION);
-        let access = render_access(&["owner-aa".into()]);
-        assert_eq!(
-            access.strip_prefix(ACCESS.trim_end()),
-            Some("\n\nuser owner-aa\ntopic readwrite homing/v1/#\n")
-        );
+        let as_root = render_configuration(folder, 18_883, RunAs::Root);
+        assert_eq!(as_root.strip_prefix(AS_ROOT), Some(rendered.as_str()));
+        let access = render_access("aa");
+        let added = access.strip_prefix(ACCESS.trim_end()).expect("shipped");
+        assert!(added.starts_with("\n\nuser owner-aa\ntopic readwrite homing/v1/#\n"));
+        let (_, delegates) = added.split_once("user delegate-aa\n").expect("a block");
+        assert!(!delegates.contains("readwrite") && !delegates.contains("account"));
     }
 
     #[test]
@@ -156,7 +209,7 @@ mod tests {
         let files = BrokerFiles::inside(home.path());
         let server = ServerCertificate::Household { host: "localhost" };
         files
-            .write(&authority, server, 8883, &["owner-aa".into()], &crl)
+            .write(&authority, server, 8883, "aa", &crl)
             .expect("written");
         for name in [
             "mosquitto.conf",

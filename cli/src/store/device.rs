@@ -1,8 +1,7 @@
 //! Phones in the owner's state: invited, claimed, enrolled, revoked.
-use super::{NewsKind, Store, count, fixed, inbox::tell, int};
+use super::{Membership, NewsKind, Store, count, fixed, inbox::tell, int};
 use crate::clock::UnixMs;
 use crate::error::Error;
-use homing_owner::account::Unlocked;
 use homing_owner::enrol::{Accepted, Invitation};
 use homing_owner::phone::Phone;
 use homing_protocol::certificate::DeviceKeys;
@@ -164,17 +163,20 @@ impl DeviceRow {
 }
 
 /// Takes over what the keyring says: authority over phones' certificates and key sets comes from ROOT, newer key sets win, phones that it does not know stay.
-pub(super) fn merge_known(transaction: &Transaction<'_>, account: &Unlocked) -> Result<(), Error> {
-    for known in &account.find.devices {
+pub(super) fn merge_known(
+    transaction: &Transaction<'_>,
+    membership: &Membership<'_>,
+) -> Result<(), Error> {
+    for known in membership.devices {
         let address = Address {
-            account: account.find.account,
+            account: membership.account,
             device: known.device,
         };
         if known.certificate.is_empty() {
             continue;
         }
-        let phone = Phone::certified(&known.certificate, &account.find.root, &address)?;
-        let set = KeySet::verify(&known.key_set, &account.find.root, &address)
+        let phone = Phone::certified(&known.certificate, &membership.root, &address)?;
+        let set = KeySet::verify(&known.key_set, &membership.root, &address)
             .map_err(homing_owner::Error::Stored)?;
         transaction.execute(
             "INSERT INTO device (id, name, standing, epoch, tls_serial, certificate, key_set, key_set_version, fingerprint, added_at)

@@ -1,22 +1,24 @@
 //! The owner's durable state: one SQLite database, safe with several processes at once. Sends nothing and decides nothing.
 
+mod client;
 mod device;
 mod inbox;
 mod order;
-#[cfg(test)]
 mod track;
+#[cfg(test)]
 mod tests;
 
 pub(crate) use device::{DeviceRow, Standing};
 pub(crate) use inbox::{News, NewsKind, Origin};
 pub(crate) use order::{Order, OutboxRow};
 
-use crate::error::Error;
 use crate::clock::UnixMs;
+use crate::error::Error;
 use crate::file;
 use homing_owner::account::{ClientKeys, Unlocked};
 use homing_protocol::id::{AccountId, SessionId};
-use homing_protocol::keyring::KitSecret;
+use homing_protocol::authority::AuthorityList;
+use homing_protocol::keyring::{KitSecret, KnownDevice};
 use homing_protocol::keys::{KemSecret, SigningKey, VerifyingKey};
 use rusqlite::{
     Connection, OpenFlags, OptionalExtension, Transaction, TransactionBehavior, params,
@@ -49,8 +51,8 @@ pub(crate) struct Account {
     pub(crate) ca: String,
     /// ROOT's public half.
     pub(crate) root: VerifyingKey,
-    /// Second half of the full key.
-    pub(crate) kit: KitSecret,
+    /// Second half of the full key; a delegate has none.
+    pub(crate) kit: Option<KitSecret>,
     /// Finds, rings and reads.
     pub(crate) client: ClientKeys,
     /// Client certificate, PEM.
@@ -63,7 +65,7 @@ pub(crate) struct Account {
     pub(crate) authority: Vec<u8>,
     /// Its version.
     pub(crate) authority_version: u64,
-    /// The keyring blob.
+    /// The keyring blob; empty for a delegate.
     pub(crate) keyring: Vec<u8>,
 }
 
@@ -73,10 +75,41 @@ impl std::fmt::Debug for Account {
     }
 }
 
+/// What is known of an account without its secrets, from the unlocked keyring or from an answer to `client request`.
+#[derive(Debug)]
+pub(crate) struct Membership<'a> {
+    /// Its id.
+    pub(crate) account: AccountId,
+    /// ROOT's public half.
+    pub(crate) root: VerifyingKey,
+    /// `mqtts://HOST:PORT`.
+    pub(crate) broker: &'a str,
+    /// Trusted authorities, PEM.
+    pub(crate) ca_pem: &'a str,
+    /// ROOT-signed authority list.
+    pub(crate) authority: &'a [u8],
+    /// The phones.
+    pub(crate) devices: &'a [KnownDevice],
+}
+
+impl<'a> From<&'a Unlocked> for Membership<'a> {
+    fn from(account: &'a Unlocked) -> Self {
+        let find = &account.find;
+        Self {
+            account: find.account,
+            root: find.root,
+            broker: &find.broker,
+            ca_pem: &find.ca_pem,
+            authority: &find.authority,
+            devices: &find.devices,
+        }
+    }
+}
+
 /// What a new client brings into a fresh state. Holds private keys.
 pub(crate) struct Newcomer<'a> {
-    /// Second half of the full key.
-    pub(crate) kit: &'a KitSecret,
+    /// Second half of the full key; a delegate has none.
+    pub(crate) kit: Option<&'a KitSecret>,
     /// Its own keys.
     pub(crate) client: &'a ClientKeys,
     /// Its TLS certificate, PEM.
@@ -141,6 +174,7 @@ impl Store {
         let version: i64 = transaction.query_row("PRAGMA user_version", [], |row| row.get(0))?;
         if version == 0 {
             transaction.execute_batch(include_str!("schema.sql"))?;
+            client::prepare(&transaction)?;
             transaction.pragma_update(None, "user_version", FORMAT)?;
             transaction.commit()?;
         } else {
@@ -189,24 +223,26 @@ impl Store {
     /// Stores the account of a fresh state, in one transaction with its phones.
     pub(crate) fn begin_account(
         &mut self,
-        account: &Unlocked,
+        membership: &Membership<'_>,
         blob: &[u8],
         newcomer: &Newcomer<'_>,
     ) -> Result<(), Error> {
         let client = newcomer.client;
-        let version = account.authority()?.version;
+        let list = AuthorityList::verify(membership.authority, &membership.root, membership.account);
+        let version = list.map_err(homing_owner::Error::Stored)?.version;
+        let kit = newcomer.kit.map_or(&[][..], |kit| kit.0.as_slice());
         let transaction = self.write()?;
         transaction.execute(
-            "INSERT INTO account (one, id, broker, ca, root, kit, signing, reading, tls_certificate, tls_key, session, authority, authority_version, crl_number, keyring)
-             VALUES (1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO account (one, id, broker, ca, root, kit, signing, reading, tls_certificate, tls_key, session, authority, authority_version, crl_number, keyring, keyring_published)
+             VALUES (1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             params![
-                account.find.account.0, account.find.broker, account.find.ca_pem, account.find.root.0,
-                newcomer.kit.0.as_slice(), client.signing.to_bytes().as_slice(), client.reading.to_bytes().as_slice(),
-                newcomer.tls_certificate, newcomer.tls_key, newcomer.session.0, account.find.authority, int(version),
-                int(newcomer.crl_number), blob,
+                membership.account.0, membership.broker, membership.ca_pem, membership.root.0,
+                kit, client.signing.to_bytes().as_slice(), client.reading.to_bytes().as_slice(),
+                newcomer.tls_certificate, newcomer.tls_key, newcomer.session.0, membership.authority, int(version),
+                int(newcomer.crl_number), blob, blob.is_empty(),
             ],
         )?;
-        device::merge_known(&transaction, account)?;
+        device::merge_known(&transaction, membership)?;
         transaction.commit()?;
         Ok(())
     }
@@ -250,7 +286,11 @@ impl Store {
             broker,
             ca,
             root: VerifyingKey(fixed(&root, "root key")?),
-            kit: KitSecret(Zeroizing::new(fixed(&kit, "kit secret")?)),
+            kit: if kit.is_empty() {
+                None
+            } else {
+                Some(KitSecret(Zeroizing::new(fixed(&kit, "kit secret")?)))
+            },
             client: ClientKeys {
                 signing: SigningKey::from_bytes(&Zeroizing::new(fixed(&signing, "client key")?)),
                 reading: KemSecret::from_bytes(&Zeroizing::new(fixed(&reading, "client key")?)),
@@ -272,7 +312,8 @@ impl Store {
             "UPDATE account SET keyring = ?, keyring_published = 0, keyring_stale = 0, keyring_offered = NULL, authority = ?, authority_version = ?",
             params![blob, account.find.authority, int(version)],
         )?;
-        device::merge_known(&transaction, account)?;
+        device::merge_known(&transaction, &account.into())?;
+        client::merge_names(&transaction, &account.full.clients)?;
         transaction.commit()?;
         Ok(())
     }
