@@ -6,6 +6,10 @@ pub use ciborium::Value;
 /// How deep containers may nest: a message, its parameters, a list in them, an entry of that list.
 pub const DEPTH: usize = 4;
 
+/// Largest absolute value of a number on the wire, 2^62: two of them add up without overflow in 64 signed bits, so that no
+/// signed counter or time, however hostile its signer, can end a reader.
+pub const LARGEST: u64 = 1 << 62;
+
 /// Encodes a value; maps must have been built sorted, as [`Map`] does.
 #[must_use]
 pub fn encode(value: &Value) -> Vec<u8> {
@@ -31,7 +35,8 @@ pub fn decode(bytes: &[u8]) -> Result<Value, Malformed> {
 
 fn canonical(value: &Value, depth: usize) -> bool {
     match value {
-        Value::Integer(_) | Value::Bytes(_) | Value::Text(_) => true,
+        Value::Integer(number) => i128::from(*number).unsigned_abs() <= u128::from(LARGEST),
+        Value::Bytes(_) | Value::Text(_) => true,
         Value::Array(items) => depth > 0 && items.iter().all(|item| canonical(item, depth - 1)),
         Value::Map(entries) => {
             depth > 0

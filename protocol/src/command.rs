@@ -121,8 +121,7 @@ impl Op {
             4 => Self::Status,
             5 => {
                 let (first, last) = (fields.uint(0)?, fields.uint(1)?);
-                // Half of the range is never needed, as with sequence numbers.
-                if first == 0 || first > u64::MAX / 2 {
+                if first == 0 {
                     return Err(Malformed::Field(0));
                 }
                 if last < first || last - first >= MOST_RESENT {
@@ -268,8 +267,8 @@ impl Command {
             presence: fields.maybe_uint(15)?,
         };
         fields.end()?;
-        // Numbers start at 1, and half of the range is never needed: an overflow cannot be provoked.
-        if command.seq == 0 || command.seq > u64::MAX / 2 {
+        // Numbers start at 1.
+        if command.seq == 0 {
             return Err(Malformed::Field(6));
         }
         Ok(command)

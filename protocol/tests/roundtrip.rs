@@ -11,6 +11,7 @@ mod sizes;
 
 use homing_protocol::authority::{AuthorityList, Capabilities, ClientKind, Entry};
 use homing_protocol::beacon::Beacon;
+use homing_protocol::cbor::LARGEST;
 use homing_protocol::certificate::DeviceCertificate;
 use homing_protocol::command;
 use homing_protocol::enrolment::{Answer, Bundle, Claim};
@@ -104,7 +105,7 @@ proptest! {
     }
 
     #[test]
-    fn an_acknowledgement_opens_as_it_was_sealed(through: u64) {
+    fn an_acknowledgement_opens_as_it_was_sealed(through in 0..=LARGEST) {
         let ack = ReportAck { address: address(), epoch: EPOCH, client: signing("owner").public().client_id(), through };
         let envelope = ack.seal(&signing("owner"), &kem("device").public(), &mut Draws::new("ack")).expect("fits");
         let opened = ReportAck::open(&envelope, &address(), EPOCH, &kem("device"), &owner_list(1, Capabilities::find()));
@@ -149,7 +150,7 @@ proptest! {
     }
 
     #[test]
-    fn a_keyring_is_read_as_it_was_written(find in find_part(), full in full_part(), generation: u64) {
+    fn a_keyring_is_read_as_it_was_written(find in find_part(), full in full_part(), generation in 0..=LARGEST) {
         let mut draws = Draws::new("keyring");
         let blob = WRAPPING.wrap(generation, &find, &full, &mut draws).expect("small enough");
         prop_assert_eq!(draws.taken.len(), 4, "one nonce for each part");

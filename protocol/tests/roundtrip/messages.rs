@@ -4,6 +4,7 @@ use crate::sample::{Draws, EPOCH, address, fixed, kem, secret, short, signing};
 use homing_protocol::Refusal;
 use homing_protocol::authority::{AuthorityList, Capabilities, ClientKind, Entry, MOST_ENTRIES};
 use homing_protocol::beacon::{Beacon, ClockTrust, MOST_BITMAP, MOST_WINDOWS, Status, Window};
+use homing_protocol::cbor::LARGEST;
 use homing_protocol::certificate::DeviceKeys;
 use homing_protocol::command::{BeaconReference, Command, MOST_NAMED_RINGS, MOST_RESENT, Op};
 use homing_protocol::enrolment::{Bundle, Claim};
@@ -25,7 +26,7 @@ pub(crate) fn op() -> impl Strategy<Value = Op> {
         vec(any::<[u8; 16]>().prop_map(CommandId), 0..=MOST_NAMED_RINGS)
             .prop_map(|rings| Op::RingStop { rings }),
         Just(Op::Status),
-        (1..=u64::MAX / 2, 0..MOST_RESENT).prop_map(|(first, more)| Op::ResendReports {
+        (1..=LARGEST - 2000, 0..MOST_RESENT).prop_map(|(first, more)| Op::ResendReports {
             first,
             last: first + more,
         }),
@@ -33,23 +34,23 @@ pub(crate) fn op() -> impl Strategy<Value = Op> {
 }
 
 pub(crate) fn command() -> impl Strategy<Value = Command> {
-    let beacon = (any::<u64>(), any::<[u8; 16]>()).prop_map(|(counter, nonce)| BeaconReference {
+    let beacon = (0..=LARGEST, any::<[u8; 16]>()).prop_map(|(counter, nonce)| BeaconReference {
         counter,
         nonce: BeaconNonce(nonce),
     });
-    let ids = (any::<[u8; 8]>(), 1..=u64::MAX / 2, any::<[u8; 16]>());
+    let ids = (any::<[u8; 8]>(), 1..=LARGEST - 2000, any::<[u8; 16]>());
     let times = (
-        any::<u64>(),
-        option::of(any::<u64>()),
+        0..=LARGEST,
+        option::of(0..=LARGEST),
         option::of(beacon),
-        any::<u64>(),
+        0..=LARGEST,
     );
     (
         ids,
         op(),
         times,
         option::of(any::<[u8; 32]>()),
-        option::of(any::<u64>()),
+        option::of(0..=LARGEST),
     )
         .prop_map(
             |(
@@ -80,7 +81,7 @@ fn window() -> impl Strategy<Value = Window> {
     (
         any::<[u8; 16]>(),
         any::<[u8; 8]>(),
-        any::<u64>(),
+        0..=LARGEST,
         vec(any::<u8>(), 0..=MOST_BITMAP),
     )
         .prop_map(|(client, session, high, missing)| Window {
@@ -93,10 +94,10 @@ fn window() -> impl Strategy<Value = Window> {
 
 pub(crate) fn beacon() -> impl Strategy<Value = Beacon> {
     let numbers = (
-        any::<u64>(),
-        any::<u64>(),
-        any::<u64>(),
-        any::<u64>(),
+        0..=LARGEST,
+        0..=LARGEST,
+        0..=LARGEST,
+        0..=LARGEST,
         any::<u32>(),
     );
     (
@@ -136,9 +137,9 @@ pub(crate) fn status() -> impl Strategy<Value = Status> {
     let clock = prop_oneof![Just(ClockTrust::Unset), Just(ClockTrust::Synchronised)];
     let ring = option::of(any::<[u8; 16]>().prop_map(CommandId));
     let numbers = (
-        any::<u64>(),
-        any::<u64>(),
-        any::<u64>(),
+        0..=LARGEST,
+        0..=LARGEST,
+        0..=LARGEST,
         any::<u32>(),
         any::<u32>(),
     );
@@ -179,7 +180,7 @@ pub(crate) fn detail() -> impl Strategy<Value = (CommandState, Detail)> {
     let state = (1u64..=8).prop_map(|code| CommandState::from_code(code).expect("known"));
     let refusal = option::of(proptest::sample::select(Refusal::ALL));
     let text = option::of("[a-zäß ]{0,100}");
-    (state, any::<u64>(), refusal, text, option::of(any::<u64>())).prop_map(
+    (state, 0..=LARGEST, refusal, text, option::of(0..=LARGEST)).prop_map(
         |(state, time_unix_s, refusal, text, report)| {
             (
                 state,
@@ -220,7 +221,7 @@ fn position() -> impl Strategy<Value = Position> {
     );
     let source = (0u64..4).prop_map(|code| PositionSource::from_code(code).expect("known"));
     (
-        option::of(any::<i64>()),
+        option::of(-LARGEST.cast_signed()..=LARGEST.cast_signed()),
         place,
         motion,
         source,
@@ -248,7 +249,7 @@ fn position() -> impl Strategy<Value = Position> {
 }
 
 pub(crate) fn report() -> impl Strategy<Value = Report> {
-    (1..u64::MAX - 100, vec(position(), 1..=MOST_POSITIONS)).prop_map(|(first, positions)| Report {
+    (1..LARGEST - 100, vec(position(), 1..=MOST_POSITIONS)).prop_map(|(first, positions)| Report {
         address: address(),
         epoch: EPOCH,
         first,
@@ -267,7 +268,7 @@ pub(crate) fn authority_list() -> impl Strategy<Value = AuthorityList> {
         kind,
         capabilities: Capabilities::from_bits(bits),
     });
-    (any::<u64>(), vec(entry, 0..=MOST_ENTRIES)).prop_map(|(version, entries)| AuthorityList {
+    (0..=LARGEST, vec(entry, 0..=MOST_ENTRIES)).prop_map(|(version, entries)| AuthorityList {
         account: address().account,
         version,
         entries,
@@ -282,7 +283,7 @@ pub(crate) fn key_set() -> impl Strategy<Value = KeySet> {
             key: KemPublic(key),
             reads,
         });
-    (any::<u64>(), vec(reader, 0..=MOST_READERS)).prop_map(|(version, readers)| KeySet {
+    (0..=LARGEST, vec(reader, 0..=MOST_READERS)).prop_map(|(version, readers)| KeySet {
         address: address(),
         version,
         readers,
@@ -300,7 +301,7 @@ pub(crate) fn device_keys() -> impl Strategy<Value = DeviceKeys> {
 }
 
 pub(crate) fn claim() -> impl Strategy<Value = Claim> {
-    (any::<u64>(), any::<u16>(), "[ -~]{0,100}").prop_map(|(consent_at, retention_days, model)| {
+    (0..=LARGEST, any::<u16>(), "[ -~]{0,100}").prop_map(|(consent_at, retention_days, model)| {
         Claim {
             address: address(),
             epoch: EPOCH,
