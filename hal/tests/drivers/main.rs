@@ -5,6 +5,7 @@
     reason = "a test that cannot go on panics where it stands"
 )]
 
+mod accuracy;
 mod gpsd;
 mod linux;
 mod phone;
