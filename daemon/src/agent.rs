@@ -23,6 +23,7 @@ use crate::folder::FolderWatch;
 use crate::journal::Journal;
 use crate::keystore::Identity;
 use crate::outbox::Outbox;
+use crate::roaming::Roaming;
 use crate::scribe::Scribe;
 use crate::signal::{AsyncSignals, Signal, Signals};
 use crate::siren::intent;
@@ -218,7 +219,9 @@ fn assemble(
         epoch: identity.bundle.epoch,
         boot,
         boot_text,
+        broker_at: endpoint.host.parse().ok(),
         broker: (endpoint.host, endpoint.port),
+        roaming: Roaming::default(),
         root: identity.bundle.root,
         kem: identity.kem.clone(),
         authority,

@@ -1,9 +1,10 @@
 //! The one loop that owns the agent's state: it hears events, asks the judge, commits, acknowledges, then acts. It must not judge by itself.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use homing_hal::capability::network::Network;
+use homing_hal::capability::network::{Network, NetworkPath};
 use homing_hal::capability::power::Power;
 use homing_link::{Delivery, LinkEvent, SessionPresence, Transport};
 use homing_policy::{Event, Now, SearchOutcome, State, decide};
@@ -23,6 +24,7 @@ use crate::journal::Journal;
 use crate::keystore::randomness;
 use crate::outbox::Outbox;
 use crate::perform;
+use crate::roaming::{Roaming, Standing, Verdict};
 use crate::status::{Connection, Refusals, StatusFile};
 use crate::worker::{Input, Searcher};
 use crate::{boottime, history, notify, wallclock};
@@ -43,6 +45,9 @@ pub(crate) struct Brain<T> {
     pub(crate) boot_text: String,
     /// The broker's host and port, for the route look-up.
     pub(crate) broker: (String, u16),
+    /// What that name stood for when it was last looked up, at each connect.
+    pub(crate) broker_at: Option<IpAddr>,
+    pub(crate) roaming: Roaming,
     pub(crate) root: VerifyingKey,
     pub(crate) kem: KemSecret,
     pub(crate) authority: AuthorityList,
@@ -129,6 +134,9 @@ impl<T: Transport> Brain<T> {
                 self.connected = Connection::Connected;
                 notify::status("connected to the broker");
                 self.beacon_at = Duration::ZERO;
+                let path = self.path();
+                self.roaming.connected(path.as_ref());
+                self.searcher.look_up(self.broker.clone());
             }
             LinkEvent::Disconnected { reason, retry_in } => {
                 tracing::info!(
@@ -322,10 +330,50 @@ impl<T: Transport> Brain<T> {
                 self.drain()
             }
             Input::SirenChanged => perform::look_at_siren(self),
-            Input::NetworkChanged => {
+            Input::BrokerAt(address) => {
+                self.broker_at = Some(address);
+                if self.standing() == Standing::Connected {
+                    let path = self.path();
+                    self.roaming.connected(path.as_ref());
+                }
+                Ok(())
+            }
+            Input::NetworkStirred => {
+                let verdict = self.roaming.stirred(boottime::now()?, self.standing());
+                self.move_on(verdict);
+                Ok(())
+            }
+            Input::NetworkSettled => {
+                let (path, standing) = (self.path(), self.standing());
+                let verdict = self
+                    .roaming
+                    .settled(boottime::now()?, standing, path.as_ref());
+                self.move_on(verdict);
+                Ok(())
+            }
+        }
+    }
+
+    fn standing(&self) -> Standing {
+        match self.connected {
+            Connection::Connected => Standing::Connected,
+            Connection::Waiting { .. } => Standing::Waiting,
+        }
+    }
+
+    /// The way to the broker now, if the kernel knows one.
+    pub(crate) fn path(&mut self) -> Option<NetworkPath> {
+        self.network.path_to(self.broker_at?).ok()
+    }
+
+    fn move_on(&mut self, verdict: Verdict) {
+        match verdict {
+            Verdict::Stay => {}
+            // Who waits for this phone sees over what it is reached now.
+            Verdict::Show => self.beacon_soon(),
+            Verdict::Reconnect => {
                 tracing::debug!("the network changed");
                 self.transport.network_changed();
-                Ok(())
             }
         }
     }
@@ -348,6 +396,8 @@ impl<T: Transport> Brain<T> {
             self.handle(&Event::BeaconDue { nonce })?;
             self.journal.compact(&self.state)?;
         }
+        let verdict = self.roaming.due(now);
+        self.move_on(verdict);
         if self.put_off.is_some_and(|at| now >= at) {
             self.put_off = None;
             self.transport.network_changed();
@@ -372,6 +422,7 @@ impl<T: Transport> Brain<T> {
             if self.connected == Connection::Connected {
                 next = next.min(self.beacon_at.saturating_sub(now));
             }
+            next = next.min(self.roaming.patience(now).unwrap_or(next));
             if let Some(at) = self.put_off {
                 next = next.min(at.saturating_sub(now));
             }

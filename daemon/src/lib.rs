@@ -22,6 +22,7 @@ pub mod notify;
 pub mod outbox;
 mod perform;
 pub mod privacy;
+mod roaming;
 pub mod scribe;
 pub mod signal;
 pub mod siren;

@@ -1,6 +1,5 @@
 //! Carries out what was decided and is durable. Every effect here is harmless to repeat; nothing here decides.
 
-use std::net::{IpAddr, ToSocketAddrs};
 use std::time::Duration;
 
 use homing_link::{Publication, Retention, Transport};
@@ -230,7 +229,7 @@ fn status<T: Transport>(brain: &mut Brain<T>) -> Status {
         percent: None,
         charging: Charging::Unknown,
     });
-    let path = broker_address(brain).and_then(|address| brain.network.path_to(address).ok());
+    let path = brain.path();
     Status {
         time_unix_s: wallclock::unix_s(),
         clock: wallclock::trust(),
@@ -244,16 +243,6 @@ fn status<T: Transport>(brain: &mut Brain<T>) -> Status {
         free_mib: free_mib(&brain.settings.state_dir),
         refused: brain.refusals.total(),
     }
-}
-
-/// The broker's address for the route look-up; a name is looked up, which the resolver's cache answers right after a connect.
-fn broker_address<T: Transport>(brain: &Brain<T>) -> Option<IpAddr> {
-    brain
-        .broker
-        .to_socket_addrs()
-        .ok()?
-        .next()
-        .map(|address| address.ip())
 }
 
 fn free_mib(folder: &std::path::Path) -> u32 {

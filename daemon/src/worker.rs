@@ -1,5 +1,6 @@
 //! Threads for hardware: each search for a position and the watch on the network block on a thread of their own. They must not touch the state; they send inputs to the brain.
 
+use std::net::IpAddr;
 use std::os::fd::AsFd;
 use std::thread;
 use std::time::Duration;
@@ -30,8 +31,12 @@ pub enum Input {
         /// The position, or a sentence.
         found: Result<Position, String>,
     },
-    /// A link, an address or a route changed.
-    NetworkChanged,
+    /// A link, an address or a route changes.
+    NetworkStirred,
+    /// What changed has come to rest.
+    NetworkSettled,
+    /// The broker's name stands for this address.
+    BrokerAt(IpAddr),
     /// The siren's folder changed: its process may have said something.
     SirenChanged,
 }
@@ -102,6 +107,11 @@ impl Searcher {
         self.limit = limit;
     }
 
+    /// Looks up the broker's name; [`Input::BrokerAt`] brings the answer, if there is one.
+    pub fn look_up(&self, broker: (String, u16)) {
+        look_up(broker, self.inputs.clone());
+    }
+
     /// Begins a search for an order and ends the one before, whatever it was for.
     pub fn search(&mut self, command: CommandId, longest: Duration) {
         self.begin(Purpose::Order(Some(command)), longest);
@@ -158,15 +168,33 @@ impl Searcher {
     }
 }
 
+/// How long the network must be quiet to have come to rest: joining one is a link, an address, then routes.
+const AT_REST: Duration = Duration::from_secs(2);
+/// How many changes in a row are waited for: a network that never rests is looked at all the same.
+const MOST_STIRS: usize = 16;
+
 /// Watches the network until the process ends.
 pub fn watch_network(mut network: Box<dyn Network>, inputs: UnboundedSender<Input>) {
     let _ = spawn("network", move || {
-        let cancel = Cancel::new();
+        let mut changed = |patience| {
+            network
+                .wait_for_change(patience, &Cancel::new())
+                .map(|event| event == NetworkEvent::Changed)
+        };
         loop {
-            match network.wait_for_change(Duration::from_secs(24 * 3600), &cancel) {
-                Ok(NetworkEvent::Quiet) => {}
-                Ok(NetworkEvent::Changed) => {
-                    if inputs.send(Input::NetworkChanged).is_err() {
+            let stirred = changed(Duration::from_secs(24 * 3600)).and_then(|stirred| {
+                if stirred && inputs.send(Input::NetworkStirred).is_ok() {
+                    let mut stirs = 0;
+                    while stirs < MOST_STIRS && changed(AT_REST)? {
+                        stirs += 1;
+                    }
+                }
+                Ok(stirred)
+            });
+            match stirred {
+                Ok(false) => {}
+                Ok(true) => {
+                    if inputs.send(Input::NetworkSettled).is_err() {
                         return;
                     }
                 }
@@ -175,6 +203,22 @@ pub fn watch_network(mut network: Box<dyn Network>, inputs: UnboundedSender<Inpu
                     return;
                 }
             }
+        }
+    });
+}
+
+/// Looks up the broker's name, beside the loop: a resolver that does not answer must not stop an order.
+pub fn look_up(broker: (String, u16), inputs: UnboundedSender<Input>) {
+    if let Ok(address) = broker.0.parse() {
+        // The brain is gone only when the process ends.
+        let _ = inputs.send(Input::BrokerAt(address));
+        return;
+    }
+    tokio::spawn(async move {
+        if let Ok(mut found) = tokio::net::lookup_host(broker).await
+            && let Some(address) = found.next()
+        {
+            let _ = inputs.send(Input::BrokerAt(address.ip()));
         }
     });
 }

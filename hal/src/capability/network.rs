@@ -12,6 +12,9 @@ use crate::fault::{Cancel, Fault, Probe};
 pub struct NetworkPath {
     /// The interface's name, such as `wlan0`.
     pub interface: String,
+    /// The phone's own address on that path; `None` when the kernel names none. A connection made from another one is
+    /// of no use any more.
+    pub source: Option<IpAddr>,
     /// What the interface is.
     pub kind: NetworkKind,
     /// Whether its traffic costs money.

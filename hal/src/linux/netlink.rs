@@ -21,11 +21,20 @@ const ANSWER_TIME: Duration = Duration::from_secs(2);
 /// Multicast groups of link, IPv4 and IPv6 address and route changes: RTMGRP_LINK, RTMGRP_IPV4_IFADDR, RTMGRP_IPV4_ROUTE, RTMGRP_IPV6_IFADDR, RTMGRP_IPV6_ROUTE (linux/rtnetlink.h).
 const CHANGES: u32 = 0x1 | 0x10 | 0x40 | 0x100 | 0x400;
 
-/// The index of the interface through which the kernel would send to `address` now.
+/// How the kernel would send to an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Route {
+    /// The index of the interface.
+    pub interface: u32,
+    /// The phone's address that it would send from (`RTA_PREFSRC`).
+    pub source: Option<IpAddr>,
+}
+
+/// The route that the kernel would take to `address` now.
 ///
 /// # Errors
 /// [`Fault::Absent`] without a route, else as the kernel's error classifies.
-pub fn route_interface(address: IpAddr) -> Result<u32, Fault> {
+pub fn route_to(address: IpAddr) -> Result<Route, Fault> {
     let socket = open(0)?;
     socket
         .connect(&SocketAddr::new(0, 0))
@@ -40,7 +49,7 @@ pub fn route_interface(address: IpAddr) -> Result<u32, Fault> {
         .map_err(|error| Fault::from_io("reading the kernel's route", &error))?;
     let message = NetlinkMessage::<RouteNetlinkMessage>::deserialize(&answer)
         .map_err(|error| Fault::Broken(format!("the kernel's route cannot be read: {error}")))?;
-    interface_of(message.payload)
+    read_route(message.payload)
 }
 
 fn question(address: IpAddr) -> Vec<u8> {
@@ -62,16 +71,26 @@ fn question(address: IpAddr) -> Vec<u8> {
     bytes
 }
 
-fn interface_of(payload: NetlinkPayload<RouteNetlinkMessage>) -> Result<u32, Fault> {
+fn read_route(payload: NetlinkPayload<RouteNetlinkMessage>) -> Result<Route, Fault> {
     match payload {
-        NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewRoute(route)) => route
-            .attributes
-            .iter()
-            .find_map(|attribute| match attribute {
-                RouteAttribute::Oif(index) => Some(*index),
-                _ => None,
-            })
-            .ok_or_else(|| Fault::Absent("the route leads through no interface".into())),
+        NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewRoute(route)) => {
+            let (mut interface, mut source) = (None, None);
+            for attribute in &route.attributes {
+                match attribute {
+                    RouteAttribute::Oif(index) => interface = Some(*index),
+                    RouteAttribute::PrefSource(RouteAddress::Inet(address)) => {
+                        source = Some(IpAddr::V4(*address));
+                    }
+                    RouteAttribute::PrefSource(RouteAddress::Inet6(address)) => {
+                        source = Some(IpAddr::V6(*address));
+                    }
+                    _ => {}
+                }
+            }
+            interface
+                .map(|interface| Route { interface, source })
+                .ok_or_else(|| Fault::Absent("the route leads through no interface".into()))
+        }
         NetlinkPayload::Error(error) => {
             let error = error.to_io();
             // ENETUNREACH is a kind of its own in Rust; "no route" may also come as ESRCH.
@@ -145,14 +164,16 @@ mod tests {
     use std::net::{Ipv4Addr, Ipv6Addr};
 
     #[test]
-    fn the_kernel_routes_the_loopback_address_through_an_interface() {
-        assert!(route_interface(Ipv4Addr::LOCALHOST.into()).unwrap() >= 1);
+    fn the_kernel_routes_the_loopback_address_through_an_interface_from_that_address() {
+        let route = route_to(Ipv4Addr::LOCALHOST.into()).unwrap();
+        assert!(route.interface >= 1);
+        assert_eq!(route.source, Some(Ipv4Addr::LOCALHOST.into()));
     }
 
     #[test]
     fn an_address_without_a_route_is_absent() {
         // The discard-only prefix of RFC 6666 is routed nowhere; on a host with an IPv6 default route the kernel may still name an interface.
-        let answer = route_interface(Ipv6Addr::new(0x100, 0, 0, 0, 0, 0, 0, 1).into());
+        let answer = route_to(Ipv6Addr::new(0x100, 0, 0, 0, 0, 0, 0, 1).into());
         assert!(
             answer.is_ok() || matches!(answer, Err(Fault::Absent(_) | Fault::Denied(_))),
             "{answer:?}"
@@ -162,7 +183,7 @@ mod tests {
     #[test]
     fn nonsense_instead_of_a_route_is_broken() {
         assert!(matches!(
-            interface_of(NetlinkPayload::Noop),
+            read_route(NetlinkPayload::Noop),
             Err(Fault::Broken(_))
         ));
     }

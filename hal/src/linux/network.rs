@@ -124,10 +124,12 @@ impl Network for KernelNetwork {
     }
 
     fn path_to(&mut self, address: IpAddr) -> Result<NetworkPath, Fault> {
-        let interface = self.name_of(netlink::route_interface(address)?)?;
+        let route = netlink::route_to(address)?;
+        let interface = self.name_of(route.interface)?;
         Ok(NetworkPath {
             kind: self.kind_of(&interface),
             interface,
+            source: route.source,
             // Only a network daemon knows what traffic costs; none is asked yet.
             metered: Metered::Unknown,
         })
@@ -221,7 +223,7 @@ mod tests {
 
     #[test]
     fn the_kernels_answer_is_matched_with_the_injected_interfaces() {
-        let index = netlink::route_interface(Ipv4Addr::LOCALHOST.into()).unwrap();
+        let index = netlink::route_to(Ipv4Addr::LOCALHOST.into()).unwrap().interface;
         let (_dir, roots) = folder(&[
             ("sys/class/net/wlan7/ifindex", &format!("{index}\n")),
             ("sys/class/net/wlan7/phy80211/index", "0\n"),

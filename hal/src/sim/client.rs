@@ -333,6 +333,7 @@ impl Network for SimNetwork {
         };
         Ok(NetworkPath {
             interface: interface.into(),
+            source: None,
             kind,
             metered: match answer.metered {
                 Price::Unknown => Metered::Unknown,

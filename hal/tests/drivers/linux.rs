@@ -8,7 +8,7 @@ use homing_hal::capability::network::{Network, NetworkEvent};
 use homing_hal::conformance;
 use homing_hal::fault::{Cancel, Fault, Roots};
 use homing_hal::linux::identity::SystemIdentity;
-use homing_hal::linux::netlink::route_interface;
+use homing_hal::linux::netlink::route_to;
 use homing_hal::linux::network::KernelNetwork;
 use homing_hal::linux::power::SysfsPower;
 use homing_protocol::measure::NetworkKind;
@@ -50,7 +50,7 @@ fn the_system_identity_conforms() {
 
 #[test]
 fn the_kernel_network_conforms() {
-    let index = route_interface([127, 0, 0, 1].into()).unwrap();
+    let index = route_to([127, 0, 0, 1].into()).unwrap().interface;
     let (_folder, roots) = phone(&[
         ("sys/class/net/lo/ifindex", &index.to_string()),
         ("sys/class/net/lo/type", "772"),
@@ -100,7 +100,7 @@ fn links_that_come_and_go_wake_the_listener_and_move_the_path() {
     let name = "linux::links_that_come_and_go_wake_the_listener_and_move_the_path";
     in_a_network_of_its_own(name, || {
         let address = [192, 0, 2, 1].into();
-        let lost = route_interface(address);
+        let lost = route_to(address);
         assert!(matches!(lost, Err(Fault::Absent(_))), "{lost:?}");
         // In a new network the loopback link has index 1; the other one is given its own below.
         let (_folder, roots) = phone(&[
