@@ -164,7 +164,7 @@ fn model(settings: &Settings) -> String {
         .unwrap_or_else(|| "Linux phone".into())
 }
 
-fn open_state(
+pub(crate) fn open_state(
     settings: &Settings,
     identity: &Identity,
     crash_at: Option<u64>,
@@ -190,14 +190,14 @@ fn open_state(
     Ok((journal, state, authority))
 }
 
-fn assemble(
+pub(crate) fn assemble<T: Transport>(
     settings: Settings,
     identity: &Identity,
     journal: Journal,
     state: State,
     authority: AuthorityList,
-    transport: MqttLink,
-) -> Result<(Brain<MqttLink>, mpsc::UnboundedReceiver<worker::Input>), Error> {
+    transport: T,
+) -> Result<(Brain<T>, mpsc::UnboundedReceiver<worker::Input>), Error> {
     let (inputs, receiver) = mpsc::unbounded_channel();
     let roots = Roots::default();
     let hal = Hal::open(&settings.hal, &roots);
@@ -300,7 +300,7 @@ fn reload(brain: &mut Brain<MqttLink>, source: &Source) {
 }
 
 /// Goes on after a fault that may pass: an agent that ends because the disk is full finds it full when it starts again.
-fn outlast(result: Result<(), Error>) -> Result<(), Error> {
+pub(crate) fn outlast(result: Result<(), Error>) -> Result<(), Error> {
     match result {
         Err(error) if error.may_pass() => {
             tracing::error!("put off: {error}");

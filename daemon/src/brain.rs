@@ -241,9 +241,11 @@ impl<T: Transport> Brain<T> {
             }
             Err(Rejected::Stranger(Refusal::NeedAuthority)) if self.parked.len() < MOST_PARKED => {
                 self.count(Refusal::NeedAuthority);
+                // The beacon shows which list this phone has; the owner sends the newer one. One beacon says it for all.
+                if self.parked.is_empty() {
+                    self.beacon_soon();
+                }
                 self.parked.push(payload.to_vec());
-                // The beacon shows which list this phone has; the owner sends the newer one.
-                self.beacon_soon();
                 Ok(())
             }
             Err(Rejected::Stranger(refusal)) => {

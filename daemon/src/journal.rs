@@ -185,6 +185,12 @@ impl Journal {
         Ok(state)
     }
 
+    /// The file itself, for tests that take its disk away.
+    #[cfg(test)]
+    pub(crate) const fn database(&self) -> &Connection {
+        &self.db
+    }
+
     /// The head of the receipt chain.
     #[must_use]
     pub const fn chain_head(&self) -> [u8; 32] {

@@ -47,12 +47,12 @@ fn link(previous: &[u8], entry: &str) -> [u8; 32] {
 }
 
 /// The ledger as it stands, oldest first, and whether its chain holds.
-struct Ledger {
-    entries: Vec<Value>,
-    broken_at: Option<usize>,
+pub(crate) struct Ledger {
+    pub(crate) entries: Vec<Value>,
+    pub(crate) broken_at: Option<usize>,
 }
 
-fn read(state_dir: &Path) -> Result<Ledger, Error> {
+pub(crate) fn read(state_dir: &Path) -> Result<Ledger, Error> {
     let path = journal::path(state_dir);
     let doing = |source| Error::Journal {
         doing: "read the ledger",

@@ -30,6 +30,8 @@ pub mod shelf;
 pub mod status;
 pub mod suggest;
 pub mod wallclock;
+#[cfg(test)]
+mod wiring;
 pub mod worker;
 
 use std::ffi::OsString;

@@ -1,0 +1,9 @@
+//! The agent's parts wired together over a broker in memory, a simulated phone and a real journal; it must not open a network socket.
+
+mod disk;
+mod house;
+mod joining;
+mod lists;
+mod memory;
+mod orders;
+mod sending;

@@ -1,0 +1,182 @@
+//! The outbox: what must arrive is sent until it has, and not one time more than that needs.
+
+use homing_link::RefusedPublish;
+use homing_link::loopback::Fate;
+use homing_protocol::command::Op;
+use homing_protocol::receipt::CommandState::*;
+use homing_protocol::topic::{Channel, Topic};
+
+use super::house::*;
+
+fn topic(channel: Channel) -> String {
+    Topic::Device(ADDRESS.device, channel).to_string()
+}
+
+async fn reconnect(phone: &mut Phone) {
+    phone.hub.cut(&ADDRESS.device.to_string());
+    phone.hub.admit(&ADDRESS.device.to_string());
+    phone.settle().await;
+}
+
+#[test]
+fn what_a_connection_lost_is_published_again_on_the_next_byte_for_byte() {
+    run(async {
+        let mut phone = Phone::new().await;
+        phone.hub.instruct(&topic(Channel::Receipt), Fate::Swallow);
+        phone.hub.instruct(&topic(Channel::Report), Fate::Swallow);
+        let (id, _) = phone.order(Op::Status);
+        phone.until(|phone| phone.said(id) == [Done]).await;
+        let (located, _) = phone.order(locate());
+        phone
+            .until(|phone| phone.said(located).contains(&Done))
+            .await;
+        phone.settle().await;
+        assert_eq!((phone.said(id).len(), phone.reports().len()), (1, 1));
+        reconnect(&mut phone).await;
+        assert_eq!((phone.said(id).len(), phone.reports().len()), (2, 2));
+        let receipts = phone.published(Channel::Receipt);
+        assert_eq!(
+            receipts.first(),
+            receipts.iter().rev().find(|copy| *copy == &receipts[0])
+        );
+        reconnect(&mut phone).await;
+        assert_eq!(phone.said(id).len(), 2, "the broker has it");
+    });
+}
+
+#[test]
+fn a_report_is_offered_on_each_connection_until_a_reader_has_it() {
+    run(async {
+        let mut phone = Phone::new().await;
+        for _ in 0..2 {
+            let (located, _) = phone.order(locate());
+            phone
+                .until(|phone| phone.said(located).contains(&Done))
+                .await;
+        }
+        phone.settle().await;
+        let sent = |phone: &Phone, number| {
+            phone
+                .reports()
+                .iter()
+                .filter(|report| {
+                    (report.first..report.first + report.positions.len() as u64).contains(&number)
+                })
+                .count()
+        };
+        assert_eq!((sent(&phone, 1), sent(&phone, 2)), (1, 1));
+        phone.acknowledge_reports(1);
+        phone
+            .until(|phone| phone.brain.state.reports_stored == 1)
+            .await;
+        reconnect(&mut phone).await;
+        assert_eq!((sent(&phone, 1), sent(&phone, 2)), (1, 2));
+        phone.acknowledge_reports(9);
+        phone.settle().await;
+        assert_eq!(
+            phone.brain.state.reports_stored, 1,
+            "nobody stores what was not made"
+        );
+        phone.acknowledge_reports(2);
+        phone
+            .until(|phone| phone.brain.state.reports_stored == 2)
+            .await;
+        reconnect(&mut phone).await;
+        assert_eq!(sent(&phone, 2), 2);
+    });
+}
+
+#[test]
+fn a_broker_that_refuses_is_asked_again_on_the_next_connection_and_not_in_a_loop() {
+    run(async {
+        let mut phone = Phone::new().await;
+        for _ in 0..8 {
+            phone.hub.instruct(
+                &topic(Channel::Receipt),
+                Fate::Refuse(RefusedPublish::NotAuthorised),
+            );
+        }
+        let (id, _) = phone.order(Op::Status);
+        phone.until(|phone| phone.said(id) == [Done]).await;
+        phone.settle().await;
+        assert_eq!(phone.said(id).len(), 1);
+        reconnect(&mut phone).await;
+        assert_eq!(phone.said(id).len(), 2);
+    });
+}
+
+#[test]
+fn a_broker_that_forgets_everything_gets_all_that_waits_and_the_owner_gets_his_answer() {
+    run(async {
+        let mut phone = Phone::new().await;
+        phone.hub.instruct(&topic(Channel::Receipt), Fate::Lose);
+        let (id, sealed) = phone.order(Op::Status);
+        phone.until(|phone| phone.said(id) == [Done]).await;
+        phone.hub.forget_everything();
+        phone.hub.admit(&ADDRESS.device.to_string());
+        phone.settle().await;
+        // The owner has heard nothing and publishes once more.
+        phone.publish(Channel::Command, sealed);
+        phone.until(|phone| phone.said(id) == [Done, Done]).await;
+        assert_eq!(phone.brain.state.receipts, 1);
+    });
+}
+
+#[test]
+fn a_position_is_answered_at_once_however_many_older_ones_nobody_has_confirmed() {
+    run(async {
+        let mut phone = Phone::new().await;
+        for _ in 0..70 {
+            let outcome = homing_policy::SearchOutcome::Found(homing_protocol::measure::Position {
+                time_unix_ms: None,
+                latitude_e7: 1,
+                longitude_e7: 1,
+                accuracy_dm: 1,
+                altitude_dm: None,
+                speed_cm_s: None,
+                course_cdeg: None,
+                source: homing_protocol::measure::PositionSource::Gnss,
+                age_s: 0,
+            });
+            let command = homing_protocol::id::CommandId([9; 16]);
+            phone
+                .brain
+                .handle(&homing_policy::Event::SearchEnded { command, outcome })
+                .unwrap();
+            phone.settle_quickly().await;
+        }
+        let (located, _) = phone.order(locate());
+        phone
+            .until(|phone| phone.said(located).contains(&Done))
+            .await;
+        phone
+            .until(|phone| {
+                phone
+                    .reports()
+                    .iter()
+                    .any(|report| report.first + report.positions.len() as u64 > 71)
+            })
+            .await;
+    });
+}
+
+#[test]
+fn an_outbox_that_cannot_be_emptied_is_not_sent_in_a_loop() {
+    run(async {
+        let mut phone = Phone::new().await;
+        phone.hub.instruct(&topic(Channel::Receipt), Fate::Swallow);
+        let (id, _) = phone.order(Op::Status);
+        phone.until(|phone| phone.said(id) == [Done]).await;
+        phone.set_disk(Disk::ReadOnly);
+        reconnect(&mut phone).await;
+        assert_eq!(phone.said(id).len(), 2);
+        phone.set_disk(Disk::Works);
+        reconnect(&mut phone).await;
+        reconnect(&mut phone).await;
+        assert_eq!(
+            phone.said(id).len(),
+            3,
+            "once more for each connection until it could be struck off"
+        );
+    });
+}
