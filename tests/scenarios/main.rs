@@ -1,6 +1,7 @@
 //! Stories about the whole product, one file per story, told with real processes. They must not look inside what they test.
 #![forbid(unsafe_code)]
 
+mod clients;
 mod clocks;
 mod demo;
 mod finding;
