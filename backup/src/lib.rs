@@ -18,11 +18,14 @@ pub mod lock;
 pub mod os;
 pub mod pack;
 pub mod polynomial;
+pub mod reader;
 pub mod repository;
+pub mod restore;
 pub mod snapshot;
 pub mod store;
 pub mod timestamp;
 pub mod tree;
+pub mod verify;
 
 pub use error::{Error, Result};
 pub use id::Id;

@@ -58,6 +58,8 @@ pub struct PackWriter {
     kind: BlobKind,
     bytes: Vec<u8>,
     entries: Vec<Entry>,
+    /// The name, once the header stands behind the blobs, and where it begins.
+    finished: Option<(Id, usize)>,
 }
 
 /// Compresses, seals and checks blobs; its buffers are used again and again.
@@ -167,6 +169,7 @@ impl PackWriter {
             kind,
             bytes: Vec::new(),
             entries: Vec::new(),
+            finished: None,
         }
     }
 
@@ -175,6 +178,10 @@ impl PackWriter {
     /// # Errors
     /// Sealing failed; the pack is as it was before.
     pub fn add(&mut self, key: &Key, sealer: &mut Sealer, id: Id, content: &[u8]) -> Result<Entry> {
+        // A pack that could not be stored may be filled further.
+        if let Some((_, blobs)) = self.finished.take() {
+            self.bytes.truncate(blobs);
+        }
         let start = self.bytes.len();
         let too_big = |_| Error::Malformed("a pack of more than 4 GiB");
         let added =
@@ -208,11 +215,15 @@ impl PackWriter {
         self.entries.is_empty()
     }
 
-    /// Seals the header behind the blobs: now these bytes are a pack.
+    /// Seals the header behind the blobs: now these bytes are a pack. Asked again, it gives the same bytes: a pack whose
+    /// storing failed is tried again under the same name.
     ///
     /// # Errors
     /// The system has no randomness to give.
     pub fn finish(&mut self, key: &Key) -> Result<(Id, &[u8])> {
+        if let Some((id, _)) = self.finished {
+            return Ok((id, &self.bytes));
+        }
         let start = self.bytes.len();
         self.bytes.resize(start + NONCE_BYTES, 0);
         for entry in &self.entries {
@@ -222,12 +233,15 @@ impl PackWriter {
         let length = u32::try_from(self.bytes.len() - start)
             .map_err(|_| Error::Malformed("a pack header of more than 4 GiB"))?;
         self.bytes.extend_from_slice(&length.to_le_bytes());
-        Ok((Id::of(&self.bytes), &self.bytes))
+        let id = Id::of(&self.bytes);
+        self.finished = Some((id, start));
+        Ok((id, &self.bytes))
     }
 
     /// Makes room for the next pack (the memory is kept) and hands out what the last one held.
     pub fn restart(&mut self) -> Vec<Entry> {
         self.bytes.clear();
+        self.finished = None;
         std::mem::take(&mut self.entries)
     }
 }

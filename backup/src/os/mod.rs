@@ -2,3 +2,4 @@
 
 pub mod identity;
 pub(crate) mod source;
+pub(crate) mod target;

@@ -146,7 +146,10 @@ impl Store for MemoryStore {
         length: usize,
         buffer: &mut Vec<u8>,
     ) -> Result<(), StoreError> {
-        let bytes = self.get(name)?;
+        let files = self.files.borrow();
+        let bytes = files
+            .get(&name)
+            .ok_or_else(|| error("reading", name, "no such file", Class::Missing))?;
         let from = usize::try_from(offset)
             .unwrap_or(usize::MAX)
             .min(bytes.len());

@@ -3,6 +3,11 @@
     clippy::unwrap_used,
     reason = "a test that cannot start its judge must stop"
 )]
+#![allow(
+    dead_code,
+    clippy::allow_attributes,
+    reason = "each test program uses its part of this"
+)]
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -54,6 +59,12 @@ impl Restic {
             String::from_utf8_lossy(&output.stderr)
         );
         String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// The same while locks of dead processes are still there, which our next run would remove.
+    pub(crate) fn check_beside_locks(&self) {
+        let said = self.run(&["check", "--read-data", "--no-lock"]);
+        assert!(said.contains("no errors were found"), "{said}");
     }
 
     /// `restic check --read-data` finds nothing, not even something to mend.
