@@ -235,6 +235,7 @@ pub(crate) fn assemble<T: Transport>(
         power: hal.power,
         network: hal.network,
         siren_folder,
+        siren_again: None,
         status: StatusFile::new(&settings.runtime_dir),
         settings,
         refusals: Refusals::default(),

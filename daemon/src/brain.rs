@@ -60,6 +60,8 @@ pub(crate) struct Brain<T> {
     pub(crate) network: Box<dyn Network>,
     pub(crate) settings: Settings,
     pub(crate) siren_folder: PathBuf,
+    /// Not before this, time since boot, is the siren ordered again after an order that could not be written.
+    pub(crate) siren_again: Option<Duration>,
     pub(crate) refusals: Refusals,
     pub(crate) status: StatusFile,
     pub(crate) parked: Vec<Vec<u8>>,
@@ -392,6 +394,7 @@ impl<T: Transport> Brain<T> {
     /// The journal's.
     pub(crate) fn tick(&mut self) -> Result<(), Error> {
         let now = boottime::now()?;
+        self.journal.hold_reserve();
         if self.connected == Connection::Connected && now >= self.beacon_at {
             self.beacon_at = now + self.settings.beacon.interval;
             let nonce = BeaconNonce::random(&mut randomness());

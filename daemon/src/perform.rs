@@ -17,6 +17,9 @@ use crate::siren::intent::{self, Intent};
 use crate::siren::report::{Phase, Report};
 use crate::{boottime, wallclock};
 
+/// How long nobody tries again to order the siren after that failed.
+const SIREN_PAUSE: Duration = Duration::from_secs(1);
+
 /// Does one thing.
 ///
 /// # Errors
@@ -81,7 +84,7 @@ pub(crate) fn perform<T: Transport>(brain: &mut Brain<T>, effect: Effect) -> Res
 
 /// Orders the siren, unless it serves this very order already: the same order twice must not start it anew.
 fn sound<T: Transport>(
-    brain: &Brain<T>,
+    brain: &mut Brain<T>,
     ring: CommandId,
     boot: BootId,
     deadline_ms: u64,
@@ -104,8 +107,17 @@ fn sound<T: Transport>(
     {
         return Ok(());
     }
+    // A failed attempt stirs the folder that the agent is woken by: without a pause it would try without end.
+    let now = boottime::now()?;
+    if brain.siren_again.is_some_and(|at| now < at) {
+        return Ok(());
+    }
+    brain.siren_again = Some(now + SIREN_PAUSE);
+    brain.journal.make_room();
     tracing::info!("the siren is ordered for {ring}");
-    order.store(&brain.siren_folder)
+    order.store(&brain.siren_folder)?;
+    brain.siren_again = None;
+    Ok(())
 }
 
 /// Tells the judge of a sound that is over, and of nothing else.
