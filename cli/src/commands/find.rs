@@ -38,7 +38,8 @@ pub(crate) fn joined(store: &Store, name: &str) -> Result<DeviceRow, Error> {
     )))
 }
 
-fn order(
+/// Queues an order; the id under which it is followed.
+pub(crate) fn order(
     store: &mut Store,
     row: &DeviceRow,
     op: Op,

@@ -1,5 +1,5 @@
 //! `track`: the movement history as a table, JSON, GPX or GeoJSON, with what is doubtful marked and what is missing said.
-use super::find::{degrees, joined, source};
+use super::find::{degrees, joined, order, source};
 use super::{Context, catch_up, waiting};
 use crate::args::{Track, TrackFormat};
 use crate::clock::UnixMs;
@@ -10,6 +10,8 @@ use crate::output::{Tone, harmless};
 use crate::store::{DeviceRow, Store};
 use crate::trackfile;
 use homing_owner::track::{Doubt, doubts};
+use homing_protocol::command::Op;
+use homing_protocol::id::CommandId;
 use homing_protocol::measure::Position;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -43,7 +45,7 @@ pub(crate) struct History {
 pub(crate) fn run(context: &Context, args: &Track) -> Result<(), Error> {
     let store = Store::open(&context.home)?;
     let row = joined(&store, &args.name)?;
-    let store = fetch(context, store, args.wait.0)?;
+    let store = fetch(context, store, &row, args.wait.0)?;
     let span = i64::try_from(args.since.0.as_millis()).unwrap_or(i64::MAX);
     let history = read(&store, &row, UnixMs(UnixMs::now().0.saturating_sub(span)))?;
     let format = if context.out.is_json() {
@@ -69,13 +71,25 @@ pub(crate) fn run(context: &Context, args: &Track) -> Result<(), Error> {
 }
 
 /// Meets the broker until nothing is missing, or `within` has passed.
-fn fetch(context: &Context, store: Store, within: Duration) -> Result<Store, Error> {
+fn fetch(
+    context: &Context,
+    mut store: Store,
+    row: &DeviceRow,
+    within: Duration,
+) -> Result<Store, Error> {
+    let asked = ask_for_newest(&mut store, row)?;
     waiting(async {
         let mut exchange = Exchange::start(store, Stay::Call, Acceptance::Locked)?;
-        catch_up(&mut exchange, within).await?;
         exchange
             .until(within, |it| {
-                Ok((!it.is_connected() || !it.misses_positions()?).then_some(()))
+                if !it.is_connected() {
+                    return Ok(it.trouble().is_some().then_some(()));
+                }
+                let answered = match asked {
+                    Some(id) => it.store.order(id)?.progress.state().is_final(),
+                    None => true,
+                };
+                Ok((answered && !it.misses_positions()?).then_some(()))
             })
             .await?;
         if exchange.is_connected() {
@@ -93,6 +107,20 @@ fn fetch(context: &Context, store: Store, within: Duration) -> Result<Store, Err
         exchange.close().await?;
         Ok(exchange.into_unlocked().0)
     })
+}
+
+/// Orders what is missing here behind the newest that is known: the newest beacon may be a quarter of an hour old. `None` when such an order is under way.
+fn ask_for_newest(store: &mut Store, row: &DeviceRow) -> Result<Option<CommandId>, Error> {
+    let asking = store
+        .outbox()?
+        .iter()
+        .any(|order| order.device == row.id && matches!(order.intent.op, Op::ResendReports { .. }));
+    match store.missing(row.id, u64::MAX / 2)? {
+        Some((first, last)) if !asking => {
+            order(store, row, Op::ResendReports { first, last }, None).map(Some)
+        }
+        _ => Ok(None),
+    }
 }
 
 /// The history from `since` on, but never longer than what may be kept.
