@@ -16,7 +16,9 @@ pub(crate) enum Error {
     #[error("there is no account in {}; start one with `homing init --broker mqtts://HOST:PORT`, or bring one back with `homing recover --kit FILE`", .0.display())]
     NoAccount(PathBuf),
     /// Opening the keyring on a delegate's machine.
-    #[error("this machine is a delegate's: it may order what it was allowed to, and only the owner can change the account")]
+    #[error(
+        "this machine is a delegate's: it may order what it was allowed to, and only the owner can change the account"
+    )]
     Delegate,
     /// Starting an account.
     #[error("{} already holds an account; choose another folder with --home", .0.display())]

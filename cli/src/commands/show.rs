@@ -7,6 +7,7 @@ use crate::output::{Tone, harmless};
 use crate::store::{Account, DeviceRow, Standing, Store};
 use homing_owner::chain;
 use homing_owner::phone::Heard;
+use homing_protocol::keyring::Keyring;
 use homing_protocol::measure::{Battery, Charging, Metered, NetworkKind};
 use serde::Serialize;
 use serde_json::json;
@@ -75,6 +76,17 @@ impl Known {
             ),
             None => format!("last heard of {since} ago"),
         }
+    }
+
+    /// The phone follows an authority list that this machine has not seen. A delegate need not know it.
+    fn newer_list(&self, account: &Account) -> Option<String> {
+        let theirs = self.heard.as_ref()?.beacon.authority_version;
+        (account.kit.is_some() && theirs > account.authority_version).then(|| {
+            format!(
+                "it follows authority list {theirs}, this machine knows {}: another machine changed the account, and the next command that asks for the passphrase takes that over",
+                account.authority_version
+            )
+        })
     }
 
     fn summary(&self, store: &Store) -> Result<Summary, Error> {
@@ -274,6 +286,17 @@ pub(crate) fn device(context: &Context, name: &str) -> Result<(), Error> {
     Ok(())
 }
 
+/// Whether another machine wrote a keyring with the number of ours: each made its change without knowing the other's.
+fn forked(store: &Store, account: &Account) -> Result<Vec<String>, Error> {
+    let number = |blob: &[u8]| Keyring::parse(blob).map(|keyring| keyring.generation).ok();
+    let offered = store.offered_keyring()?;
+    let same = offered.is_some_and(|offered| number(&offered) == number(&account.keyring));
+    Ok(same
+        .then(|| "two machines changed the account at the same time; look at `homing clients` and `homing devices` on both and make what is missing again".to_owned())
+        .into_iter()
+        .collect())
+}
+
 /// `homing status`.
 pub(crate) fn status(context: &Context) -> Result<(), Error> {
     let store = glance(context, Store::open(&context.home)?)?;
@@ -283,10 +306,15 @@ pub(crate) fn status(context: &Context) -> Result<(), Error> {
         .iter()
         .filter(|row| row.standing == Standing::Enrolled)
         .count();
-    let mut alarms = Vec::new();
+    let mut alarms = forked(&store, &account)?;
     for row in rows {
         let name = row.name.clone();
         let known = Known::read(&store, &account, row)?;
+        alarms.extend(
+            known
+                .newer_list(&account)
+                .map(|alarm| format!("{name}: {alarm}")),
+        );
         alarms.extend(
             known
                 .alarms(&store)?

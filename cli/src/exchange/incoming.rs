@@ -32,11 +32,11 @@ impl<T: Transport> Exchange<T> {
         }
     }
 
-    /// A keyring blob: kept aside when its number is higher. Whether it is ours shows when somebody unlocks it.
+    /// A keyring blob: kept aside when its number is higher, or the same with other bytes, which two machines made at once. Whether it is ours shows when somebody unlocks it.
     fn offered(&mut self, payload: &[u8]) -> Result<(), Error> {
         let own = Keyring::parse(&self.account.keyring).map_or(0, |keyring| keyring.generation);
         match Keyring::parse(payload) {
-            Ok(keyring) if keyring.generation > own => self.store.offer_keyring(payload),
+            Ok(keyring) if keyring.generation >= own => self.store.offer_keyring(payload),
             _ => Ok(()),
         }
     }

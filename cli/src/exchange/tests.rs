@@ -1,7 +1,7 @@
 //! The exchange over a broker in memory, against a phone played with the protocol's own words.
 use super::*;
 use crate::pretend::{Pretended, PretendedPhone, household, kind, message};
-use crate::store::{NewsKind, Standing};
+use crate::store::{NewsKind, Origin, Standing};
 use homing_link::loopback::{Hub, Loopback};
 use homing_protocol::Refusal;
 use homing_protocol::command::Op;
@@ -359,4 +359,32 @@ async fn a_newer_keyring_is_kept_aside_and_a_fake_one_does_not_replace_ours() {
     .await;
     assert_eq!(owner.store.offered_keyring().expect("asked"), Some(newer));
     assert_eq!(owner.store.account().expect("account").keyring, own);
+}
+
+#[tokio::test]
+async fn a_beacon_that_is_played_again_is_no_contact() {
+    let house = household();
+    let hub = Hub::new();
+    let (mut owner, _phone) = joined(&house, &hub).await;
+    let device = house.device();
+    let row = owner.store.device(device).expect("asked").expect("known");
+    let phone = row
+        .phone(owner.account.id, &owner.account.root)
+        .expect("certified")
+        .expect("joined");
+    let old = house.phone.beacon(1, Vec::new(), 1);
+    let heard = phone
+        .hear_beacon(&old, &owner.account.client.reading)
+        .expect("genuine");
+    let first = row.last_contact.expect("it was heard");
+    let later = UnixMs(first.0 + 3_600_000);
+    // The broker chooses whether it says that it had kept the message.
+    for origin in [Origin::Live, Origin::Retained] {
+        owner
+            .store
+            .heard_beacon(device, &heard, &old, origin, later)
+            .expect("taken in");
+        let row = owner.store.device(device).expect("asked").expect("known");
+        assert_eq!(row.last_contact, Some(first), "{origin:?}");
+    }
 }

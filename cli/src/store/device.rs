@@ -288,10 +288,8 @@ impl Store {
         let transaction = self.write()?;
         let fingerprint = claim.keys.fingerprint();
         let sql = "UPDATE device SET claim = ?, fingerprint = ?, retention_days = ?, standing = 'claimed' WHERE id = ? AND claim IS NULL AND standing = 'invited'";
-        let changed = transaction.execute(
-            sql,
-            params![bytes, fingerprint, claim.retention_days, id.0],
-        )?;
+        let changed =
+            transaction.execute(sql, params![bytes, fingerprint, claim.retention_days, id.0])?;
         if changed > 0 {
             tell(&transaction, id, None, NewsKind::Claim, &fingerprint)?;
         }

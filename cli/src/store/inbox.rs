@@ -117,7 +117,11 @@ pub(super) fn tell(
     Ok(())
 }
 
-pub(super) fn touch(transaction: &Transaction<'_>, device: DeviceId, at: UnixMs) -> Result<(), Error> {
+pub(super) fn touch(
+    transaction: &Transaction<'_>,
+    device: DeviceId,
+    at: UnixMs,
+) -> Result<(), Error> {
     // A contact that lies in the future was written while this machine's clock was wrong.
     transaction.execute(
         "UPDATE device SET last_contact = ?1
@@ -154,11 +158,8 @@ impl Store {
         )?;
         if newer > 0 {
             tell(&transaction, device, None, NewsKind::Beacon, "")?;
-        }
-        match origin {
-            Origin::Live => touch(&transaction, device, at)?,
-            Origin::Retained if newer > 0 => touch(&transaction, device, made_at.unwrap_or(at))?,
-            Origin::Retained => {}
+            // A beacon that is played again is no contact, and the broker says what it likes about which were retained.
+            touch(&transaction, device, made_at.unwrap_or(at))?;
         }
         transaction.commit()?;
         Ok(())
@@ -191,8 +192,8 @@ impl Store {
             "INSERT OR IGNORE INTO receipt (device, counter, command, previous, head, bytes, received_at) VALUES (?, ?, ?, ?, ?, ?, ?)",
             params![device.0, int(receipt.counter), receipt.command.0, receipt.previous, answer.head, bytes, at.0],
         )?;
-        touch(&transaction, device, at)?;
         if new > 0 {
+            touch(&transaction, device, at)?;
             let others = "SELECT count(*) FROM receipt WHERE device = ? AND counter = ?";
             let same: i64 =
                 transaction.query_row(others, params![device.0, int(receipt.counter)], |row| {

@@ -4,9 +4,9 @@ mod client;
 mod device;
 mod inbox;
 mod order;
-mod track;
 #[cfg(test)]
 mod tests;
+mod track;
 
 pub(crate) use device::{DeviceRow, Standing};
 pub(crate) use inbox::{News, NewsKind, Origin};
@@ -16,8 +16,8 @@ use crate::clock::UnixMs;
 use crate::error::Error;
 use crate::file;
 use homing_owner::account::{ClientKeys, Unlocked};
-use homing_protocol::id::{AccountId, SessionId};
 use homing_protocol::authority::AuthorityList;
+use homing_protocol::id::{AccountId, SessionId};
 use homing_protocol::keyring::{KitSecret, KnownDevice};
 use homing_protocol::keys::{KemSecret, SigningKey, VerifyingKey};
 use rusqlite::{
@@ -228,7 +228,8 @@ impl Store {
         newcomer: &Newcomer<'_>,
     ) -> Result<(), Error> {
         let client = newcomer.client;
-        let list = AuthorityList::verify(membership.authority, &membership.root, membership.account);
+        let list =
+            AuthorityList::verify(membership.authority, &membership.root, membership.account);
         let version = list.map_err(homing_owner::Error::Stored)?.version;
         let kit = newcomer.kit.map_or(&[][..], |kit| kit.0.as_slice());
         let transaction = self.write()?;

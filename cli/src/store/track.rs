@@ -97,12 +97,12 @@ impl Store {
                 NewsKind::Position,
                 &last.to_string(),
             )?;
+            touch(&transaction, device, at)?;
         }
         transaction.execute(
             "UPDATE device SET reports_from = coalesce(reports_from, ?1), acknowledged = min(acknowledged, ?1 - 1) WHERE id = ?2",
             params![int(report.first), device.0],
         )?;
-        touch(&transaction, device, at)?;
         transaction.commit()?;
         Ok(())
     }
