@@ -1,8 +1,11 @@
 //! Stories about the whole product, one file per story, told with real processes. They must not look inside what they test.
 #![forbid(unsafe_code)]
 
+mod away;
+mod broker_loss;
 mod clients;
 mod clocks;
+mod crash;
 mod demo;
 mod finding;
 mod forged;

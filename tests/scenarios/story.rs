@@ -80,13 +80,29 @@ impl Watch {
         self.wait_state(order, &ENDS)
     }
 
-    /// The numbers of the positions it stored, as they came.
-    pub(crate) fn positions(&self) -> Vec<u64> {
+    /// The numbers of the positions that were stored, lowest first; those of one number as often as they came.
+    fn positions(&self) -> Vec<u64> {
         let news = self.news().into_iter();
-        news.filter(|news| news["kind"] == "position")
+        let mut numbers: Vec<u64> = news
+            .filter(|news| news["kind"] == "position")
             .filter_map(|news| text(&news["detail"]).parse().ok())
-            .collect()
+            .collect();
+        numbers.sort_unstable();
+        numbers
     }
+}
+
+/// Waits until the watch has stored every position that the phone has ever reported: each once, none missing.
+#[track_caller]
+pub(crate) fn wait_positions(household: &Household, watch: &Watch) {
+    wait_settled(household);
+    let status = household.status();
+    let reports = number(&status["agent"]["reports"]) as u64;
+    let all: Vec<u64> = (1..=reports).collect();
+    wait_until(PATIENCE, "every position to be told", || {
+        (watch.positions().len() >= all.len()).then_some(())
+    });
+    assert_eq!(watch.positions(), all);
 }
 
 /// How often the broker has let in a client of the owner's that keeps a session (`c0`), which only the watch does.
@@ -140,39 +156,70 @@ pub(crate) fn steps(order: &Value) -> Vec<&str> {
     steps.map(|step| text(&step["state"])).collect()
 }
 
-/// How every order stands by the owner's log; each must have ended, and once.
+/// The owner's log without what the machine ordered by itself: to be given positions again that were lost on their way.
 #[track_caller]
-pub(crate) fn ends(household: &Household) -> BTreeMap<String, String> {
-    let log = household.log();
+pub(crate) fn orders(household: &Household) -> Vec<Value> {
+    let mut log = household.log();
+    log.retain(|order| order["op"] != "resend-reports");
+    log
+}
+
+/// How every order stands by the owner's log, and whether the phone signed that; each must have ended, and once.
+#[track_caller]
+fn signed_ends(household: &Household) -> BTreeMap<String, (String, bool)> {
+    let log = orders(household);
     log.iter()
         .map(|order| {
-            let ended: Vec<_> = steps(order)
-                .into_iter()
-                .filter(|step| ENDS.contains(step))
+            let steps = order["steps"].as_array().into_iter().flatten();
+            let ended: Vec<_> = steps
+                .filter(|step| ENDS.contains(&text(&step["state"])))
                 .collect();
             assert_eq!(ended.len(), 1, "exactly one end: {order}");
-            (text(&order["id"]).to_owned(), ended[0].to_owned())
+            let end = text(&ended[0]["state"]).to_owned();
+            let signed = ended[0]["signed"] == true;
+            (text(&order["id"]).to_owned(), (end, signed))
         })
         .collect()
 }
 
-/// How often the phone's ledger tells each kind of event of an order. The chain must hold.
+/// How every order ended by the owner's log; each must have, and once.
+#[track_caller]
+pub(crate) fn ends(household: &Household) -> BTreeMap<String, String> {
+    let ends = signed_ends(household).into_iter();
+    ends.map(|(order, (end, _))| (order, end)).collect()
+}
+
+/// How often the phone's ledger tells this event of an order. The ledger's chain holds, or reading it had failed.
 #[track_caller]
 pub(crate) fn told(ledger: &[Value], order: &str, event: &str) -> usize {
     let of_order = ledger.iter().filter(|entry| entry["command"] == order);
     of_order.filter(|entry| entry["event"] == event).count()
 }
 
-/// Each order was received once and has one end, which is the one that the owner knows.
+/// Each order was received once and has one end, the one that the owner knows; one that never left was never received.
 #[track_caller]
 pub(crate) fn each_has_one_end(household: &Household) {
+    let ends = signed_ends(household);
     let ledger = household.ledger();
-    for (order, end) in ends(household) {
-        assert_eq!(told(&ledger, &order, "received"), 1, "{order}: {ledger:?}");
+    for (order, (end, signed)) in ends {
+        let of_order: Vec<_> = ledger
+            .iter()
+            .filter(|entry| entry["command"] == order)
+            .collect();
         let ended: usize = ENDS.iter().map(|end| told(&ledger, &order, end)).sum();
-        assert_eq!(ended, 1, "{order}: {ledger:?}");
-        assert_eq!(told(&ledger, &order, &end), 1, "{order}: {ledger:?}");
+        let counts = ["received", &end].map(|event| told(&ledger, &order, event));
+        let expected = if signed { ([1, 1], 1) } else { ([0, 0], 0) };
+        assert_eq!((counts, ended), expected, "{order} {end}: {of_order:?}");
     }
+}
+
+/// No receipt is missing, doubled or out of the chain as far as the owner can tell.
+#[track_caller]
+pub(crate) fn no_alarm(household: &Household) {
+    wait_until(PATIENCE, "every receipt to have come", || {
+        let listed = household.owner.json(&["devices"]);
+        (listed["alarms"] == json!([])).then_some(())
+    });
 }
 
 /// Waits until the agent has no open order and everything it reported is stored by the owner.

@@ -1,0 +1,200 @@
+//! The agent dies at every moment at which it could: nothing acknowledged is lost, nothing rings twice, every order is answered once.
+
+use crate::story::{
+    Watch, each_has_one_end, no_alarm, played_ms, queue, told, wait_played_out, wait_positions,
+    wait_settled,
+};
+use e2e::{Household, PATIENCE, PHONE, Receiver, wait_until};
+use std::time::{Duration, Instant};
+
+/// What a siren may play beyond its time, ms: its samples are written in blocks of 100 ms, two of which may wait.
+const BLOCKS_MS: u64 = 400;
+/// More journal writes than any of these stories has.
+const FAR: u32 = 60;
+
+/// Whether the agent went through its crash point.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    Crashed,
+    Survived,
+}
+
+/// Waits until the agent has died or `over` holds; the dead one is started again, whole.
+#[track_caller]
+fn wait_for_crash(household: &mut Household, over: impl Fn(&Household) -> bool) -> Fate {
+    let fate = wait_until(PATIENCE, "the crash or the end of the story", || {
+        let agent = household.handset.agent().unwrap();
+        if agent.ended().is_some() {
+            return Some(Fate::Crashed);
+        }
+        over(household).then_some(Fate::Survived)
+    });
+    if fate == Fate::Crashed {
+        household.handset.set_crash_point(None);
+        household.handset.start_agent();
+    }
+    fate
+}
+
+/// Whether nothing is open and nothing unconfirmed, so that the agent has no reason to write any more.
+fn is_settled(household: &Household) -> bool {
+    let status = household.status();
+    let agent = &status["agent"];
+    agent["open"] == serde_json::json!([]) && agent["reports"] == agent["reports_stored"]
+}
+
+fn has_ended(watch: &Watch, order: &str) -> bool {
+    let ends = ["done", "cancelled", "failed"];
+    watch
+        .states(order)
+        .iter()
+        .any(|state| ends.iter().any(|end| state.starts_with(end)))
+}
+
+/// Tells the story once for each crash point, in one household, until a telling comes to its end without a crash.
+/// Returns how often it crashed.
+fn at_every_write(household: &mut Household, mut story: impl FnMut(&mut Household) -> Fate) -> u32 {
+    for point in 1..FAR {
+        household.handset.kill9_agent();
+        household.handset.set_crash_point(Some(point));
+        let fate = story(household);
+        wait_settled(household);
+        if fate == Fate::Survived {
+            return point - 1;
+        }
+    }
+    panic!("the agent still crashes at its journal write {FAR}");
+}
+
+#[test]
+fn an_agent_killed_at_every_journal_write_answers_a_search_once() {
+    let mut household = Household::enrolled(Receiver::Simulated);
+    let watch = Watch::start(&household);
+    let crashes = at_every_write(&mut household, |household| {
+        let order = queue(&household.owner, &["locate", PHONE]);
+        household.handset.start_agent();
+        let fate = wait_for_crash(household, |household| {
+            has_ended(&watch, &order) && is_settled(household)
+        });
+        assert_eq!(watch.wait_end(&order), "done");
+        fate
+    });
+    // Before and after each: beacon, order, position found, position confirmed.
+    assert!(crashes >= 8, "only {crashes} journal writes");
+    each_has_one_end(&household);
+    wait_positions(&household, &watch);
+    no_alarm(&household);
+}
+
+#[test]
+fn an_agent_killed_at_every_journal_write_rings_once() {
+    let mut household = Household::enrolled(Receiver::Simulated);
+    let watch = Watch::start(&household);
+    let crashes = at_every_write(&mut household, |household| {
+        let before = played_ms(household);
+        let order = queue(&household.owner, &["ring", PHONE, "--for", "2s"]);
+        household.handset.start_agent();
+        let fate = wait_for_crash(household, |household| {
+            has_ended(&watch, &order) && is_settled(household)
+        });
+        assert_eq!(watch.wait_end(&order), "done");
+        let played = played_ms(household) - before;
+        assert!(
+            (100..=2_000 + BLOCKS_MS).contains(&played),
+            "{played} ms of 2 s, {fate:?}"
+        );
+        assert_eq!(told(&household.ledger(), &order, "running"), 1);
+        fate
+    });
+    // Before and after each: beacon, order, it sounds, it has ended.
+    assert!(crashes >= 8, "only {crashes} journal writes");
+    let played = played_ms(&household);
+    assert_eq!(wait_played_out(&household), played, "done means silent");
+    each_has_one_end(&household);
+    no_alarm(&household);
+}
+
+#[test]
+fn an_agent_killed_at_every_journal_write_stops_its_ring() {
+    let mut household = Household::enrolled(Receiver::Simulated);
+    let watch = Watch::start(&household);
+    let mut silent_since = None;
+    let crashes = at_every_write(&mut household, |household| {
+        if let Some(silent_since) = silent_since {
+            assert_eq!(
+                played_ms(household),
+                silent_since,
+                "what was stopped rang again"
+            );
+        }
+        let ring = queue(&household.owner, &["ring", PHONE, "--for", "10m"]);
+        household.handset.start_agent();
+        let sounding = || watch.states(&ring).iter().any(|state| state == "running");
+        let mut fate = wait_for_crash(household, |_| sounding());
+        watch.wait_state(&ring, &["running"]);
+        household.sim.wait_heard(PATIENCE);
+        let stop = queue(&household.owner, &["ring", PHONE, "--stop"]);
+        if fate == Fate::Survived {
+            fate = wait_for_crash(household, |household| {
+                has_ended(&watch, &stop) && is_settled(household)
+            });
+        }
+        assert_eq!(watch.wait_end(&stop), "done");
+        assert_eq!(watch.wait_end(&ring), "cancelled");
+        silent_since = Some(played_ms(household));
+        assert_eq!(told(&household.ledger(), &ring, "running"), 1);
+        fate
+    });
+    // Before and after each: beacon, ring, it sounds, stop, it is silent.
+    assert!(crashes >= 10, "only {crashes} journal writes");
+    assert_eq!(Some(wait_played_out(&household)), silent_since);
+    each_has_one_end(&household);
+    no_alarm(&household);
+}
+
+/// An evenly spread number (xorshift64, Marsaglia 2003); the same in each run.
+fn next(seed: &mut u64) -> u64 {
+    *seed ^= *seed << 13;
+    *seed ^= *seed >> 7;
+    *seed ^= *seed << 17;
+    *seed
+}
+
+#[test]
+fn an_agent_killed_again_and_again_keeps_its_word() {
+    let mut household = Household::enrolled(Receiver::Simulated);
+    let watch = Watch::start(&household);
+    let mut seed = 0x2026_0804;
+    let (mut orders, mut allowed_ms) = (Vec::new(), 0);
+    for _ in 0..30 {
+        let arguments: &[&str] = match next(&mut seed) % 4 {
+            0 => &["ring", PHONE, "--for", "1s"],
+            1 => &["ring", PHONE, "--stop"],
+            _ => &["locate", PHONE],
+        };
+        if arguments.contains(&"--for") {
+            allowed_ms += 1_000 + BLOCKS_MS;
+        }
+        orders.push(queue(&household.owner, arguments));
+        let (lives, began) = (Duration::from_millis(next(&mut seed) % 400), Instant::now());
+        wait_until(PATIENCE, "the moment of the kill", || {
+            (began.elapsed() >= lives).then_some(())
+        });
+        household.handset.kill9_agent();
+        household.handset.start_agent();
+    }
+    for order in &orders {
+        watch.wait_end(order);
+    }
+    wait_positions(&household, &watch);
+    let played = wait_played_out(&household);
+    assert!(
+        played <= allowed_ms,
+        "{played} ms of at most {allowed_ms} ms"
+    );
+    each_has_one_end(&household);
+    no_alarm(&household);
+    // What came last still works.
+    let last = queue(&household.owner, &["locate", PHONE]);
+    assert_eq!(watch.wait_end(&last), "done");
+}
