@@ -13,3 +13,4 @@ mod intruder;
 mod recovery;
 mod siren;
 mod story;
+mod track;
