@@ -51,6 +51,24 @@ pub enum Next {
     Nothing,
 }
 
+/// Since when this client is connected, by a clock that may be set while it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Connected(UnixMs);
+
+impl Connected {
+    /// Connected now.
+    #[must_use]
+    pub const fn new(now: UnixMs) -> Self {
+        Self(now)
+    }
+    /// Since when, seen from `now`. When the clock was set back, from now on it is since now: otherwise every publication
+    /// would seem to lie before the connection, and be made again and again.
+    pub fn since(&mut self, now: UnixMs) -> UnixMs {
+        self.0 = self.0.min(now);
+        self.0
+    }
+}
+
 /// Decides for one command while this client is connected since `connected_at`.
 pub fn next(sending: &Sending, connected_at: UnixMs, now: UnixMs) -> Next {
     if sending.state.is_final() {
@@ -101,6 +119,23 @@ mod tests {
             seen: Seen::Unknown,
             beacon_at: None,
         }
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_while_connected_costs_one_publication_and_no_storm() {
+        let two_hours = 2 * 3_600_000;
+        let mut connected = Connected::new(CONNECTED + two_hours);
+        let mut sending = sent(CONNECTED + two_hours + 5, 1);
+        let mut publications = 0;
+        for millisecond in 0..9_000 {
+            let now = CONNECTED + millisecond;
+            if next(&sending, connected.since(now), now) == Next::Publish {
+                publications += 1;
+                sending.published_at = Some(now);
+                sending.published_times += 1;
+            }
+        }
+        assert_eq!(publications, 1);
     }
 
     #[test]

@@ -252,17 +252,18 @@ impl<T: Transport> Exchange<T> {
     }
 
     fn send_orders(&mut self, known: &[Known], now: UnixMs) -> Result<(), Error> {
-        let Some(connected_at) = self.connected_at else {
+        let Some(since) = self.connected_since(now) else {
             return Ok(());
         };
         for row in self.store.outbox()? {
             let Some(known) = known.iter().find(|known| known.row.id == row.device) else {
                 continue;
             };
-            if row.envelope.is_none() {
+            let under_way = Item::Order(row.intent.id);
+            if row.envelope.is_none() || self.in_flight.values().any(|item| *item == under_way) {
                 continue;
             }
-            match resend::next(&self.sending(&row, known), connected_at.0, now.0) {
+            match resend::next(&self.sending(&row, known), since.0, now.0) {
                 Next::Nothing => {}
                 Next::WaitUntil(at) => self.look_at = self.look_at.min(UnixMs(at)),
                 Next::Publish => {
@@ -278,6 +279,12 @@ impl<T: Transport> Exchange<T> {
             }
         }
         Ok(())
+    }
+
+    /// Since when this client is connected, seen from `now`.
+    pub(super) fn connected_since(&mut self, now: UnixMs) -> Option<UnixMs> {
+        let connected = self.connected.as_mut()?;
+        Some(UnixMs(connected.since(now.0)))
     }
 
     fn sending(&self, row: &OutboxRow, known: &Known) -> Sending {

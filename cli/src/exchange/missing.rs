@@ -30,7 +30,7 @@ impl<T: Transport> Exchange<T> {
             return Ok(());
         };
         let (asked, came) = self.store.asked_for(device, first)?;
-        let silence = [self.connected_at, came]
+        let silence = [self.connected_since(now), came]
             .into_iter()
             .flatten()
             .map(|at| UnixMs(at.0.saturating_add(SILENCE_MS)));

@@ -14,6 +14,7 @@ use homing_link::{
 };
 use homing_owner::account::Unlocked;
 use homing_owner::delivery::State;
+use homing_owner::resend::Connected;
 use homing_protocol::id::{CommandId, DeviceId};
 use homing_protocol::rand_core::UnwrapErr;
 use homing_protocol::topic::Topic;
@@ -89,7 +90,7 @@ pub(crate) struct Exchange<T> {
     link: T,
     account: Account,
     acceptance: Acceptance,
-    connected_at: Option<UnixMs>,
+    connected: Option<Connected>,
     in_flight: HashMap<Token, Item>,
     /// When and how often something other than an order was published on this connection.
     repeated: HashMap<Item, (UnixMs, u32)>,
@@ -158,7 +159,7 @@ impl<T: Transport> Exchange<T> {
             store,
             link,
             acceptance,
-            connected_at: None,
+            connected: None,
             in_flight: HashMap::new(),
             repeated: HashMap::new(),
             trouble: None,
@@ -175,7 +176,7 @@ impl<T: Transport> Exchange<T> {
 
     /// Whether the broker has let us in.
     pub(crate) const fn is_connected(&self) -> bool {
-        self.connected_at.is_some()
+        self.connected.is_some()
     }
 
     /// Why there is no connection, or what the broker refused; one sentence.
@@ -263,13 +264,13 @@ impl<T: Transport> Exchange<T> {
     fn take_in(&mut self, event: LinkEvent) -> Result<(), Error> {
         match event {
             LinkEvent::Connected { .. } => {
-                self.connected_at = Some(UnixMs::now());
+                self.connected = Some(Connected::new(UnixMs::now().0));
                 self.trouble = None;
                 self.repeated.clear();
                 self.restless = true;
             }
             LinkEvent::Disconnected { reason, .. } => {
-                self.connected_at = None;
+                self.connected = None;
                 self.in_flight.clear();
                 self.trouble = Some(reason.to_string());
             }
