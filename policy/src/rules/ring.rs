@@ -106,6 +106,22 @@ pub(super) fn stopped(
         session: command.session,
         seq: command.seq,
     });
+    // A stop that was held up on its way is about the rings before it, and those it names; not about a newer one.
+    let is_newer = state.open_ring().is_some_and(|open| {
+        let ring = &open.accepted;
+        (ring.client, ring.session) == (command.client, command.session)
+            && ring.seq > command.seq
+            && !rings.contains(&ring.id)
+    });
+    if is_newer {
+        return advance(
+            state,
+            decision,
+            &stop,
+            CommandState::Done,
+            Saying::default(),
+        );
+    }
     // Also when no ring is open: silence is harmless to repeat, and a stop must never leave a sound behind.
     decision.effect(Effect::Silence);
     let Some(open) = state.open_ring() else {

@@ -103,6 +103,18 @@ fn a_stop_without_a_ring_is_done_and_still_silences() {
 }
 
 #[test]
+fn a_stop_that_was_held_up_spares_a_newer_ring_that_it_does_not_name() {
+    for (named, is_spared) in [(&[][..], true), (&[7], true), (&[1], false)] {
+        let (house, mut phone) = (House::new(), Phone::new());
+        let _ = phone.receive(&house.sign(&ring(5, 1)));
+        let effects = phone.receive(&house.sign(&stop(2, 9, named)));
+        assert_eq!(silences(&effects), !is_spared, "{named:?}");
+        let said = if is_spared { Done } else { Running };
+        assert_eq!(phone.said(9), [said], "{named:?}");
+    }
+}
+
+#[test]
 fn a_stop_that_overtakes_its_ring_cancels_it_by_name_or_by_number() {
     let by_number = |seq, ring_session| (stop(seq, 9, &[]), ring(1, 1).by(0, ring_session));
     let rows = [
