@@ -73,6 +73,7 @@ pub fn encode(record: &Record) -> Vec<u8> {
             .uint(5, place.accuracy_dm.into())
             .uint(6, u64::from(place.moving)),
         Record::LastGasp { spent } => map(16).uint(1, u64::from(*spent)),
+        Record::Floor { beacon } => map(17).uint(1, *beacon),
     }
     .encode()
 }
@@ -176,6 +177,7 @@ pub fn decode(bytes: &[u8]) -> Result<Record, Malformed> {
         16 => Record::LastGasp {
             spent: decode_flag(f, 1)?,
         },
+        17 => Record::Floor { beacon: f.uint(1)? },
         _ => return Err(Malformed::Field(0)),
     };
     fields.end()?;

@@ -66,6 +66,11 @@ pub enum Record {
         /// The ring.
         ring: CommandId,
     },
+    /// What was forgotten can come back only in a session that quotes an older beacon: a new one must quote a newer.
+    Floor {
+        /// Number of the newest beacon when something was forgotten.
+        beacon: u64,
+    },
     /// The siren was told to sound.
     SirenOrdered {
         /// For which ring.

@@ -11,6 +11,8 @@ use std::collections::{BTreeMap, VecDeque};
 
 /// Sequence spaces kept, newest first (protocol v1).
 pub const MOST_SPACES: usize = 64;
+/// Sequence spaces kept of one client: who opens many must not push out the others'.
+pub const MOST_SPACES_OF_CLIENT: usize = 16;
 /// Beacons kept, about 40 days at one each quarter of an hour (protocol v1).
 pub const MOST_BEACONS: usize = 4096;
 /// Tombstones kept; a stop names at most 16 rings, so these are the last 64 stops at least.
@@ -78,6 +80,9 @@ pub struct State {
     pub gasped: bool,
     /// The siren's last order.
     pub siren: Option<SirenOrder>,
+    /// The first command of a session must quote a newer beacon than this number: what has been forgotten since was
+    /// signed before it, and must not have an effect once more.
+    pub floor: u64,
     spaces: VecDeque<Space>,
     beacons: VecDeque<BeaconMark>,
     commands: BTreeMap<CommandId, Entry>,
@@ -225,8 +230,13 @@ impl State {
                 space.stop = space.stop.max(*seq);
             }
             Record::Tombstone { ring } => {
-                push_bounded(&mut self.tombstones, *ring, MOST_TOMBSTONES)
+                let before = self.tombstones.front().copied();
+                push_bounded(&mut self.tombstones, *ring, MOST_TOMBSTONES);
+                if before.is_some() && before != self.tombstones.front().copied() {
+                    self.raise_floor();
+                }
             }
+            Record::Floor { beacon } => self.floor = self.floor.max(*beacon),
             Record::SirenOrdered {
                 ring,
                 boot,
@@ -271,8 +281,21 @@ impl State {
             .and_then(|index| self.spaces.remove(index))
             .unwrap_or_else(|| Space::new(client, session));
         self.spaces.push_front(space);
-        self.spaces.truncate(MOST_SPACES);
+        let mut of_client = 0;
+        let excess = self.spaces.iter().position(|space| {
+            of_client += usize::from(space.client == client);
+            of_client > MOST_SPACES_OF_CLIENT
+        });
+        if let Some(index) = excess.or((self.spaces.len() > MOST_SPACES).then_some(MOST_SPACES)) {
+            self.spaces.remove(index);
+            self.raise_floor();
+        }
         &mut self.spaces[0]
+    }
+
+    /// Something was forgotten that a hostile broker may have kept.
+    fn raise_floor(&mut self) {
+        self.floor = self.floor.max(self.beacons());
     }
 
     /// Forgets ended commands that no new session could replay any more.
@@ -290,6 +313,9 @@ impl State {
             let id = entry.accepted.id;
             self.commands.remove(&id);
             self.order.pop_front();
+            if replayable {
+                self.raise_floor();
+            }
         }
     }
 
@@ -362,6 +388,7 @@ impl State {
             through: self.reports_stored,
         });
         facts.extend(self.track_facts());
+        facts.extend((self.floor > 0).then_some(Record::Floor { beacon: self.floor }));
         facts.extend(
             self.told
                 .iter()

@@ -125,6 +125,10 @@ fn tell_once(
             command: command.id,
         });
     }
+    if state.beacons() <= state.floor {
+        // There is no beacon yet that would do.
+        decision.effect(Effect::BeaconSoon);
+    }
     decision.record(Record::Told { digest });
     let saying = Saying {
         refusal: Some(refusal),

@@ -15,14 +15,15 @@ pub(super) fn judge(state: &State, command: &Command) -> Result<(), Refusal> {
     }
 }
 
-/// A new session must quote a beacon that this phone made and still knows: so a session that was forgotten cannot come back with old commands.
+/// A new session must quote a beacon that this phone made and still knows: so a session that was forgotten cannot come back with old commands. It must be newer than whatever else was forgotten.
 fn first_of_session(state: &State, command: &Command) -> Result<(), Refusal> {
     let Some(quoted) = command.beacon else {
         return Err(Refusal::UnknownBeacon);
     };
     // A number above our own means that this phone's state was rolled back. Every operation of this version helps
     // to find it, and finding goes on.
-    if quoted.counter > state.beacons() || state.beacon(quoted).is_some() {
+    let known = state.beacon(quoted).is_some() && quoted.counter > state.floor;
+    if quoted.counter > state.beacons() || known {
         Ok(())
     } else {
         Err(Refusal::UnknownBeacon)

@@ -1,7 +1,7 @@
 //! Repetition, replay and asking for another signature, row by row.
 
 use crate::house::*;
-use homing_policy::state::{MOST_BEACONS, MOST_SPACES};
+use homing_policy::state::{MOST_BEACONS, MOST_SPACES_OF_CLIENT};
 use homing_policy::{Event, Outgoing};
 use homing_protocol::Refusal;
 use homing_protocol::command::BeaconReference;
@@ -96,10 +96,7 @@ fn a_forgotten_session_cannot_come_back_with_old_orders_even_after_their_ids_are
     let old = house.sign(&ring(1, 1));
     let _ = phone.receive(&old);
     let _ = phone.siren(1, homing_policy::SirenPhase::Ended);
-    for session in 0..MOST_SPACES {
-        let session = u8::try_from(session + 2).unwrap();
-        let _ = phone.receive(&house.sign(&locate(1, session).by(1, session)));
-    }
+    open_sessions(&house, &mut phone, MOST_SPACES_OF_CLIENT);
     assert!(
         phone
             .state
@@ -119,6 +116,39 @@ fn a_forgotten_session_cannot_come_back_with_old_orders_even_after_their_ids_are
         "its beacon is forgotten too"
     );
     assert_eq!(phone.refusals.last(), Some(&Refusal::UnknownBeacon));
+}
+
+/// The first client begins so many sessions, each after a beacon of its own.
+fn open_sessions(house: &House, phone: &mut Phone, sessions: usize) {
+    for session in 0..sessions {
+        phone.beacon();
+        let newest = Some(quoting(phone.state.beacons()));
+        let session = u8::try_from(session + 2).unwrap();
+        let _ = phone.receive(&house.sign(&locate(1, session).by(0, session).quoting(newest)));
+    }
+}
+
+#[test]
+fn a_flood_of_sessions_lets_no_old_order_sound_and_the_sender_signs_it_again() {
+    let (house, mut phone) = (House::new(), Phone::new());
+    // The broker keeps this one back until everything about it has been pushed out.
+    let kept_back = house.sign(&ring(1, 200).by(0, 200));
+    open_sessions(&house, &mut phone, MOST_SPACES_OF_CLIENT + 1);
+    assert!(!is_loud(&phone.receive(&kept_back)), "its beacon is known");
+    assert_eq!(phone.refusals.last(), Some(&Refusal::UnknownBeacon));
+    phone.beacon();
+    let newest = Some(quoting(phone.state.beacons()));
+    let again = house.sign(&ring(1, 200).by(0, 201).quoting(newest));
+    assert!(is_loud(&phone.receive(&again)));
+}
+
+#[test]
+fn a_client_of_many_sessions_pushes_out_its_own_alone() {
+    let (house, mut phone) = (House::new(), Phone::new());
+    let _ = phone.receive(&house.sign(&locate(1, 1).by(1, 1)));
+    open_sessions(&house, &mut phone, 3 * MOST_SPACES_OF_CLIENT);
+    let other = phone.state.space(house.client(1), SessionId([1; 8]));
+    assert!(other.is_some());
 }
 
 #[test]
