@@ -1,4 +1,5 @@
 //! The judge held to its rules by tables, random schedules and an exhaustive small model; it must not need a clock, a file or a network.
+#![forbid(unsafe_code)]
 #![expect(
     clippy::unwrap_used,
     reason = "what a test relies on fails the test, as an assertion does"

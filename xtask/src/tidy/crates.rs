@@ -12,6 +12,7 @@ const INSIDE: &[(&str, &[&str])] = &[
     ("homing-hal", &["homing-protocol"]),
     ("homing-link", &["homing-protocol"]),
     ("homing-owner", &["homing-protocol"]),
+    ("homing-backup", &[]),
     (
         "homingd",
         &[
