@@ -30,8 +30,6 @@ pub mod shelf;
 pub mod status;
 pub mod suggest;
 pub mod wallclock;
-#[cfg(test)]
-mod wiring;
 pub mod worker;
 
 use std::ffi::OsString;
@@ -87,3 +85,6 @@ pub(crate) fn print(text: &str) -> Result<(), Error> {
         _ => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests;

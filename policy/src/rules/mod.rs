@@ -12,6 +12,7 @@ use crate::event::{Event, Now};
 use crate::record::{Accepted, Record};
 use crate::state::State;
 use homing_protocol::Refusal;
+use homing_protocol::cbor::LARGEST;
 use homing_protocol::command::{Command, Op};
 use homing_protocol::id::{BeaconNonce, CommandId, SessionId};
 use homing_protocol::receipt::CommandState;
@@ -19,6 +20,12 @@ use homing_protocol::receipt::CommandState;
 /// What to do about an event.
 pub fn decide(state: &State, now: &Now, event: &Event<'_>) -> Decision {
     let mut decision = Decision::default();
+    // A clock gone mad must not make a record that cannot be read back.
+    let now = &Now {
+        boottime_ms: now.boottime_ms.min(LARGEST / 2),
+        wall_unix_s: now.wall_unix_s.min(LARGEST),
+        ..*now
+    };
     match event {
         Event::Started => started(state, now, &mut decision),
         Event::Command(verified) => command::arrived(state, now, verified, &mut decision),

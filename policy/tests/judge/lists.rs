@@ -3,6 +3,7 @@
 use crate::house::*;
 use homing_policy::{Effect, Event, SearchOutcome};
 use homing_protocol::Refusal;
+use homing_protocol::cbor::LARGEST;
 
 #[test]
 fn a_list_is_replaced_by_a_higher_version_only() {
@@ -11,7 +12,7 @@ fn a_list_is_replaced_by_a_higher_version_only() {
         (1, b"list 1", None, false),
         (1, b"other 1", Some(Refusal::Forked), false),
         (0, b"list 0", Some(Refusal::Stale), false),
-        (u64::MAX, b"last list", None, true),
+        (LARGEST, b"last list", None, true),
     ];
     for (version, signed, refusal, is_taken) in rows {
         for is_key_set in [false, true] {

@@ -4,6 +4,7 @@ use crate::house::*;
 use homing_policy::record::{Accepted, Place};
 use homing_policy::state::{MOST_BEACONS, MOST_COMMANDS, MOST_SPACES, MOST_TOMBSTONES};
 use homing_policy::{Record, State, codec};
+use homing_protocol::cbor::LARGEST;
 use homing_protocol::command::Op;
 use homing_protocol::id::{BeaconNonce, BootId, ClientId, CommandId, SessionId};
 use homing_protocol::receipt::CommandState;
@@ -114,8 +115,8 @@ fn op() -> impl Strategy<Value = Op> {
         prop::collection::vec(any::<[u8; 16]>().prop_map(CommandId), 0..=15)
             .prop_map(|rings| Op::RingStop { rings }),
         Just(Op::Status),
-        (any::<u64>(), any::<u64>()).prop_map(|(first, last)| Op::ResendReports { first, last }),
-        any::<u64>().prop_map(|code| Op::Unknown { code }),
+        (0..=LARGEST, 0..=LARGEST).prop_map(|(first, last)| Op::ResendReports { first, last }),
+        (0..=LARGEST).prop_map(|code| Op::Unknown { code }),
     ]
 }
 
@@ -125,10 +126,10 @@ fn order_taken_on() -> impl Strategy<Value = Record> {
             any::<[u8; 16]>(),
             any::<[u8; 16]>(),
             any::<[u8; 8]>(),
-            any::<u64>(),
+            0..=LARGEST,
         ),
         op(),
-        (any::<Option<u64>>(), any::<u64>(), any::<u64>()),
+        (prop::option::of(0..=LARGEST), 0..=LARGEST, 0..=LARGEST),
     )
         .prop_map(
             |((id, client, session, seq), op, (not_after, at_beacon, at_unix_s))| {
@@ -147,7 +148,7 @@ fn order_taken_on() -> impl Strategy<Value = Record> {
 }
 
 fn place() -> impl Strategy<Value = Place> {
-    let when = (any::<[u8; 16]>(), any::<u64>());
+    let when = (any::<[u8; 16]>(), 0..=LARGEST);
     let what = (any::<i32>(), any::<i32>(), any::<u32>(), any::<bool>());
     (when, what).prop_map(
         |((boot, boottime_ms), (latitude_e7, longitude_e7, accuracy_dm, moving))| Place {
@@ -162,7 +163,7 @@ fn place() -> impl Strategy<Value = Place> {
 }
 
 fn record() -> impl Strategy<Value = Record> {
-    let number = any::<u64>;
+    let number = || 0..=LARGEST;
     let blob = || prop::collection::vec(any::<u8>(), 0..200);
     let long = any::<[u8; 16]>;
     prop_oneof![
