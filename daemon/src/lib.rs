@@ -87,4 +87,4 @@ pub(crate) fn print(text: &str) -> Result<(), Error> {
 }
 
 #[cfg(test)]
-mod tests;
+mod wiring;

@@ -101,7 +101,7 @@ fn a_ring_gets_through_on_a_full_disk_and_the_reserve_is_taken_back_later() {
     // A mount of its own needs a name space of its own, which goes with the process.
     let folder = tempfile::tempdir().unwrap();
     let test =
-        "tests::disk::a_ring_gets_through_on_a_full_disk_and_the_reserve_is_taken_back_later";
+        "wiring::disk::a_ring_gets_through_on_a_full_disk_and_the_reserve_is_taken_back_later";
     let script =
         r#"mount -t tmpfs -o size=4m,mode=700 none "$0" && exec "$1" --exact --nocapture "$2""#;
     let child = Command::new("unshare")
