@@ -8,9 +8,9 @@ use std::time::Duration;
 use homing_policy::track::MOST_REPORTS;
 use homing_policy::{Batch, Now, Outgoing, Record, State, codec};
 use homing_protocol::Malformed;
-use homing_protocol::id::CommandId;
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
+use crate::answers;
 use crate::durable;
 use crate::error::Error;
 use crate::ledger;
@@ -21,9 +21,6 @@ use crate::shelf;
 const SCHEMA: i64 = 1;
 /// Rows after which the journal is compacted to the facts of the state; 2,000 rows replay in milliseconds.
 const COMPACT_AFTER: i64 = 2_000;
-/// How far back a command's newest receipt is kept for repetitions. A command makes at most three, besides one for each
-/// time it must be signed again, so every command that the state remembers can be answered again.
-const OLDEST_RECEIPT: i64 = 4 * homing_policy::state::MOST_COMMANDS as i64;
 /// Space held back for orders that arrive when the disk is full: room for some hundred commits.
 const RESERVE_BYTES: usize = 1024 * 1024;
 /// Space that the siren's two small files need while they are replaced, on file systems with large blocks.
@@ -132,10 +129,15 @@ impl Journal {
         if version == SCHEMA {
             return Ok(());
         }
-        if version > SCHEMA {
+        if version != 0 {
             return Err(Error::Enrolment(format!(
-                "{} was written by a newer homingd; install that one again",
-                path(&self.folder).display()
+                "{} was written by {} homingd (journal version {version}, this one reads {SCHEMA}); install that one again",
+                path(&self.folder).display(),
+                if version > SCHEMA {
+                    "a newer"
+                } else {
+                    "another"
+                }
             )));
         }
         let tx = self.db.transaction().map_err(&doing)?;
@@ -277,19 +279,7 @@ impl Journal {
             )
             .map_err(&doing)?;
         }
-        tx.execute(
-            "DELETE FROM receipt WHERE counter NOT IN (SELECT max(counter) FROM receipt GROUP BY command)
-                 AND counter NOT IN (SELECT receipt FROM outbox)",
-            [],
-        )
-        .map_err(&doing)?;
-        tx.execute(
-            "DELETE FROM receipt WHERE counter < ?1 AND counter NOT IN (SELECT receipt FROM outbox)",
-            [i64::try_from(state.receipts)
-                .unwrap_or(i64::MAX)
-                .saturating_sub(OLDEST_RECEIPT)],
-        )
-        .map_err(&doing)?;
+        answers::thin_out(&tx, state.receipts).map_err(&doing)?;
         tx.commit().map_err(&doing)?;
         self.rows = self.useful;
         Ok(())
@@ -493,22 +483,13 @@ fn post(
                 .map_err(&doing)?;
                 tx.execute("INSERT INTO outbox (receipt) VALUES (?1)", [counter])
                     .map_err(&doing)?;
+                answers::forget(tx, counter).map_err(&doing)?;
             }
-            Outgoing::Repeat { command } => repeat(tx, *command).map_err(&doing)?,
+            Outgoing::Repeat { command } => answers::repeat(tx, *command).map_err(&doing)?,
             Outgoing::Report { counter, position } => {
                 shelf::put(tx, *counter, position, moment).map_err(&doing)?;
             }
         }
     }
     Ok(chain)
-}
-
-/// Queues the newest receipt of a command again, unless it is queued already: a flood of repetitions costs one message.
-fn repeat(tx: &Transaction<'_>, command: CommandId) -> rusqlite::Result<()> {
-    tx.execute(
-        "INSERT INTO outbox (receipt) SELECT max(counter) FROM receipt WHERE command = ?1
-         HAVING max(counter) IS NOT NULL AND NOT EXISTS (SELECT 1 FROM outbox WHERE receipt = (SELECT max(counter) FROM receipt WHERE command = ?1))",
-        [command.0],
-    )
-    .map(|_| ())
 }

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 pub mod agent;
+mod answers;
 pub mod args;
 pub mod boottime;
 mod brain;

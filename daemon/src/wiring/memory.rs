@@ -113,6 +113,9 @@ fn a_damaged_row_and_a_journal_of_the_future_are_told_in_one_sentence() {
         db.pragma_update(None, "user_version", 99).unwrap();
         let newer = open();
         assert!(newer.contains("newer homingd"), "{newer}");
+        db.pragma_update(None, "user_version", -1).unwrap();
+        let other = open();
+        assert!(other.contains("another homingd"), "{other}");
         db.pragma_update(None, "user_version", 1).unwrap();
         let damaged = [
             codec::encode(&Record::Tombstone {
