@@ -236,6 +236,7 @@ pub(crate) fn assemble<T: Transport>(
         network: hal.network,
         siren_folder,
         siren_again: None,
+        siren_fault: None,
         status: StatusFile::new(&settings.runtime_dir),
         settings,
         refusals: Refusals::default(),

@@ -62,6 +62,8 @@ pub(crate) struct Brain<T> {
     pub(crate) siren_folder: PathBuf,
     /// Not before this, time since boot, is the siren ordered again after an order that could not be written.
     pub(crate) siren_again: Option<Duration>,
+    /// The newest fault of that folder that was complained about.
+    pub(crate) siren_fault: Option<String>,
     pub(crate) refusals: Refusals,
     pub(crate) status: StatusFile,
     pub(crate) parked: Vec<Vec<u8>>,

@@ -44,9 +44,15 @@ pub(crate) fn perform<T: Transport>(brain: &mut Brain<T>, effect: Effect) -> Res
             ring,
             boot,
             deadline_ms,
-        } => sound(brain, ring, boot, deadline_ms),
+        } => {
+            // The judge orders again each second until the siren answers.
+            let ordered = sound(brain, ring, boot, deadline_ms);
+            complain(brain, ordered);
+            Ok(())
+        }
         Effect::Silence => {
-            intent::withdraw(&brain.siren_folder)?;
+            let withdrawn = intent::withdraw(&brain.siren_folder);
+            complain(brain, withdrawn);
             look_at_siren(brain)
         }
         Effect::PublishBeacon { counter } => publish_beacon(brain, counter),
@@ -120,6 +126,17 @@ fn sound<T: Transport>(
     Ok(())
 }
 
+/// Says once what is wrong with the siren's folder: another process writes there, and must not end this one.
+fn complain<T>(brain: &mut Brain<T>, result: Result<(), Error>) {
+    let fault = result.err().map(|error| error.to_string());
+    if let Some(fault) = fault.as_ref().filter(|_| brain.siren_fault != fault) {
+        tracing::error!("the siren's folder: {fault}");
+    }
+    if fault.is_some() {
+        brain.siren_fault = fault;
+    }
+}
+
 /// Tells the judge of a sound that is over, and of nothing else.
 pub(crate) fn settle_siren<T: Transport>(brain: &mut Brain<T>) -> Result<(), Error> {
     match Report::load(&brain.siren_folder) {
@@ -137,13 +154,22 @@ fn ring_of(report: &Report) -> CommandId {
 /// Tells the judge what the siren process last said.
 pub(crate) fn look_at_siren<T: Transport>(brain: &mut Brain<T>) -> Result<(), Error> {
     let report = match Report::load(&brain.siren_folder) {
-        Ok(report) => report,
+        // What sounded or failed before the phone's last start does so no more; an end is an end.
+        Ok(report) => report
+            .filter(|report| report.boot_id == brain.boot_text || report.phase == Phase::Ended),
+        // No report, then: the judge ends what nobody reports.
         Err(error) => {
-            tracing::warn!("the siren's report cannot be read: {error}");
+            complain(brain, Err(error));
             return Ok(());
         }
     };
-    let ordered = !matches!(intent::load(&brain.siren_folder)?, intent::Found::Nothing);
+    let ordered = match intent::load(&brain.siren_folder) {
+        Ok(found) => found != intent::Found::Nothing,
+        Err(error) => {
+            complain(brain, Err(error));
+            true
+        }
+    };
     let Some(report) = report else {
         // It never ran: without an order there is nothing to wait for.
         return if ordered {

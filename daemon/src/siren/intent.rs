@@ -1,18 +1,17 @@
 //! The intent file by which the agent orders the siren; it must not be trusted further than its checks.
 
-use std::fs::{self, File};
-use std::io::{self, Read};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use homing_hal::fault::Roots;
+use nix::errno::Errno;
 use serde::{Deserialize, Serialize};
 
 use crate::durable::{self, Access};
 use crate::error::Error;
-
-/// An intent is some 200 bytes; whatever is longer than this is none.
-const LONGEST_FILE: u64 = 4096;
+use crate::siren::reader;
 
 /// The order to sound, as it stands in `{state_dir}/siren/intent.json`. Its presence is the order, its removal the end.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -65,6 +64,7 @@ impl Intent {
     /// [`Error::Replace`] when the siren's folder is missing or cannot be written.
     pub fn store(&self, folder: &Path) -> Result<(), Error> {
         let path = path(folder);
+        clear_folder(&path)?;
         let text = serde_json::to_vec(self).map_err(|error| Error::Replace {
             path: path.clone(),
             source: error.into(),
@@ -119,21 +119,38 @@ pub fn load(folder: &Path) -> Result<Found, Error> {
 }
 
 fn load_file(path: &Path) -> Result<Found, Error> {
-    let mut text = String::new();
-    let read = File::open(path).and_then(|file| file.take(LONGEST_FILE).read_to_string(&mut text));
-    match read {
-        Ok(_) => Ok(match serde_json::from_str(&text) {
+    match reader::read(path) {
+        Ok(text) => Ok(match serde_json::from_slice(&text) {
             Ok(intent) => Found::Intent(intent),
             Err(error) => Found::Unreadable(format!("the intent file is damaged: {error}")),
         }),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Found::Nothing),
-        Err(error) if error.kind() == io::ErrorKind::InvalidData => {
-            Ok(Found::Unreadable("the intent file is not text".into()))
-        }
+        Err(error) if !is_passing(&error) => Ok(Found::Unreadable(format!(
+            "there is no intent file: {error}"
+        ))),
         Err(source) => Err(Error::Read {
             path: path.to_owned(),
             source,
         }),
+    }
+}
+
+/// Whether what stands in the intent's place may be a good intent that cannot be read now.
+fn is_passing(error: &io::Error) -> bool {
+    // A link is ELOOP with O_NOFOLLOW, a socket ENXIO.
+    let odd = [Errno::ELOOP, Errno::ENXIO, Errno::ENODEV].map(|errno| errno as i32);
+    error.kind() != io::ErrorKind::InvalidData
+        && !error.raw_os_error().is_some_and(|code| odd.contains(&code))
+}
+
+/// Makes room for a file where somebody put a folder.
+fn clear_folder(path: &Path) -> Result<(), Error> {
+    match fs::symlink_metadata(path) {
+        Ok(found) if found.is_dir() => fs::remove_dir_all(path).map_err(|source| Error::Replace {
+            path: path.to_owned(),
+            source,
+        }),
+        _ => Ok(()),
     }
 }
 
@@ -142,6 +159,7 @@ fn load_file(path: &Path) -> Result<Found, Error> {
 /// # Errors
 /// [`Error::Replace`] when the folder cannot be written.
 pub fn withdraw(folder: &Path) -> Result<(), Error> {
+    clear_folder(&path(folder))?;
     durable::hide(&path(folder))
 }
 
@@ -157,6 +175,7 @@ pub fn discard(folder: &Path, served: &Found) -> Result<(), Error> {
         path: path.clone(),
         source,
     };
+    clear_folder(&aside)?;
     // Looking first and removing second would race with the agent; moving first does not.
     match fs::rename(&path, &aside) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
@@ -169,6 +188,7 @@ pub fn discard(folder: &Path, served: &Found) -> Result<(), Error> {
             linked => linked.map_err(failed)?,
         }
     }
+    clear_folder(&aside)?;
     durable::hide(&aside)
 }
 
@@ -271,6 +291,25 @@ mod tests {
             fs::write(path(folder.path()), content).unwrap();
             assert!(matches!(load(folder.path()).unwrap(), Found::Unreadable(_)));
         }
+    }
+
+    #[test]
+    fn a_folder_in_the_intents_place_is_no_intent_and_gives_way_to_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let odd = || {
+            fs::create_dir_all(path(folder.path()).join("within")).unwrap();
+            load(folder.path()).unwrap()
+        };
+        let found = odd();
+        assert!(matches!(found, Found::Unreadable(_)), "{found:?}");
+        discard(folder.path(), &found).unwrap();
+        assert_eq!(load(folder.path()).unwrap(), Found::Nothing);
+        odd();
+        withdraw(folder.path()).unwrap();
+        assert_eq!(load(folder.path()).unwrap(), Found::Nothing);
+        odd();
+        intent().store(folder.path()).unwrap();
+        assert_eq!(load(folder.path()).unwrap(), Found::Intent(intent()));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! `homingd siren`: a process of its own that sounds while an intent stands; it must not need the agent, a user session or a network.
 
 pub mod intent;
+mod reader;
 pub mod report;
 mod sounder;
 pub mod sweep;
@@ -27,11 +28,14 @@ use crate::signal::Signals;
 /// Serves the intent file until told to end; a one-shot siren also ends when no intent is left.
 ///
 /// # Errors
-/// Configuration (78), a missing state directory or siren folder (74), missing rights (77). A sound card
+/// A named configuration with faults (78), a missing state directory or siren folder (74), missing rights (77). A sound card
 /// that fails is not an error: the siren tries again until the intent's deadline.
 pub fn run(source: &Source, residence: Residence) -> Result<(), ExitError> {
-    let mut loaded = config::load(source)?;
+    let (mut loaded, fault) = in_doubt(source, config::load(source))?;
     crate::log::start(loaded.settings.log);
+    if let Some(error) = fault {
+        tracing::error!(%error, "the built-in configuration is used");
+    }
     let mut wake = Wake::new(Signals::install()?);
     let roots = Roots::default();
     let boot_id = intent::boot_id(&roots)?;
@@ -62,6 +66,25 @@ pub fn run(source: &Source, residence: Residence) -> Result<(), ExitError> {
     }
     notify::stopping();
     Ok(())
+}
+
+/// In doubt the phone rings: a typing error in the system's configuration must not make it silent. A file that somebody
+/// named by hand is theirs to mend.
+fn in_doubt(
+    source: &Source,
+    loaded: Result<config::Loaded, Error>,
+) -> Result<(config::Loaded, Option<Error>), Error> {
+    match loaded {
+        Ok(loaded) => Ok((loaded, None)),
+        Err(error) if source.named.is_some() => Err(error),
+        Err(error) => {
+            let built_in = config::Loaded {
+                settings: config::Settings::default(),
+                files: Vec::new(),
+            };
+            Ok((built_in, Some(error)))
+        }
+    }
 }
 
 /// The siren's folder, made if only it is missing: its parent belongs to the package or the administrator.

@@ -1,6 +1,5 @@
 //! The siren's report file, which the agent watches; it must not hold more than the agent needs for a receipt.
 
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -8,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::durable::{self, Access};
 use crate::error::Error;
+use crate::siren::reader;
 
 /// What the siren last did, as it stands in `{state_dir}/siren/state.json`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,6 +22,8 @@ pub struct Report {
     pub boottime_ms: u64,
     /// The siren's process.
     pub pid: u32,
+    /// The boot during which this was written, as in `/proc/sys/kernel/random/boot_id`.
+    pub boot_id: String,
 }
 
 /// The siren's phases.
@@ -64,7 +66,7 @@ impl Report {
     /// [`Error::Read`] when the file cannot be read or is damaged.
     pub fn load(folder: &Path) -> Result<Option<Self>, Error> {
         let path = path(folder);
-        match fs::read(&path) {
+        match reader::read(&path) {
             Ok(text) => match serde_json::from_slice(&text) {
                 Ok(report) => Ok(Some(report)),
                 Err(error) => Err(Error::Read {
@@ -85,6 +87,7 @@ fn path(folder: &Path) -> PathBuf {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
 
     #[test]
     fn a_report_is_read_back_and_has_the_documented_fields() {
@@ -96,12 +99,13 @@ mod tests {
             reason: Some(DEADLINE.into()),
             boottime_ms: 5,
             pid: 7,
+            boot_id: "b".into(),
         };
         report.store(folder.path()).unwrap();
         assert_eq!(Report::load(folder.path()).unwrap(), Some(report));
         assert_eq!(
             fs::read_to_string(path(folder.path())).unwrap(),
-            r#"{"command":"00112233445566778899aabbccddeeff","phase":"ended","reason":"deadline","boottime_ms":5,"pid":7}"#
+            r#"{"command":"00112233445566778899aabbccddeeff","phase":"ended","reason":"deadline","boottime_ms":5,"pid":7,"boot_id":"b"}"#
         );
     }
 

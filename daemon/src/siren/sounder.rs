@@ -303,6 +303,7 @@ impl<'a> Sounder<'a> {
                 reason,
                 boottime_ms,
                 pid: std::process::id(),
+                boot_id: self.boot_id.clone(),
             }
             .store(&self.folder)
         });

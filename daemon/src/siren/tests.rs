@@ -404,3 +404,15 @@ fn the_siren_makes_its_folder_but_not_the_state_directory() {
     assert_eq!(prepare_folder(&missing).unwrap(), missing.join("siren"));
     assert_eq!(prepare_folder(&missing).unwrap(), missing.join("siren"));
 }
+
+#[test]
+fn a_faulty_configuration_of_the_system_leaves_the_siren_its_built_in_one() {
+    let faulty = || Err(Error::Config(Vec::new()));
+    let (loaded, fault) = super::in_doubt(&Source::default(), faulty()).unwrap();
+    assert!(loaded.files.is_empty() && fault.is_some());
+    let named = Source {
+        named: Some("homingd.toml".into()),
+        ..Source::default()
+    };
+    assert!(super::in_doubt(&named, faulty()).is_err());
+}

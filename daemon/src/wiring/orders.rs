@@ -19,6 +19,7 @@ fn siren_says(phone: &Phone, command: Option<String>, phase: Phase) {
         reason,
         boottime_ms: 1,
         pid: std::process::id(),
+        boot_id: phone.brain.boot_text.clone(),
     };
     said.store(&phone.brain.siren_folder).unwrap();
 }
@@ -78,6 +79,62 @@ fn a_siren_folder_that_could_not_be_written_gets_its_order_later() {
         std::fs::rename(&aside, &folder).unwrap();
         phone.until(Phone::is_siren_ordered).await;
         assert_eq!(phone.said(id), [Accepted]);
+    });
+}
+
+#[test]
+fn odd_things_in_the_sirens_folder_neither_end_nor_hold_up_the_agent() {
+    run(async {
+        let mut phone = Phone::new().await;
+        let folder = phone.brain.siren_folder.clone();
+        std::fs::create_dir_all(folder.join("intent.json/within")).unwrap();
+        nix::unistd::mkfifo(&folder.join("state.json"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+        let (id, _) = phone.order(ring());
+        phone.until(|phone| phone.said(id) == [Accepted]).await;
+        let found = crate::siren::intent::load(&folder).unwrap();
+        assert!(matches!(found, crate::siren::intent::Found::Intent(_)));
+        std::fs::remove_file(folder.join("intent.json")).unwrap();
+        std::fs::create_dir_all(folder.join("intent.json/within")).unwrap();
+        let (stop, _) = phone.order(Op::RingStop { rings: vec![id] });
+        phone.until(|phone| phone.said(stop) == [Running]).await;
+        assert!(!phone.is_siren_ordered());
+    });
+}
+
+#[test]
+fn a_sound_of_an_earlier_start_of_the_phone_is_not_believed() {
+    run(async {
+        let mut phone = Phone::new().await;
+        let (id, _) = phone.order(ring());
+        phone.until(|phone| phone.said(id) == [Accepted]).await;
+        let said = Report {
+            command: Some(id.to_string()),
+            phase: Phase::Sounding,
+            reason: None,
+            boottime_ms: 1,
+            pid: std::process::id(),
+            boot_id: "an earlier one".into(),
+        };
+        said.store(&phone.brain.siren_folder).unwrap();
+        phone.settle().await;
+        assert_eq!(phone.said(id), [Accepted]);
+        siren_says(&phone, Some(id.to_string()), Phase::Sounding);
+        phone
+            .until(|phone| phone.said(id) == [Accepted, Running])
+            .await;
+    });
+}
+
+#[test]
+fn a_repetition_brings_every_receipt_of_the_order_again() {
+    run(async {
+        let mut phone = Phone::new().await;
+        let (id, sealed) = phone.order(locate());
+        phone.until(|phone| phone.said(id) == [Running, Done]).await;
+        phone.publish(Channel::Command, sealed);
+        phone
+            .until(|phone| phone.said(id) == [Running, Done, Running, Done])
+            .await;
     });
 }
 
