@@ -243,8 +243,12 @@ impl<T: Transport> Brain<T> {
                 // The owner repeats itself, or the broker does: one place is enough.
                 self.turn_away(Refusal::NeedAuthority)
             }
-            Err(Rejected::Stranger(Refusal::NeedAuthority)) if self.parked.len() < MOST_PARKED => {
+            Err(Rejected::Stranger(Refusal::NeedAuthority)) => {
                 self.count(Refusal::NeedAuthority);
+                if self.parked.len() >= MOST_PARKED {
+                    // Anybody can seal to this phone: what came last is the likeliest to be waited for.
+                    self.parked.remove(0);
+                }
                 // The beacon shows which list this phone has; the owner sends the newer one. One beacon says it for all.
                 if self.parked.is_empty() {
                     self.beacon_soon();
@@ -264,6 +268,8 @@ impl<T: Transport> Brain<T> {
         for payload in std::mem::take(&mut self.parked) {
             self.judge_command(&payload)?;
         }
+        // What this list does not serve either is sent again by its owner, if there is one.
+        self.parked.clear();
         Ok(())
     }
 
