@@ -215,6 +215,7 @@ fn record() -> impl Strategy<Value = Record> {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
     #[test]
     fn every_record_is_read_back_as_it_was_written(record in record()) {
         prop_assert_eq!(codec::decode(&codec::encode(&record)), Ok(record));
