@@ -95,6 +95,9 @@ impl<T: Transport> Brain<T> {
     /// # Errors
     /// The journal's; then nothing was done.
     pub(crate) fn handle(&mut self, event: &Event<'_>) -> Result<(), Error> {
+        if let Event::Command(_) | Event::Refused(..) | Event::ReportsStored { .. } = event {
+            self.outbox.somebody_listens();
+        }
         let now = self.now()?;
         let decision = decide(&self.state, &now, event);
         if let Some(refusal) = decision.refusal() {
@@ -156,7 +159,7 @@ impl<T: Transport> Brain<T> {
                 tracing::error!("the broker refused {filter}: {reason}")
             }
             LinkEvent::Message(delivery) => return self.receive(delivery),
-            LinkEvent::Published(_) => {}
+            LinkEvent::Published(_) | LinkEvent::Unheard(_) => {}
             LinkEvent::PublishRefused { reason, .. } => {
                 tracing::warn!("the broker refused a message: {reason}")
             }

@@ -198,7 +198,7 @@ pub(crate) async fn join<T: Transport>(
             LinkEvent::PublishRefused { reason, .. } => {
                 tracing::error!("the broker refused the claim: {reason}")
             }
-            LinkEvent::Published(_) => {}
+            LinkEvent::Published(_) | LinkEvent::Unheard(_) => {}
         }
     }
 }

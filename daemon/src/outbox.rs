@@ -30,6 +30,8 @@ pub struct Outbox {
     /// What the broker refused on this connection, or could not be struck off: offering it at once again would be a
     /// loop at the speed of the wire.
     set_aside: BTreeSet<Waiting>,
+    /// What the broker had nobody to give to: receipts wait, until a message of a reader shows that somebody listens.
+    unheard: BTreeSet<Waiting>,
 }
 
 /// Numbers that follow each other, up to a report's length.
@@ -56,6 +58,7 @@ impl Outbox {
         if let LinkEvent::Disconnected { .. } = event {
             self.offered.clear();
             self.set_aside.clear();
+            self.unheard.clear();
         }
         match self.drain.note(event) {
             Some(Drained::Published(row)) => {
@@ -65,11 +68,25 @@ impl Outbox {
                     self.set_aside.insert(row);
                 }
             }
+            Some(Drained::Unheard(row)) => {
+                tracing::debug!("nobody listened to {row:?}");
+                self.unheard.insert(row);
+            }
             Some(Drained::Refused(waiting, reason)) => {
                 tracing::warn!("the broker did not take {waiting:?}: {reason}");
                 self.set_aside.insert(waiting);
             }
             None => {}
+        }
+    }
+
+    /// Somebody of the account has just said something: what nobody listened to is worth saying again.
+    pub fn somebody_listens(&mut self) {
+        for row in std::mem::take(&mut self.unheard) {
+            if let Waiting::Reports { first, last } = row {
+                self.offered
+                    .retain(|number| !(first..=last).contains(number));
+            }
         }
     }
 
@@ -144,7 +161,7 @@ impl Outbox {
             .into_iter()
             .filter(|number| !self.offered.contains(number) && !self.again.contains(number));
         rows.extend(runs(fresh));
-        rows.retain(|row| !self.set_aside.contains(row));
+        rows.retain(|row| !self.set_aside.contains(row) && !self.unheard.contains(row));
         Ok(rows)
     }
 }
@@ -152,6 +169,20 @@ impl Outbox {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_nobody_heard_rests_until_somebody_listens() {
+        let run = Waiting::Reports { first: 2, last: 3 };
+        let mut outbox = Outbox {
+            offered: BTreeSet::from([1, 2, 3]),
+            unheard: BTreeSet::from([Waiting::Receipt(7), run]),
+            ..Outbox::default()
+        };
+        outbox.somebody_listens();
+        assert!(outbox.unheard.is_empty());
+        // The first was heard by somebody, who has not confirmed it yet.
+        assert_eq!(outbox.offered, BTreeSet::from([1]));
+    }
 
     #[test]
     fn positions_travel_in_runs_without_gaps_of_at_most_32() {

@@ -367,6 +367,9 @@ impl Conversation {
         let nothing_left = self.by_packet.is_empty() && self.queued.is_empty();
         self.publish_waiting = (!nothing_left).then_some(self.last_event);
         let event = match refused_publish(packet.reason) {
+            None if packet.reason == PubAckReason::NoMatchingSubscribers => {
+                LinkEvent::Unheard(token)
+            }
             None => LinkEvent::Published(token),
             Some(reason) => LinkEvent::PublishRefused { token, reason },
         };

@@ -12,12 +12,14 @@ const IN_FLIGHT: usize = 16;
 pub enum Drained<K> {
     /// The broker acknowledged it: the row may be marked as sent.
     Published(K),
+    /// The broker acknowledged it and had nobody to give it to: worth sending again when somebody shows up.
+    Unheard(K),
     /// The broker refused it: sending it again at once will not help.
     Refused(K, RefusedPublish),
 }
 
 /// Keeps at most 16 rows of a durable outbox in flight. `K` is the row's key. Call [`Drain::fill`] after
-/// `Connected`, after each `Published` and when rows were added; hand every event to [`Drain::note`].
+/// `Connected`, after each `Published` or `Unheard` and when rows were added; hand every event to [`Drain::note`].
 #[derive(Debug)]
 pub struct Drain<K> {
     in_flight: HashMap<Token, K>,
@@ -90,6 +92,7 @@ impl<K: Clone + Eq> Drain<K> {
     pub fn note(&mut self, event: &LinkEvent) -> Option<Drained<K>> {
         match event {
             LinkEvent::Published(token) => self.in_flight.remove(token).map(Drained::Published),
+            LinkEvent::Unheard(token) => self.in_flight.remove(token).map(Drained::Unheard),
             LinkEvent::PublishRefused { token, reason } => self
                 .in_flight
                 .remove(token)

@@ -88,7 +88,9 @@ impl MqttLink {
                         self.connected = None;
                         self.in_flight.clear();
                     }
-                    LinkEvent::Published(token) | LinkEvent::PublishRefused { token, .. } => {
+                    LinkEvent::Published(token)
+                    | LinkEvent::Unheard(token)
+                    | LinkEvent::PublishRefused { token, .. } => {
                         self.in_flight.remove(token);
                     }
                     LinkEvent::Connected { .. }

@@ -162,6 +162,9 @@ pub enum LinkEvent {
     Message(Delivery),
     /// The broker acknowledged this publication. It proves nothing about the receiver, nor that the broker keeps it.
     Published(Token),
+    /// The broker acknowledged this publication and says that nobody has subscribed to its topic, not even somebody
+    /// who is away: nobody gets it (MQTT 5 §3.4.2.1, reason 16). A broker may keep that to itself and say `Published`.
+    Unheard(Token),
     /// The broker answered this publication with a refusal; sending it again at once will not help.
     PublishRefused {
         /// Which one.
@@ -184,8 +187,8 @@ pub trait Transport {
     /// [`Transport::close`] and the events before it, it stays pending for ever.
     fn next(&mut self) -> impl Future<Output = LinkEvent> + Send;
 
-    /// Hands over one publication at QoS 1. The token is answered by `Published` or `PublishRefused`, or forgotten
-    /// with the next `Disconnected`.
+    /// Hands over one publication at QoS 1. The token is answered by `Published`, `Unheard` or `PublishRefused`, or
+    /// forgotten with the next `Disconnected`.
     ///
     /// # Errors
     /// [`NotSent`]; nothing was sent and the caller keeps it in its outbox.

@@ -279,7 +279,8 @@ impl<T: Transport> Exchange<T> {
                 self.link.acknowledge(delivery.acknowledgement);
                 self.restless = true;
             }
-            LinkEvent::Published(token) => {
+            // A phone whose session the broker has lost gets it when its beacon shows that it is back.
+            LinkEvent::Published(token) | LinkEvent::Unheard(token) => {
                 if let Some(item) = self.in_flight.remove(&token) {
                     self.sent(item)?;
                 }

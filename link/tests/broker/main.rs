@@ -96,7 +96,7 @@ async fn message(link: &mut MqttLink) -> homing_link::Delivery {
 
 async fn published(link: &mut MqttLink, token: homing_link::Token) {
     wait_for(link, "Published", |event| match event {
-        LinkEvent::Published(done) if done == token => Ok(()),
+        LinkEvent::Published(done) | LinkEvent::Unheard(done) if done == token => Ok(()),
         other => Err(other),
     })
     .await;

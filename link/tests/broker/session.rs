@@ -130,6 +130,34 @@ fn a_message_is_acknowledged_to_the_broker_only_after_acknowledge() {
 }
 
 #[test]
+fn what_nobody_has_subscribed_to_is_told_from_what_waits_for_somebody() {
+    let Some(broker) = Mosquitto::start() else {
+        return;
+    };
+    run(async {
+        let mut phone = phone_with(&broker);
+        connected(&mut phone).await;
+        let lost = phone.publish(live(REPORT, "lost")).expect("sent");
+        let told = wait_for(&mut phone, "an answer", |event| match event {
+            LinkEvent::Published(token) | LinkEvent::Unheard(token) if token == lost => Ok(event),
+            other => Err(other),
+        });
+        assert_eq!(told.await, LinkEvent::Unheard(lost));
+        let mut owner = owner_with(&broker);
+        connected(&mut owner).await;
+        phone.close(crate::DEADLINE).await;
+        drop(phone);
+        // The phone is away, but its session is there.
+        let kept = owner.publish(live(CMD, "kept")).expect("sent");
+        let told = wait_for(&mut owner, "an answer", |event| match event {
+            LinkEvent::Published(token) | LinkEvent::Unheard(token) if token == kept => Ok(event),
+            other => Err(other),
+        });
+        assert_eq!(told.await, LinkEvent::Published(kept));
+    });
+}
+
+#[test]
 fn a_broker_killed_with_its_database_deleted_gets_everything_afterwards() {
     let Some(mut broker) = Mosquitto::start() else {
         return;
