@@ -52,7 +52,7 @@ pub(crate) struct Conversation {
     /// CONNACK's word, until the subscriptions are answered and `Connected` is reported.
     opening: Option<(Limits, SessionPresence)>,
     reports: VecDeque<Report>,
-    /// Messages that came before SUBACK; the receive maximum bounds them.
+    /// Messages that came before SUBACK, a window of them at most.
     early: VecDeque<Report>,
     /// Tokens handed to rumqttc that have no packet id yet, in order.
     queued: VecDeque<Token>,
@@ -353,9 +353,10 @@ impl Conversation {
         }
         self.early.push_back(report);
         if self.early.len() > usize::from(WINDOW) {
-            return Err(Disconnect::Protocol(
-                "more messages than the receive maximum".to_owned(),
-            ));
+            // mosquitto 2.0.11 sends more than the receive maximum when it resumes a session with much in it. Ending
+            // the connection would meet the same messages again, for ever: go on without the answer to SUBSCRIBE.
+            self.open();
+            self.reports.append(&mut self.early);
         }
         Ok(())
     }

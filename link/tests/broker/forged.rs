@@ -28,6 +28,8 @@ pub(crate) enum Manners {
     RefusesSubscriptions(u8),
     /// Sends a message of this many bytes after SUBACK.
     SendsTooMuch(usize),
+    /// Sends so many messages before SUBACK.
+    SendsEarly(u8),
 }
 
 /// Its address; the thread ends with the process.
@@ -76,7 +78,12 @@ fn serve(
                 } else {
                     1
                 };
-                let mut reply = vec![0x90, 4, body[0], body[1], 0, code];
+                let mut reply = Vec::new();
+                if let Manners::SendsEarly(count) = manners {
+                    // QoS 1 to topic "t", packet ids from 1, the number as payload.
+                    reply.extend((1..=count).flat_map(|n| [0x32, 7, 0, 1, b't', 0, n, 0, n]));
+                }
+                reply.extend([0x90, 4, body[0], body[1], 0, code]);
                 if let Manners::SendsTooMuch(bytes) = manners {
                     reply.extend(big_message(bytes));
                 }

@@ -14,7 +14,7 @@ use crate::{
     connected, disconnected, forged,
     forged::Manners,
     household::Household,
-    live,
+    live, message,
     mosquitto::{Mosquitto, OWNER},
     proxy::Proxy,
     published, run, settings, wait_for,
@@ -160,6 +160,21 @@ fn a_message_above_the_packet_limit_ends_the_connection_before_it_is_stored() {
         let mut link = link_to(address, &household, &["t"]);
         let (reason, _) = disconnected(&mut link).await;
         assert!(matches!(reason, Disconnect::Protocol(_)), "{reason:?}");
+    });
+}
+
+#[test]
+fn more_messages_than_a_window_before_the_answer_to_subscribe_are_all_delivered() {
+    let household = Household::new();
+    let address = forged::start(&household, Manners::SendsEarly(50));
+    run(async {
+        let mut link = link_to(address, &household, &["t"]);
+        connected(&mut link).await;
+        for number in 1..=50 {
+            let delivery = message(&mut link).await;
+            assert_eq!(delivery.payload, [number]);
+            link.acknowledge(delivery.acknowledgement);
+        }
     });
 }
 
