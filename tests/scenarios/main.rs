@@ -7,6 +7,7 @@ mod clients;
 mod clocks;
 mod crash;
 mod demo;
+mod faults;
 mod finding;
 mod forged;
 mod intruder;
