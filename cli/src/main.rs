@@ -15,6 +15,7 @@ mod passphrase;
 #[cfg(test)]
 mod pretend;
 mod random;
+mod renewal;
 mod store;
 mod trackfile;
 

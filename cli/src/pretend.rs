@@ -1,6 +1,7 @@
 //! A household and a phone for tests, played with the protocol's own words. Never part of the program.
 use crate::clock::UnixMs;
 use crate::exchange::rng;
+use crate::household::Authority;
 use crate::store::{Newcomer, Store};
 use homing_link::loopback::{Hub, Loopback};
 use homing_link::{LinkEvent, Publication, Retention, Transport};
@@ -60,11 +61,12 @@ pub(crate) fn household() -> Pretended {
         secret: KitSecret::generate(&mut rng()),
         code: RecoveryCode::generate(&mut rng()),
     };
+    let authority = Authority::generate("localhost").expect("authority");
     let house = Household {
         broker: "mqtts://localhost",
-        ca_pem: "CA",
-        ca_key_pem: "KEY",
-        crl_pem: "CRL",
+        ca_pem: &authority.certificate(),
+        ca_key_pem: &authority.key(),
+        crl_pem: &authority.revocation_list(1, &[]).expect("list"),
     };
     let cost = PassphraseCost::FLOOR;
     let mut account =

@@ -147,6 +147,19 @@ impl Unlocked {
         Self::opened(keyring.generation, keyring.open_with_code(code))
     }
 
+    /// Opens another blob of this account with the keys at hand: neither passphrase nor kit, and no cost that the blob's sender chose.
+    ///
+    /// # Errors
+    /// [`Error::WrongSecret`], [`Error::Keyring`].
+    pub fn reopen(&self, blob: &[u8]) -> Result<Self, Error> {
+        let keyring = Keyring::parse(blob).map_err(Error::Keyring)?;
+        let other = Self::opened(keyring.generation, keyring.open_again(&self.keys))?;
+        if other.find.account != self.find.account || other.find.root != self.find.root {
+            return Err(Error::Keyring(Malformed::Misdirected));
+        }
+        Ok(other)
+    }
+
     fn opened(
         generation: u64,
         parts: Result<(FindPart, FullPart, WrappingKeys), Malformed>,

@@ -320,6 +320,20 @@ impl Keyring {
         self.everything(Zeroizing::new(*find), Zeroizing::new(*full))
     }
 
+    /// Opens everything with the keys of another blob of the same keyring. Nothing is stretched: who offers a blob cannot choose what trying it costs.
+    ///
+    /// # Errors
+    /// [`Malformed::Field`] for another salt or cost, [`Malformed::Seal`] for other keys.
+    pub fn open_again(
+        &self,
+        keys: &WrappingKeys,
+    ) -> Result<(FindPart, FullPart, WrappingKeys), Malformed> {
+        if self.salt != keys.salt || self.cost != keys.cost {
+            return Err(Malformed::Field(2));
+        }
+        self.everything(keys.find.clone(), keys.full.clone())
+    }
+
     fn everything(
         &self,
         find: Zeroizing<[u8; 32]>,

@@ -4,8 +4,9 @@ use crate::args::{Init, Recover};
 use crate::error::Error;
 use crate::exchange::{Acceptance, Exchange, Stay, rng};
 use crate::file;
-use crate::household::{Authority, BrokerFiles, Serial, ServerCertificate, revoked_serials};
+use crate::household::{Authority, BrokerFiles, ServerCertificate, revoked_serials};
 use crate::passphrase::{self, Source};
+use crate::renewal::{self, RevocationList, household, revoke_certificates};
 use crate::store::{Newcomer, Store};
 use homing_link::Endpoint;
 use homing_owner::account::{ClientKeys, Household, Kit, Unlocked, typed_code};
@@ -301,6 +302,8 @@ async fn admit(
             && let Ok(newer) = way_in.open(&offered, secret)
             && account.is_older_than(&newer)
         {
+            // Should another process have stored a newer one meanwhile, the change below is made on that.
+            let _ = store.adopt_keyring(&newer, &offered)?;
             account = newer;
         }
     }
@@ -309,50 +312,16 @@ async fn admit(
     } else {
         Vec::new()
     };
-    let serials = account.change_clients(&lost, Some(client))?;
-    revoke_certificates(&mut store, &mut account, &serials)?;
-    let blob = account.wrap_next(&mut rng())?;
-    store.renew_keyring(&account, &blob)?;
+    renewal::change(&mut store, &mut account, |store, account| {
+        let serials = account.change_clients(&lost, Some(client))?;
+        revoke_certificates(store, account, &serials)
+    })?;
     if !args.offline {
         let mut exchange = Exchange::start(store, Stay::Call, Acceptance::Locked)?;
         catch_up(&mut exchange, RECOVERY_WAIT).await?;
         exchange.close().await?;
     }
     Ok(account)
-}
-
-/// Puts certificates on the account's revocation list; the caller writes the list out. Serial numbers that are none of ours are passed over.
-pub(crate) fn revoke_certificates(
-    store: &mut Store,
-    account: &mut Unlocked,
-    serials: &[Vec<u8>],
-) -> Result<(), Error> {
-    let mut revoked = revoked_serials(&account.full.crl_pem)?;
-    let before = revoked.len();
-    for serial in serials {
-        if let Ok(serial) = <[u8; 16]>::try_from(serial.as_slice())
-            && !revoked.contains(&Serial(serial))
-        {
-            revoked.push(Serial(serial));
-        }
-    }
-    if revoked.len() > before {
-        let number = store.next_crl_number()?;
-        account.full.crl_pem = household(account)?.revocation_list(number, &revoked)?;
-    }
-    Ok(())
-}
-
-/// The household's authority of an unlocked account.
-pub(crate) fn household(account: &Unlocked) -> Result<Authority, Error> {
-    let end = "-----END CERTIFICATE-----";
-    let first = account
-        .find
-        .ca_pem
-        .split_inclusive(end)
-        .next()
-        .unwrap_or_default();
-    Authority::load(&format!("{first}\n"), &account.full.ca_key_pem)
 }
 
 fn remove_state(home: &Path) {
@@ -400,23 +369,15 @@ pub(crate) fn unlock(context: &Context, store: &mut Store) -> Result<Unlocked, E
         && let Ok(newer) = Unlocked::open(&offered, &passphrase, kit)
         && account.is_older_than(&newer)
     {
-        store.renew_keyring(&newer, &offered)?;
+        let _ = store.adopt_keyring(&newer, &offered)?;
         account = newer;
+        // Unless another process has stored a newer one meanwhile.
+        renewal::freshen(store, &mut account)?;
     }
-    let revoked = revoked_serials(&account.full.crl_pem)?;
-    for row in store.devices()? {
-        if revoked
-            .iter()
-            .any(|serial| serial.0.as_slice() == row.tls_serial)
-        {
-            store.revoked(row.id)?;
-        } else {
-            account.remember(row.known());
-        }
-    }
-    if store.is_keyring_stale()? {
-        let blob = account.wrap_next(&mut rng())?;
-        store.renew_keyring(&account, &blob)?;
+    let list = renewal::take_in(store, &mut account)?;
+    if list == RevocationList::Longer || store.is_keyring_stale()? {
+        renewal::change(store, &mut account, |_, _| Ok(()))?;
+        BrokerFiles::inside(store.home()).write_revocations(&account.full.crl_pem)?;
     }
     Ok(account)
 }

@@ -1,7 +1,6 @@
 //! `client …` and `clients`: further machines of the owner and delegates. Two files carry everything; neither is of use to anybody else.
 use super::account::{
-    common_name, delegate_name, household, machine_name, refuse_account, refuse_existing,
-    revoke_certificates, unlock,
+    common_name, delegate_name, machine_name, refuse_account, refuse_existing, unlock,
 };
 use super::device::{check_name, meet};
 use super::{Context, glance};
@@ -12,6 +11,7 @@ use crate::exchange::rng;
 use crate::file::{self, Access};
 use crate::household::BrokerFiles;
 use crate::output::harmless;
+use crate::renewal::{self, household, revoke_certificates};
 use crate::store::{Account, Membership, Newcomer, Standing, Store};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -183,8 +183,11 @@ fn add(
         capabilities,
         tls_serial: tls.serial.0.to_vec(),
     };
-    account.change_clients(&[], Some(&candidate))?;
-    let blob = account.wrap_next(&mut rng())?;
+    let blob = renewal::change(&mut store, &mut account, |_, account| {
+        refuse_taken(account, &request, &name)?;
+        account.change_clients(&[], Some(&candidate))?;
+        Ok(())
+    })?;
     let identity = TlsIdentity {
         certificate_pem: &tls.certificate,
         key_pem: &tls.key,
@@ -195,7 +198,6 @@ fn add(
     let answer = account.answer(&request, &identity, share, &mut rng())?;
     let text = format!("{ANSWER}{}\n", STANDARD.encode(answer));
     file::replace(out, text.as_bytes(), Access::Private)?;
-    store.renew_keyring(&account, &blob)?;
     meet(store)?;
     report_added(context, &request, &name, capabilities, out)
 }
@@ -399,11 +401,11 @@ fn revoke(context: &Context, text: &str) -> Result<(), Error> {
         ));
     }
     let name = store.client_names()?.remove(&id);
-    let serials = account.change_clients(&[id], None)?;
-    revoke_certificates(&mut store, &mut account, &serials)?;
-    let blob = account.wrap_next(&mut rng())?;
+    renewal::change(&mut store, &mut account, |store, account| {
+        let serials = account.change_clients(&[id], None)?;
+        revoke_certificates(store, account, &serials)
+    })?;
     BrokerFiles::inside(store.home()).write_revocations(&account.full.crl_pem)?;
-    store.renew_keyring(&account, &blob)?;
     let store = meet(store)?;
     let files = BrokerFiles::inside(store.home());
     let shown = name.clone().unwrap_or_else(|| id.to_string());

@@ -1,5 +1,5 @@
 //! `device …`: phones join, are shown, renamed and put out.
-use super::account::{household, refuse_existing, revoke_certificates, unlock};
+use super::account::{refuse_existing, unlock};
 use super::{Context, catch_up, show, tell_impostors, waiting};
 use crate::args::{Device, History};
 use crate::duration::Span;
@@ -8,6 +8,7 @@ use crate::exchange::{Acceptance, Exchange, Stay, rng};
 use crate::file::{self, Access};
 use crate::household::BrokerFiles;
 use crate::output::harmless;
+use crate::renewal::{self, household};
 use crate::store::{Standing, Store};
 use homing_link::MqttLink;
 use homing_owner::account::Unlocked;
@@ -118,11 +119,8 @@ fn add(
         store.withdraw(address.device)?;
         return Err(error);
     }
-    if let Some(row) = store.device(address.device)? {
-        account.remember(row.known());
-    }
-    let blob = account.wrap_next(&mut rng())?;
-    store.renew_keyring(&account, &blob)?;
+    // The row that was just stored comes into it like every other.
+    renewal::change(&mut store, &mut account, |_, _| Ok(()))?;
     report_bundle(context, name, address.device, out)?;
     match wait {
         Some(wait) => join(context, store, account, address.device, wait),
@@ -220,24 +218,18 @@ fn rename(context: &Context, name: &str, new_name: &str) -> Result<(), Error> {
 
 fn revoke(context: &Context, name: &str) -> Result<(), Error> {
     let store = Store::open(&context.home)?;
-    let row = store.device_named(name)?;
+    let row = store.device_to_revoke(name)?;
     let mut store = meet(store)?;
     let mut account = unlock(context, &mut store)?;
-    revoke_certificates(
-        &mut store,
-        &mut account,
-        std::slice::from_ref(&row.tls_serial),
-    )?;
-    account.forget(row.id);
-    let blob = account.wrap_next(&mut rng())?;
-    BrokerFiles::inside(store.home()).write_revocations(&account.full.crl_pem)?;
+    // First the fact: whatever interrupts the rest, the next call with the passphrase goes on from it.
+    store.revoked(row.id)?;
     end_orders(&mut store, row.id)?;
     // What the broker retains of it would greet every owner client as if the phone were still there.
     for channel in [Channel::Beacon, Channel::Authority] {
         store.clear_retained(&Topic::Device(row.id, channel).to_string())?;
     }
-    store.revoked(row.id)?;
-    store.renew_keyring(&account, &blob)?;
+    renewal::change(&mut store, &mut account, |_, _| Ok(()))?;
+    BrokerFiles::inside(store.home()).write_revocations(&account.full.crl_pem)?;
     let store = meet(store)?;
     let files = BrokerFiles::inside(store.home());
     let forgotten = if store.unwanted_topics()?.is_empty() {

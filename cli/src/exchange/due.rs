@@ -2,9 +2,9 @@
 use super::{Acceptance, Exchange, IN_FLIGHT, Item, rng};
 use crate::clock::UnixMs;
 use crate::error::Error;
+use crate::renewal;
 use crate::store::{DeviceRow, OutboxRow, Standing};
 use homing_link::{NotSent, Publication, Retention, Transport};
-use homing_owner::account::Unlocked;
 use homing_owner::delivery::State;
 use homing_owner::enrol::Verdict;
 use homing_owner::phone::{Heard, Phone, seen};
@@ -351,12 +351,12 @@ impl<T: Transport> Exchange<T> {
         else {
             return Err(damaged);
         };
+        // Another process may have changed clients or put phones out since this account was unlocked.
+        renewal::freshen(&self.store, unlocked)?;
         let accepted =
             invitation.accept(&claim, unlocked, self.account.client.reader(), &mut rng())?;
         self.store.enrolled(row.id, &accepted)?;
-        remember(unlocked, self.store.device(row.id)?);
-        let blob = unlocked.wrap_next(&mut rng())?;
-        self.store.renew_keyring(unlocked, &blob)?;
+        renewal::change(&mut self.store, unlocked, |_, _| Ok(()))?;
         self.account = self.store.account()?;
         Ok(())
     }
@@ -370,12 +370,6 @@ impl<T: Transport> Exchange<T> {
     /// Forgets when something was last published for a phone, because the phone has just asked for it.
     pub(super) fn asked_again(&mut self, device: DeviceId) {
         self.repeated.remove(&Item::Answer(device));
-    }
-}
-
-fn remember(unlocked: &mut Unlocked, row: Option<DeviceRow>) {
-    if let Some(row) = row {
-        unlocked.remember(row.known());
     }
 }
 

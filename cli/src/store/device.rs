@@ -257,6 +257,17 @@ impl Store {
             .ok_or_else(|| Error::UnknownDevice(text.to_owned()))
     }
 
+    /// The phone that is to be put out: one that was put out before too, so that what was interrupted can be repeated.
+    pub(crate) fn device_to_revoke(&self, text: &str) -> Result<DeviceRow, Error> {
+        let id = text.parse().ok();
+        self.device_named(text).or_else(|unknown| {
+            let rows = self.devices()?.into_iter();
+            rows.filter(|row| row.name == text || Some(row.id) == id)
+                .max_by_key(|row| row.added_at.0)
+                .ok_or(unknown)
+        })
+    }
+
     /// Gives a phone another name; taken names are refused.
     pub(crate) fn rename(&mut self, id: DeviceId, name: &str) -> Result<(), Error> {
         let transaction = self.write()?;
@@ -336,14 +347,16 @@ impl Store {
         Ok(())
     }
 
-    /// Puts a phone out: nothing of it is believed any more, its open orders end.
+    /// Puts a phone out: nothing of it is believed any more, its open orders end. Done twice, it is as done once.
     pub(crate) fn revoked(&mut self, id: DeviceId) -> Result<(), Error> {
         let transaction = self.write()?;
-        transaction.execute(
-            "UPDATE device SET standing = 'revoked', secret = NULL, answer = NULL WHERE id = ?",
+        let changed = transaction.execute(
+            "UPDATE device SET standing = 'revoked', secret = NULL, answer = NULL WHERE id = ? AND standing <> 'revoked'",
             [id.0],
         )?;
-        tell(&transaction, id, None, NewsKind::Revoked, "")?;
+        if changed > 0 {
+            tell(&transaction, id, None, NewsKind::Revoked, "")?;
+        }
         transaction.commit()?;
         Ok(())
     }

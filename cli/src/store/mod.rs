@@ -18,7 +18,7 @@ use crate::file;
 use homing_owner::account::{ClientKeys, Unlocked};
 use homing_protocol::authority::AuthorityList;
 use homing_protocol::id::{AccountId, SessionId};
-use homing_protocol::keyring::{KitSecret, KnownDevice};
+use homing_protocol::keyring::{Keyring, KitSecret, KnownDevice};
 use homing_protocol::keys::{KemSecret, SigningKey, VerifyingKey};
 use rusqlite::{
     Connection, OpenFlags, OptionalExtension, Transaction, TransactionBehavior, params,
@@ -120,6 +120,16 @@ pub(crate) struct Newcomer<'a> {
     pub(crate) session: SessionId,
     /// Number of the newest revocation list.
     pub(crate) crl_number: u64,
+}
+
+/// What became of a newer keyring.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub(crate) enum Renewal {
+    /// It is stored.
+    Stored,
+    /// Another process has stored one that is as new; nothing changed.
+    Missed,
 }
 
 /// A blob of a fixed length, or the name of what is damaged.
@@ -305,18 +315,45 @@ impl Store {
         })
     }
 
-    /// Stores a newer keyring blob of the unlocked account, with what it says about lists and phones; it waits to be published.
-    pub(crate) fn renew_keyring(&mut self, account: &Unlocked, blob: &[u8]) -> Result<(), Error> {
+    /// Stores a newer keyring blob of the unlocked account, with what it says about lists and phones; it waits to be published. It must be newer than what is stored: nobody's change is undone by one who has not seen it.
+    pub(crate) fn renew_keyring(
+        &mut self,
+        account: &Unlocked,
+        blob: &[u8],
+    ) -> Result<Renewal, Error> {
+        self.put_keyring(account, blob, "0")
+    }
+
+    /// Stores a newer blob that another machine wrote; what was changed here and is in no keyring yet stays so.
+    pub(crate) fn adopt_keyring(
+        &mut self,
+        account: &Unlocked,
+        blob: &[u8],
+    ) -> Result<Renewal, Error> {
+        self.put_keyring(account, blob, "keyring_stale")
+    }
+
+    fn put_keyring(
+        &mut self,
+        account: &Unlocked,
+        blob: &[u8],
+        stale: &str,
+    ) -> Result<Renewal, Error> {
         let version = account.authority()?.version;
         let transaction = self.write()?;
+        let held: Vec<u8> =
+            transaction.query_row("SELECT keyring FROM account", [], |row| row.get(0))?;
+        if Keyring::parse(&held).is_ok_and(|held| held.generation >= account.generation()) {
+            return Ok(Renewal::Missed);
+        }
         transaction.execute(
-            "UPDATE account SET keyring = ?, keyring_published = 0, keyring_stale = 0, keyring_offered = NULL, authority = ?, authority_version = ?",
+            &format!("UPDATE account SET keyring = ?, keyring_published = 0, keyring_stale = {stale}, keyring_offered = NULL, authority = ?, authority_version = ?"),
             params![blob, account.find.authority, int(version)],
         )?;
         device::merge_known(&transaction, &account.into())?;
         client::merge_names(&transaction, &account.full.clients)?;
         transaction.commit()?;
-        Ok(())
+        Ok(Renewal::Stored)
     }
 
     /// The keyring blob that still has to be published, if there is one.

@@ -130,7 +130,8 @@ fn a_keyring_that_changed_while_it_was_published_stays_to_be_published() {
         .account
         .wrap_next(&mut crate::exchange::rng())
         .expect("wrapped");
-    store.renew_keyring(&house.account, &blob).expect("stored");
+    let renewal = store.renew_keyring(&house.account, &blob).expect("stored");
+    assert_eq!(renewal, Renewal::Stored);
     store.keyring_published(b"an older one").expect("ignored");
     assert_eq!(
         store.unpublished_keyring().expect("asked"),
