@@ -1,6 +1,7 @@
 //! Joining an account: `homingd enrol` asks the person at the phone and makes keys; the agent then claims the bundle until the owner answers. First claim wins, and the owner's side says which that is.
 
 use std::io::{BufRead, IsTerminal, Read, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use homing_link::{LinkEvent, Publication, Retention, Transport};
@@ -11,6 +12,7 @@ use homing_protocol::envelope::{Header, MessageType};
 use homing_protocol::keys::Psk;
 use homing_protocol::readers::KeySet;
 use homing_protocol::topic::{Channel, Topic};
+use nix::unistd::{Gid, Uid, geteuid, setgid, setgroups, setuid};
 use zeroize::Zeroizing;
 
 use crate::args::{Order, Switch};
@@ -57,6 +59,7 @@ pub fn run(order: &Order) -> Result<(), ExitError> {
         ))
         .into());
     }
+    become_owner_of(&settings.state_dir)?;
     print(&consent_text(&bundle))?;
     if order.switch("--yes") == Switch::Off {
         ask()?;
@@ -96,6 +99,26 @@ fn joined_already(present: &Identity, bundle: &Bundle) -> Error {
             present.bundle.address.account, present.bundle.name
         )
     })
+}
+
+/// Under sudo the keys must belong to the user that runs the agent, not to root: becomes the owner of the state directory,
+/// for good. The bundle has been read by then, so it may lie where only root can.
+fn become_owner_of(folder: &Path) -> Result<(), Error> {
+    let of_folder = |source| Error::Folder {
+        path: folder.to_owned(),
+        source,
+    };
+    let owner = std::fs::metadata(folder).map_err(of_folder)?;
+    if !geteuid().is_root() || owner.uid() == 0 {
+        return Ok(());
+    }
+    setgroups(&[])
+        .and_then(|()| setgid(Gid::from_raw(owner.gid())))
+        .and_then(|()| setuid(Uid::from_raw(owner.uid())))
+        .map_err(|errno| Error::Kernel {
+            doing: "become the user that owns the state directory",
+            source: errno.into(),
+        })
 }
 
 /// What the person who carries the phone agrees to, in their words.

@@ -11,6 +11,7 @@ mod faults;
 mod finding;
 mod forged;
 mod intruder;
+mod joining;
 mod recovery;
 mod siren;
 mod story;
