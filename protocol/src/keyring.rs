@@ -280,6 +280,12 @@ impl Keyring {
         }
     }
 
+    /// Whether a passphrase is stretched for both blobs with the same salt at the same cost.
+    #[must_use]
+    pub fn stretches_like(&self, other: &Self) -> bool {
+        self.salt == other.salt && self.cost == other.cost
+    }
+
     /// Opens what finding needs.
     ///
     /// # Errors

@@ -243,9 +243,7 @@ pub(crate) fn recover(context: &Context, args: &Recover) -> Result<(), Error> {
         crl_number,
     };
     store.begin_account(&(&account).into(), &blob, &newcomer)?;
-    let admitted = waiting(admit(
-        context, args, store, account, &way_in, &secret, &candidate,
-    ));
+    let admitted = waiting(admit(context, args, store, account, &candidate));
     if let Err(error) = admitted {
         // Half an account would only stand in the way of the next attempt.
         remove_state(&context.home);
@@ -276,8 +274,6 @@ async fn admit(
     args: &Recover,
     store: Store,
     mut account: Unlocked,
-    way_in: &WayIn,
-    secret: &KitSecret,
     client: &Candidate,
 ) -> Result<Unlocked, Error> {
     let mut store = store;
@@ -299,7 +295,7 @@ async fn admit(
         exchange.close().await?;
         store = exchange.into_unlocked().0;
         if let Some(offered) = store.offered_keyring()?
-            && let Ok(newer) = way_in.open(&offered, secret)
+            && let Ok(newer) = account.reopen(&offered)
             && account.is_older_than(&newer)
         {
             // Should another process have stored a newer one meanwhile, the change below is made on that.
@@ -366,7 +362,7 @@ pub(crate) fn unlock(context: &Context, store: &mut Store) -> Result<Unlocked, E
     context.out.progress("Opening the keyring …");
     let mut account = Unlocked::open(&held.keyring, &passphrase, kit)?;
     if let Some(offered) = store.offered_keyring()?
-        && let Ok(newer) = Unlocked::open(&offered, &passphrase, kit)
+        && let Ok(newer) = account.reopen(&offered)
         && account.is_older_than(&newer)
     {
         let _ = store.adopt_keyring(&newer, &offered)?;

@@ -33,12 +33,18 @@ impl<T: Transport> Exchange<T> {
     }
 
     /// A keyring blob: kept aside when its number is higher, or the same with other bytes, which two machines made at once. Whether it is ours shows when somebody unlocks it.
-    fn offered(&mut self, payload: &[u8]) -> Result<(), Error> {
-        let own = Keyring::parse(&self.account.keyring).map_or(0, |keyring| keyring.generation);
-        match Keyring::parse(payload) {
-            Ok(keyring) if keyring.generation >= own => self.store.offer_keyring(payload),
-            _ => Ok(()),
+    pub(super) fn offered(&mut self, payload: &[u8]) -> Result<(), Error> {
+        let (Ok(own), Ok(keyring)) = (
+            Keyring::parse(&self.account.keyring),
+            Keyring::parse(payload),
+        ) else {
+            return Ok(());
+        };
+        // Salt and cost never change in an account: others are somebody else's choice of what trying it costs us.
+        if keyring.stretches_like(&own) && keyring.generation >= own.generation {
+            self.store.offer_keyring(payload)?;
         }
+        Ok(())
     }
 
     fn claimed(&mut self, device: DeviceId, payload: &[u8]) -> Result<(), Error> {
