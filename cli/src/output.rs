@@ -111,9 +111,38 @@ fn print_line(line: &str) -> Result<(), Error> {
     }
 }
 
-/// Text that came from elsewhere, made harmless for a terminal: control characters become `·`.
+/// Text that came from elsewhere, made harmless for a terminal: control characters become `·`, and so does what shows nothing itself but hides or turns round what stands beside it.
 pub(crate) fn harmless(text: &str) -> String {
     text.chars()
-        .map(|c| if c.is_control() { '·' } else { c })
+        .map(|c| {
+            if c.is_control() || is_unseen(c) {
+                '·'
+            } else {
+                c
+            }
+        })
         .collect()
+}
+
+/// Bidirectional controls (UAX #9, section 2: U+061C, U+200E, U+200F, U+202A to U+202E, U+2066 to U+2069), zero-width characters and line separators.
+const fn is_unseen(c: char) -> bool {
+    matches!(
+        c,
+        '\u{061C}' | '\u{200B}'..='\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2060}'..='\u{2069}' | '\u{FEFF}'
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_cannot_turn_round_or_hide_what_stands_beside_it() {
+        for c in [
+            '\u{1b}', '\u{202e}', '\u{2066}', '\u{200b}', '\u{200f}', '\u{feff}',
+        ] {
+            assert_eq!(harmless(&format!("a{c}b")), "a·b", "{c:?}");
+        }
+        assert_eq!(harmless("Zoë’s téléphone 電話"), "Zoë’s téléphone 電話");
+    }
 }
