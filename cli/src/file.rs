@@ -1,12 +1,17 @@
 //! Files of the owner: replaced whole and durably, private unless said otherwise. The only place that writes files.
 use crate::error::Error;
+use std::ffi::OsStr;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// Largest file that is read whole, bytes: kits, certificates and bundles are far smaller.
 const LARGEST: u64 = 1 << 20;
+
+/// Age at which a half-written file is nobody's any more; writing one takes milliseconds.
+const STALE: Duration = Duration::from_secs(600);
 
 /// Who may read a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,8 +47,10 @@ pub(crate) fn replace(path: &Path, content: &[u8], access: Access) -> Result<(),
     let name = path
         .file_name()
         .ok_or_else(|| fault(std::io::ErrorKind::InvalidInput.into()))?;
+    remove_stale(folder, name);
     let mut temporary = name.to_owned();
-    temporary.push(format!(".{}.new", std::process::id()));
+    let number = u64::from_be_bytes(crate::random::octets()?);
+    temporary.push(format!(".{number:016x}.new"));
     let temporary: PathBuf = folder.join(temporary);
     let mode = match access {
         Access::Private => 0o600,
@@ -62,6 +69,27 @@ pub(crate) fn replace(path: &Path, content: &[u8], access: Access) -> Result<(),
         let _ = fs::remove_file(&temporary);
     }
     written.map_err(fault)
+}
+
+/// Removes what attempts that were killed have left of this file: it may hold a key. What is young may be another process's attempt.
+fn remove_stale(folder: &Path, name: &OsStr) {
+    let Some(name) = name.to_str() else { return };
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let found = entry.file_name();
+        let is_attempt = found.to_str().is_some_and(|found| {
+            found
+                .strip_prefix(name)
+                .and_then(|rest| rest.strip_prefix('.')?.strip_suffix(".new"))
+                .is_some_and(|middle| {
+                    !middle.is_empty() && middle.bytes().all(|byte| byte.is_ascii_hexdigit())
+                })
+        });
+        let age = entry.metadata().and_then(|found| found.modified());
+        if is_attempt && age.is_ok_and(|at| at.elapsed().is_ok_and(|age| age > STALE)) {
+            // What cannot be removed stands in nobody's way.
+            let _ = fs::remove_file(entry.path());
+        }
+    }
 }
 
 /// Takes the lock of which one process at a time may hold; `None` when another does. It ends with the process.
@@ -112,6 +140,25 @@ mod tests {
         let mode = fs::metadata(&path).expect("metadata").permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
         assert_eq!(fs::read_dir(folder.path()).expect("folder").count(), 1);
+    }
+
+    #[test]
+    fn what_a_killed_attempt_left_is_removed_and_a_young_one_is_not() {
+        let folder = tempfile::tempdir().expect("folder");
+        let at = |name: &str| folder.path().join(name);
+        for name in ["kit.17.new", "kit.18.new", "kit.old.new", "other.17.new"] {
+            fs::write(at(name), "half").expect("written");
+        }
+        let long_ago = std::time::SystemTime::now() - 2 * STALE;
+        for name in ["kit.17.new", "kit.old.new", "other.17.new"] {
+            let file = File::options().write(true).open(at(name)).expect("opened");
+            file.set_modified(long_ago).expect("aged");
+        }
+        replace(&at("kit"), b"whole", Access::Private).expect("written");
+        assert!(!at("kit.17.new").exists());
+        for name in ["kit", "kit.18.new", "kit.old.new", "other.17.new"] {
+            assert!(at(name).exists(), "{name}");
+        }
     }
 
     #[test]
