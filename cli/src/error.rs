@@ -15,6 +15,9 @@ pub(crate) enum Error {
     /// Opening the state.
     #[error("there is no account in {}; start one with `homing init --broker mqtts://HOST:PORT`, or bring one back with `homing recover --kit FILE`", .0.display())]
     NoAccount(PathBuf),
+    /// Opening the state that an interrupted `recover` left.
+    #[error("`homing recover` was interrupted in {}, or is still at work; there is no account in it yet: repeat `homing recover --kit FILE`", .0.display())]
+    HalfRecovered(PathBuf),
     /// Opening the keyring on a delegate's machine.
     #[error(
         "this machine is a delegate's: it may order what it was allowed to, and only the owner can change the account"
@@ -64,6 +67,9 @@ pub(crate) enum Error {
     /// Issuing a certificate.
     #[error("cannot issue a certificate: {0}")]
     Certificate(rcgen::Error),
+    /// Forbidding core dumps.
+    #[error("cannot forbid core dumps: {0}")]
+    CoreDumps(io::Error),
     /// Drawing random numbers.
     #[error("the system gives no random numbers")]
     Randomness,
@@ -98,9 +104,11 @@ impl Error {
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
             Self::Usage(_) | Self::UnknownDevice(_) | Self::WeakPassphrase(_) => exit::USAGE,
-            Self::NoAccount(_) | Self::AccountExists(_) | Self::File { .. } | Self::Damaged(_) => {
-                exit::CONFIG
-            }
+            Self::NoAccount(_)
+            | Self::HalfRecovered(_)
+            | Self::AccountExists(_)
+            | Self::File { .. }
+            | Self::Damaged(_) => exit::CONFIG,
             Self::Read { source, .. } | Self::Write { source, .. } => by_kind(source),
             Self::Database(rusqlite::Error::SqliteFailure(failure, _))
                 if failure.code == rusqlite::ErrorCode::PermissionDenied =>
@@ -111,6 +119,7 @@ impl Error {
             | Self::Passphrase(_)
             | Self::Print(_)
             | Self::Randomness
+            | Self::CoreDumps(_)
             | Self::Broker(_)
             | Self::Runtime(_) => exit::IO,
             Self::Certificate(_) | Self::Json(_) | Self::Owner(homing_owner::Error::Seal(_)) => {

@@ -1,9 +1,9 @@
 //! Files of the owner: replaced whole and durably, private unless said otherwise. The only place that writes files.
 use crate::error::Error;
 use std::ffi::OsStr;
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::Write;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -61,7 +61,12 @@ pub(crate) fn replace(path: &Path, content: &[u8], access: Access) -> Result<(),
         .create_new(true)
         .mode(mode)
         .open(&temporary)
-        .and_then(|mut file| file.write_all(content).and_then(|()| file.sync_all()))
+        .and_then(|mut file| {
+            // The umask may have taken from it what a broker has to read.
+            file.set_permissions(Permissions::from_mode(mode))?;
+            file.write_all(content)?;
+            file.sync_all()
+        })
         .and_then(|()| fs::rename(&temporary, path))
         .and_then(|()| File::open(folder)?.sync_all());
     if written.is_err() {
@@ -127,7 +132,6 @@ pub(crate) fn read_text(path: &Path) -> Result<String, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::fs::PermissionsExt;
 
     #[test]
     fn a_private_file_is_the_owners_alone_and_is_replaced_whole() {
@@ -159,6 +163,16 @@ mod tests {
         for name in ["kit", "kit.18.new", "kit.old.new", "other.17.new"] {
             assert!(at(name).exists(), "{name}");
         }
+    }
+
+    #[test]
+    fn a_public_file_is_readable_whatever_the_umask() {
+        crate::privacy::protect().expect("protected");
+        let folder = tempfile::tempdir().expect("folder");
+        let path = folder.path().join("ca.crt");
+        replace(&path, b"CA", Access::Public).expect("written");
+        let mode = fs::metadata(&path).expect("metadata").permissions().mode();
+        assert_eq!(mode & 0o777, 0o644);
     }
 
     #[test]

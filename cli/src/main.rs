@@ -14,6 +14,7 @@ mod output;
 mod passphrase;
 #[cfg(test)]
 mod pretend;
+mod privacy;
 mod random;
 mod renewal;
 mod store;
@@ -41,7 +42,7 @@ fn main() -> ExitCode {
             };
         }
     };
-    match commands::run(cli) {
+    match privacy::protect().and_then(|()| commands::run(cli)) {
         Ok(()) => exit::OK.into(),
         Err(error) => {
             // With nobody left to tell, the exit code still does.
