@@ -53,7 +53,7 @@ pub(crate) fn init(context: &Context, args: &Init) -> Result<(), Error> {
         .broker
         .parse()
         .map_err(|error: homing_link::Error| Error::Usage(error.to_string()))?;
-    refuse_account(&context.home)?;
+    refuse_account(context)?;
     refuse_existing(&args.kit_out, "--kit-out")?;
     let other_ca = args.ca.as_deref().map(read_ca).transpose()?;
     let passphrase = passphrase::choose(context.passphrase)?;
@@ -181,12 +181,28 @@ fn write_broker_folder(
     Ok(files)
 }
 
-pub(crate) fn refuse_account(home: &Path) -> Result<(), Error> {
+/// Refuses a folder that holds an account. What an interrupted `recover` left there is none: it goes, and that is said.
+pub(crate) fn refuse_account(context: &Context) -> Result<(), Error> {
+    let home = &context.home;
     match Store::open(home).and_then(|store| store.account()) {
         Ok(_) => Err(Error::AccountExists(home.to_owned())),
         Err(Error::NoAccount(_)) => Ok(()),
+        Err(Error::HalfRecovered(_)) => {
+            let Some(_only) = recovery_lock(home)? else {
+                return Err(Error::Usage(
+                    "`homing recover` is at work in this folder".into(),
+                ));
+            };
+            context.out.warn("an earlier `homing recover` was interrupted before this machine was admitted; what it left is removed");
+            remove_state(home);
+            Ok(())
+        }
         Err(other) => Err(other),
     }
+}
+
+fn recovery_lock(home: &Path) -> Result<Option<std::fs::File>, Error> {
+    file::lock(&home.join("recover.lock"))
 }
 
 /// Refuses to write over a file: it may be somebody's only kit or bundle.
@@ -213,7 +229,7 @@ fn read_ca(path: &Path) -> Result<String, Error> {
 
 /// `homing recover`.
 pub(crate) fn recover(context: &Context, args: &Recover) -> Result<(), Error> {
-    refuse_account(&context.home)?;
+    refuse_account(context)?;
     let kit = KitFile::read(&args.kit)?;
     let secret = kit.secret(&args.kit)?;
     let way_in = WayIn::ask(context, args)?;
@@ -232,7 +248,14 @@ pub(crate) fn recover(context: &Context, args: &Recover) -> Result<(), Error> {
         capabilities: Capabilities::find(),
         tls_serial: tls.serial.0.to_vec(),
     };
+    file::private_folder(&context.home)?;
+    let Some(_only) = recovery_lock(&context.home)? else {
+        return Err(Error::Usage(
+            "`homing recover` is at work in this folder".into(),
+        ));
+    };
     let mut store = Store::create(&context.home)?;
+    store.begin_recovery()?;
     let blob = kit.keyring(&args.kit)?;
     let newcomer = Newcomer {
         kit: Some(&secret),
@@ -312,6 +335,8 @@ async fn admit(
         let serials = account.change_clients(&lost, Some(client))?;
         revoke_certificates(store, account, &serials)
     })?;
+    // From here every call that meets the broker completes what is left.
+    store.admitted()?;
     if !args.offline {
         let mut exchange = Exchange::start(store, Stay::Call, Acceptance::Locked)?;
         catch_up(&mut exchange, RECOVERY_WAIT).await?;
@@ -376,4 +401,38 @@ pub(crate) fn unlock(context: &Context, store: &mut Store) -> Result<Unlocked, E
         BrokerFiles::inside(store.home()).write_revocations(&account.full.crl_pem)?;
     }
     Ok(account)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::output::{Format, Output};
+    use crate::pretend;
+
+    #[test]
+    fn an_interrupted_recovery_leaves_no_account_and_can_be_repeated() {
+        let house = pretend::household();
+        let context = Context {
+            home: house.home.path().to_owned(),
+            out: Output::new(Format::Text),
+            passphrase: Source::Prompt,
+        };
+        assert!(matches!(
+            refuse_account(&context),
+            Err(Error::AccountExists(_))
+        ));
+        house.store().begin_recovery().expect("marked");
+        assert!(matches!(
+            Store::open(&context.home),
+            Err(Error::HalfRecovered(_))
+        ));
+        let running = recovery_lock(&context.home).expect("asked").expect("free");
+        assert!(matches!(refuse_account(&context), Err(Error::Usage(_))));
+        drop(running);
+        refuse_account(&context).expect("removed");
+        assert!(matches!(
+            Store::open(&context.home),
+            Err(Error::NoAccount(_))
+        ));
+    }
 }

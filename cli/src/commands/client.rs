@@ -86,7 +86,7 @@ fn armoured(path: &Path, word: &str, what: &str) -> Result<Vec<u8>, Error> {
 }
 
 fn request(context: &Context, out: &Path, name: Option<String>) -> Result<(), Error> {
-    refuse_account(&context.home)?;
+    refuse_account(context)?;
     refuse_existing(out, "--out")?;
     let name = name.unwrap_or_else(machine_name);
     check_name(&name)?;
@@ -236,7 +236,7 @@ fn report_added(
 }
 
 fn accept(context: &Context, path: &Path) -> Result<(), Error> {
-    refuse_account(&context.home)?;
+    refuse_account(context)?;
     let keys_file = pending(context);
     if !keys_file.exists() {
         return Err(Error::Usage(

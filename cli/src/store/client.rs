@@ -10,7 +10,8 @@ use std::collections::HashMap;
 pub(super) fn prepare(connection: &Connection) -> Result<(), Error> {
     connection.execute_batch(
         "CREATE TABLE IF NOT EXISTS client (id BLOB PRIMARY KEY, name TEXT NOT NULL) STRICT;
-         CREATE TABLE IF NOT EXISTS unwanted (topic TEXT PRIMARY KEY) STRICT;",
+         CREATE TABLE IF NOT EXISTS unwanted (topic TEXT PRIMARY KEY) STRICT;
+         CREATE TABLE IF NOT EXISTS recovering (one INTEGER PRIMARY KEY CHECK (one = 1)) STRICT;",
     )?;
     Ok(())
 }
@@ -31,6 +32,24 @@ pub(super) fn merge_names(
 }
 
 impl Store {
+    /// Marks a state whose account is not a client of itself yet: until [`Store::admitted`], there is no account in it for anybody else.
+    pub(crate) fn begin_recovery(&self) -> Result<(), Error> {
+        let sql = "INSERT OR IGNORE INTO recovering (one) VALUES (1)";
+        self.connection.execute(sql, [])?;
+        Ok(())
+    }
+
+    /// The account's own lists name this client now.
+    pub(crate) fn admitted(&self) -> Result<(), Error> {
+        self.connection.execute("DELETE FROM recovering", [])?;
+        Ok(())
+    }
+
+    pub(super) fn is_recovering(&self) -> Result<bool, Error> {
+        let sql = "SELECT count(*) > 0 FROM recovering";
+        Ok(self.connection.query_row(sql, [], |row| row.get(0))?)
+    }
+
     /// The names of the account's clients, as the keyring said when it was last open here.
     pub(crate) fn client_names(&self) -> Result<HashMap<ClientId, String>, Error> {
         let mut statement = self.connection.prepare("SELECT id, name FROM client")?;

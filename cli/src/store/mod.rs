@@ -157,6 +157,9 @@ impl Store {
         match store.version()? {
             FORMAT => {
                 client::prepare(&store.connection)?;
+                if store.is_recovering()? {
+                    return Err(Error::HalfRecovered(home.to_owned()));
+                }
                 store.forget_old_positions(UnixMs::now())?;
                 Ok(store)
             }
