@@ -9,7 +9,7 @@ use crate::file::{self, Access};
 use crate::household::BrokerFiles;
 use crate::output::harmless;
 use crate::renewal::{self, household};
-use crate::store::{Standing, Store};
+use crate::store::{LONGEST_NAME, Standing, Store};
 use homing_link::MqttLink;
 use homing_owner::account::Unlocked;
 use homing_owner::delivery::State;
@@ -25,9 +25,6 @@ use std::time::Duration;
 
 /// How long a call that changes the account looks for a newer keyring first, and publishes its own afterwards.
 const MEETING: Duration = Duration::from_secs(5);
-
-/// Longest name, bytes (protocol v1, bundle).
-const LONGEST_NAME: usize = 64;
 
 /// Carries out `homing device …`.
 pub(crate) fn run(context: &Context, command: Device) -> Result<(), Error> {

@@ -14,6 +14,9 @@ use homing_protocol::readers::KeySet;
 use rusqlite::{OptionalExtension, Row, Transaction, params};
 use zeroize::Zeroizing;
 
+/// Longest name, bytes (protocol v1, bundle).
+pub(crate) const LONGEST_NAME: usize = 64;
+
 /// How far a phone's membership has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Standing {
@@ -178,20 +181,44 @@ pub(super) fn merge_known(
         let phone = Phone::certified(&known.certificate, &membership.root, &address)?;
         let set = KeySet::verify(&known.key_set, &membership.root, &address)
             .map_err(homing_owner::Error::Stored)?;
+        let name = name_for(transaction, known)?;
         transaction.execute(
             "INSERT INTO device (id, name, standing, epoch, tls_serial, certificate, key_set, key_set_version, fingerprint, added_at)
              VALUES (?, ?, 'enrolled', ?, ?, ?, ?, ?, ?, ?)
-             ON CONFLICT (id) DO UPDATE SET certificate = excluded.certificate, key_set = excluded.key_set,
+             ON CONFLICT (id) DO UPDATE SET name = excluded.name, certificate = excluded.certificate, key_set = excluded.key_set,
                key_set_version = excluded.key_set_version, fingerprint = excluded.fingerprint,
                standing = CASE standing WHEN 'revoked' THEN 'revoked' ELSE 'enrolled' END
              WHERE excluded.key_set_version >= key_set_version",
             params![
-                known.device.0, known.name, phone.epoch, known.tls_serial, known.certificate, known.key_set,
+                known.device.0, name, phone.epoch, known.tls_serial, known.certificate, known.key_set,
                 int(set.version), phone.keys.fingerprint(), UnixMs::now().0,
             ],
         )?;
     }
     Ok(())
+}
+
+/// What a phone of the keyring is called here: its name there, unless it was renamed here since, with a number after it when another phone has that name already. Two machines may have given it at once, and that must not keep anybody from unlocking.
+fn name_for(transaction: &Transaction<'_>, known: &KnownDevice) -> Result<String, Error> {
+    let renamed = "SELECT name FROM device, account WHERE device.id = ? AND keyring_stale <> 0";
+    let own: Option<String> = transaction
+        .query_row(renamed, [known.device.0], |row| row.get(0))
+        .optional()?;
+    if let Some(own) = own {
+        return Ok(own);
+    }
+    let taken =
+        "SELECT count(*) > 0 FROM device WHERE name = ? AND id <> ? AND standing <> 'revoked'";
+    let mut name = known.name.clone();
+    let mut number = 2;
+    while transaction.query_row(taken, params![name, known.device.0], |row| row.get(0))? {
+        let suffix = format!(" ({number})");
+        let room = LONGEST_NAME - suffix.len();
+        let end = known.name.floor_char_boundary(room);
+        name = format!("{}{suffix}", known.name[..end].trim_end());
+        number += 1;
+    }
+    Ok(name)
 }
 
 impl Store {

@@ -8,7 +8,7 @@ mod order;
 mod tests;
 mod track;
 
-pub(crate) use device::{DeviceRow, Standing};
+pub(crate) use device::{DeviceRow, LONGEST_NAME, Standing};
 pub(crate) use inbox::{News, NewsKind, Origin};
 pub(crate) use order::{Order, OutboxRow};
 

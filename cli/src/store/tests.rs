@@ -141,6 +141,52 @@ fn a_keyring_that_changed_while_it_was_published_stays_to_be_published() {
     assert_eq!(store.unpublished_keyring().expect("asked"), None);
 }
 
+#[test]
+fn a_name_that_two_machines_gave_at_once_keeps_nobody_from_unlocking() {
+    let mut house = household();
+    house.enrol();
+    let mut store = house.store();
+    let known = store
+        .device(house.device())
+        .expect("asked")
+        .expect("known")
+        .known();
+    house.account.remember(known);
+    store.rename(house.device(), "bag").expect("renamed");
+    let other = homing_owner::enrol::Invitation {
+        address: homing_protocol::envelope::Address {
+            device: homing_protocol::id::DeviceId([7; 16]),
+            ..house.invitation.address
+        },
+        epoch: 1,
+        secret: house.invitation.secret.clone(),
+    };
+    store.invite(&other, "pocket", &[2; 16]).expect("invited");
+    // The keyring says of the first that it is called what the second is called here.
+    for expected in ["pocket (2)", "pocket (2)"] {
+        let blob = house
+            .account
+            .wrap_next(&mut crate::exchange::rng())
+            .expect("wrapped");
+        let stored = store.adopt_keyring(&house.account, &blob).expect("stored");
+        assert_eq!(stored, Renewal::Stored);
+        let row = store.device(house.device()).expect("asked").expect("known");
+        assert_eq!(row.name, expected);
+    }
+    // A name that was given here and is in no keyring yet stays.
+    store.rename(house.device(), "purse").expect("renamed");
+    store.keyring_is_stale().expect("marked");
+    let blob = house
+        .account
+        .wrap_next(&mut crate::exchange::rng())
+        .expect("wrapped");
+    let stored = store.adopt_keyring(&house.account, &blob).expect("stored");
+    assert_eq!(stored, Renewal::Stored);
+    let row = store.device(house.device()).expect("asked").expect("known");
+    assert_eq!(row.name, "purse");
+    assert!(store.is_keyring_stale().expect("asked"));
+}
+
 /// What is stored of a phone's positions, as a report that came in.
 fn report_comes(house: &crate::pretend::Pretended, first: u64, length: usize, at: UnixMs) {
     let mut store = house.store();
