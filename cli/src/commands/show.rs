@@ -28,6 +28,7 @@ pub(crate) struct Summary {
     mode: Option<&'static str>,
     fingerprint: String,
     queued_orders: usize,
+    refused_messages: Option<u32>,
     alarms: Vec<String>,
 }
 
@@ -115,6 +116,7 @@ impl Known {
             }),
             fingerprint: self.row.fingerprint.clone(),
             queued_orders: queued,
+            refused_messages: status.map(|status| status.refused),
             alarms: self.alarms(store)?,
         })
     }
@@ -130,6 +132,11 @@ impl Known {
                     "somebody else tried to join with the same bundle at {} (fingerprint {})",
                     news.at.rfc3339(),
                     news.detail
+                ),
+                NewsKind::RolledBack => format!(
+                    "the phone counts from below again although beacon {} was known: its state was set back (seen at {})",
+                    news.detail,
+                    news.at.rfc3339()
                 ),
                 _ => format!(
                     "the phone signed two different receipts number {}",
@@ -271,6 +278,14 @@ pub(crate) fn device(context: &Context, name: &str) -> Result<(), Error> {
                 })),
             ),
             ("mode", text(summary.mode.map(str::to_owned))),
+            (
+                "refused",
+                text(
+                    summary
+                        .refused_messages
+                        .map(|number| format!("{number} messages since the phone's agent started")),
+                ),
+            ),
             ("under way", format!("{} orders", summary.queued_orders)),
         ]
     {

@@ -81,6 +81,11 @@ impl Line {
             word if word == NewsKind::BrokenChain.word() => {
                 format!("ALARM: two different receipts number {detail}")
             }
+            word if word == NewsKind::RolledBack.word() => {
+                format!(
+                    "ALARM: it counts from below again although beacon {detail} was known; its state was set back"
+                )
+            }
             word => word.to_owned(),
         };
         format!("{}  {name}  {what}", at.short(at))

@@ -394,3 +394,42 @@ async fn a_beacon_that_is_played_again_is_no_contact() {
         assert_eq!(row.last_contact, Some(first), "{origin:?}");
     }
 }
+
+#[tokio::test]
+async fn a_phone_that_counts_from_below_again_is_an_alarm_and_a_late_beacon_is_none() {
+    let house = household();
+    let hub = Hub::new();
+    let (mut owner, _phone) = joined(&house, &hub).await;
+    let device = house.device();
+    let row = owner.store.device(device).expect("asked").expect("known");
+    let phone = row
+        .phone(owner.account.id, &owner.account.root)
+        .expect("certified")
+        .expect("joined");
+    let start = UnixMs::now().0 / 1_000;
+    for (counter, made_s, alarms) in [(9, 60, 0), (8, 30, 0), (2, 120, 1), (3, 180, 1)] {
+        let bytes = house.phone.beacon(counter, Vec::new(), 1);
+        let mut heard = phone
+            .hear_beacon(&bytes, &owner.account.client.reading)
+            .expect("genuine");
+        let status = heard.status.as_mut().expect("readable");
+        status.clock = homing_protocol::beacon::ClockTrust::Synchronised;
+        let made_s = start - 600 + made_s;
+        status.time_unix_s = u64::try_from(made_s).expect("positive");
+        let at = UnixMs((made_s + 1) * 1_000);
+        // What `joined` heard counts as older than all of these.
+        owner
+            .store
+            .contact_was(
+                device,
+                UnixMs((start - 600) * 1_000 + if counter == 9 { 0 } else { 60_000 }),
+            )
+            .expect("set");
+        owner
+            .store
+            .heard_beacon(device, &heard, &bytes, Origin::Live, at)
+            .expect("taken in");
+        let told = owner.store.alarms(device).expect("asked");
+        assert_eq!(told.len(), alarms, "beacon {counter}");
+    }
+}

@@ -48,10 +48,12 @@ pub(crate) enum NewsKind {
     Revoked,
     /// The phone signed two histories; the detail is the receipt's number.
     BrokenChain,
+    /// A beacon with a lower number was made later than the newest; the detail is the number that was known.
+    RolledBack,
 }
 
 impl NewsKind {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 9] = [
         Self::State,
         Self::Beacon,
         Self::Position,
@@ -60,6 +62,7 @@ impl NewsKind {
         Self::Enrolled,
         Self::Revoked,
         Self::BrokenChain,
+        Self::RolledBack,
     ];
     /// The word stored and printed.
     pub(crate) const fn word(self) -> &'static str {
@@ -72,6 +75,7 @@ impl NewsKind {
             Self::Enrolled => "enrolled",
             Self::Revoked => "revoked",
             Self::BrokenChain => "broken-chain",
+            Self::RolledBack => "rolled-back",
         }
     }
 }
@@ -112,7 +116,7 @@ pub(super) fn tell(
         ],
     )?;
     // Alarms stay for ever.
-    let old = "DELETE FROM news WHERE id <= ? AND kind NOT IN ('rival-claim', 'broken-chain')";
+    let old = "DELETE FROM news WHERE id <= ? AND kind NOT IN ('rival-claim', 'broken-chain', 'rolled-back')";
     transaction.execute(old, [transaction.last_insert_rowid() - NEWS_KEPT])?;
     Ok(())
 }
@@ -128,6 +132,28 @@ pub(super) fn touch(
          WHERE id = ?2 AND (last_contact IS NULL OR last_contact < ?1 OR last_contact > ?3)",
         params![at.0, device.0, UnixMs::now().0],
     )?;
+    Ok(())
+}
+
+/// Raises the alarm, once for each number that was reached, when a phone counts its beacons from below again: its state was set back, and what it has seen of orders with it. A beacon that was only late was made before the newest contact.
+fn judge_lower(
+    transaction: &Transaction<'_>,
+    device: DeviceId,
+    counter: i64,
+    made_at: UnixMs,
+) -> Result<(), Error> {
+    let sql = "SELECT beacon_counter FROM device WHERE id = ? AND beacon_counter > ? AND last_contact < ?";
+    let reached: Option<i64> = transaction
+        .query_row(sql, params![device.0, counter, made_at.0], |row| row.get(0))
+        .optional()?;
+    let Some(reached) = reached.map(|reached| reached.to_string()) else {
+        return Ok(());
+    };
+    let told = "SELECT count(*) > 0 FROM news WHERE device = ? AND kind = ? AND detail = ?";
+    let word = NewsKind::RolledBack.word();
+    if !transaction.query_row(told, params![device.0, word, reached], |row| row.get(0))? {
+        tell(transaction, device, None, NewsKind::RolledBack, &reached)?;
+    }
     Ok(())
 }
 
@@ -160,6 +186,8 @@ impl Store {
             tell(&transaction, device, None, NewsKind::Beacon, "")?;
             // A beacon that is played again is no contact, and the broker says what it likes about which were retained.
             touch(&transaction, device, made_at.unwrap_or(at))?;
+        } else if let Some(made_at) = made_at {
+            judge_lower(&transaction, device, counter, made_at)?;
         }
         transaction.commit()?;
         Ok(())
@@ -306,8 +334,18 @@ impl Store {
         let mut news = self.news_after(0)?;
         news.retain(|news| {
             news.device == device
-                && matches!(news.kind, NewsKind::RivalClaim | NewsKind::BrokenChain)
+                && matches!(
+                    news.kind,
+                    NewsKind::RivalClaim | NewsKind::BrokenChain | NewsKind::RolledBack
+                )
         });
         Ok(news)
+    }
+    /// Sets when a phone was last heard of, as if time had passed.
+    #[cfg(test)]
+    pub(crate) fn contact_was(&self, device: DeviceId, at: UnixMs) -> Result<(), Error> {
+        let sql = "UPDATE device SET last_contact = ? WHERE id = ?";
+        self.connection.execute(sql, params![at.0, device.0])?;
+        Ok(())
     }
 }
