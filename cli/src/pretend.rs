@@ -64,7 +64,7 @@ pub(crate) fn household() -> Pretended {
     let authority = Authority::generate("localhost").expect("authority");
     let house = Household {
         broker: "mqtts://localhost",
-        ca_pem: &authority.certificate(),
+        ca_pem: authority.certificate(),
         ca_key_pem: &authority.key(),
         crl_pem: &authority.revocation_list(1, &[]).expect("list"),
     };
