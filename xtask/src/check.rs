@@ -12,7 +12,7 @@ pub(crate) fn test(filters: &[String]) -> Result<(), String> {
             "test takes names of tests, not {flag:?}; see `cargo xtask test --help`"
         ));
     }
-    let found = tools::provide()?;
+    let found = tools::provide(&tools::TOOLS)?;
     if filters.is_empty() {
         lint()?;
     }
@@ -50,7 +50,7 @@ pub(crate) fn ci(arguments: &[String]) -> Result<(), String> {
 /// # Errors
 /// The build failed, or the benchmark did.
 pub(crate) fn bench(arguments: &[String]) -> Result<(), String> {
-    let found = tools::provide()?;
+    let found = tools::provide(&tools::TOOLS)?;
     house::announce("build: the release binaries");
     house::run(
         "the release build",

@@ -1,4 +1,4 @@
-//! Finds the real broker and the real gpsd that the tests and the demo start. Installs nothing into the system and starts nothing.
+//! Finds the real broker, gpsd and restic that the tests and the demo start. Installs nothing into the system and starts nothing.
 
 use crate::{debian, house};
 use std::collections::BTreeMap;
@@ -12,7 +12,7 @@ pub(crate) struct Tool {
 }
 
 /// Everything foreign that `./test` and `./demo` start.
-pub(crate) const TOOLS: [Tool; 4] = [
+pub(crate) static TOOLS: [Tool; 5] = [
     Tool {
         program: "mosquitto",
         variable: "HOMING_TEST_MOSQUITTO",
@@ -33,7 +33,17 @@ pub(crate) const TOOLS: [Tool; 4] = [
         variable: "HOMING_TEST_GPSD",
         package: "gpsd",
     },
+    Tool {
+        program: "restic",
+        variable: "HOMING_TEST_RESTIC",
+        package: "restic",
+    },
 ];
+
+/// What a household needs: the demo does without the judge of the archive's repositories, which stands last.
+pub(crate) fn household() -> &'static [Tool] {
+    &TOOLS[..4]
+}
 
 /// Variable name → path, for the environment of tests and demo.
 pub(crate) type Found = BTreeMap<&'static str, PathBuf>;
@@ -42,9 +52,9 @@ pub(crate) type Found = BTreeMap<&'static str, PathBuf>;
 ///
 /// # Errors
 /// One sentence naming the packages to install.
-pub(crate) fn provide() -> Result<Found, String> {
+pub(crate) fn provide(tools: &'static [Tool]) -> Result<Found, String> {
     let store = house::target().join("tools");
-    let missing = missing(&store);
+    let missing = missing(tools, &store);
     if !missing.is_empty() {
         let names: Vec<&str> = missing.iter().map(|tool| tool.program).collect();
         house::announce(&format!(
@@ -56,7 +66,7 @@ pub(crate) fn provide() -> Result<Found, String> {
             .map_err(|error| format!("{error}. {}", sentence(&missing)))?;
     }
     let mut found = Found::new();
-    for tool in &TOOLS {
+    for tool in tools {
         let path = find(tool, &store).ok_or_else(|| sentence(&[tool]))?;
         found.insert(tool.variable, path);
     }
@@ -68,7 +78,7 @@ pub(crate) fn provide() -> Result<Found, String> {
 /// # Errors
 /// As [`provide`].
 pub(crate) fn print() -> Result<(), String> {
-    for (variable, path) in provide()? {
+    for (variable, path) in provide(&TOOLS)? {
         println!("{variable}={}", path.display());
     }
     Ok(())
@@ -82,8 +92,8 @@ fn find(tool: &Tool, store: &std::path::Path) -> Option<PathBuf> {
     house::program(tool.program).or_else(|| unpacked.is_file().then_some(unpacked))
 }
 
-fn missing(store: &std::path::Path) -> Vec<&'static Tool> {
-    TOOLS
+fn missing(tools: &'static [Tool], store: &std::path::Path) -> Vec<&'static Tool> {
+    tools
         .iter()
         .filter(|tool| find(tool, store).is_none())
         .collect()

@@ -1,4 +1,4 @@
-//! restic as the judge of our repositories. Starts the program on PATH; without it, a test says SKIPPED and ends.
+//! restic as the judge of our repositories. Starts the real program; without it, a test says SKIPPED and ends.
 #![expect(
     clippy::unwrap_used,
     reason = "a test that cannot start its judge must stop"
@@ -21,12 +21,17 @@ pub(crate) struct Restic {
     cache: tempfile::TempDir,
 }
 
+/// The restic that `./test` found or unpacked, else the one on PATH.
+fn program() -> Command {
+    Command::new(std::env::var_os("HOMING_TEST_RESTIC").unwrap_or_else(|| "restic".into()))
+}
+
 impl Restic {
     /// restic for that repository, or `None`, said loudly, where the program is missing.
     pub(crate) fn on(repository: &Path) -> Option<Self> {
-        let found = Command::new("restic").arg("version").output().is_ok();
+        let found = program().arg("version").output().is_ok();
         if !found {
-            eprintln!("SKIPPED: restic is not on PATH, this test proves nothing here");
+            eprintln!("SKIPPED: there is no restic, this test proves nothing here");
             return None;
         }
         Some(Self {
@@ -37,7 +42,7 @@ impl Restic {
 
     /// Runs restic and returns everything, whether it worked or not.
     pub(crate) fn try_run(&self, arguments: &[&str]) -> Output {
-        Command::new("restic")
+        program()
             .arg("--repo")
             .arg(&self.repository)
             .arg("--cache-dir")
