@@ -166,7 +166,8 @@ impl Broker {
                 None => line.to_owned(),
             })
             .collect();
-        if nix::unistd::Uid::effective().is_root() && !lines.iter().any(|line| line == "user root") {
+        if nix::unistd::Uid::effective().is_root() && !lines.iter().any(|line| line == "user root")
+        {
             lines.insert(0, "user root".to_owned());
         }
         if let Some(tap) = self.tap {

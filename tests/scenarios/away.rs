@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
 fn newest(household: &Household) -> Value {
-    household.log().pop().unwrap()
+    household.log().pop().expect("an order was given")
 }
 
 /// A phone that reaches the broker through another port, as from another network.
@@ -22,9 +22,10 @@ fn enrol_through_proxy(household: &mut Household) -> TcpProxy {
         .owner
         .homing(&["device", "add", PHONE, "--out", &out])
         .expect_success();
-    let mut bundle = Bundle::decode(&std::fs::read(&path).unwrap()).unwrap();
+    let bytes = std::fs::read(&path).expect("the owner has just written it");
+    let mut bundle = Bundle::decode(&bytes).expect("the owner has just written it");
     bundle.broker = format!("mqtts://127.0.0.1:{}", proxy.port());
-    std::fs::write(&path, bundle.encode().as_slice()).unwrap();
+    std::fs::write(&path, bundle.encode().as_slice()).expect("it is ours");
     household.handset.enrol(&path);
     household.handset.start();
     // The watch knows the passphrase and signs the keys of a phone that claims its bundle.
@@ -235,4 +236,25 @@ fn several_calls_and_a_watch_share_one_store() {
     each_has_one_end(&household);
     wait_positions(&household, &watch);
     no_alarm(&household);
+}
+
+#[test]
+fn answers_that_nobody_listened_to_are_told_later_and_raise_no_alarm() {
+    let mut household = Household::enrolled(Receiver::Simulated);
+    let _ = household.owner.homing(&["locate", PHONE]).expect_success();
+    household.handset.stop();
+    let waiting = household
+        .owner
+        .json(&["ring", PHONE, "--for", "1s", "--wait", "1s"]);
+    // The owner has no watch, and this call is over when the phone comes back.
+    household.handset.start();
+    let ring = text(&waiting["id"]);
+    wait_until(PATIENCE, "the phone to have done it", || {
+        (told(&household.ledger(), ring, "done") == 1).then_some(())
+    });
+    wait_until(PATIENCE, "the end of the ring to be known", || {
+        (newest(&household)["state"] == "done").then_some(())
+    });
+    no_alarm(&household);
+    each_has_one_end(&household);
 }

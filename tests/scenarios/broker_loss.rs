@@ -27,6 +27,35 @@ fn spare_the_pause(household: &Household) {
     }
 }
 
+/// So many orders were given, and owner and phone agree about all of them.
+#[track_caller]
+fn nothing_is_lost(household: &Household, watch: &Watch, orders: usize) {
+    wait_until(PATIENCE, "every order to have ended", || {
+        let status = household.owner.json(&["status"]);
+        (status["queued_orders"] == 0).then_some(())
+    });
+    assert_eq!(crate::story::orders(household).len(), orders);
+    each_has_one_end(household);
+    wait_positions(household, watch);
+    no_alarm(household);
+}
+
+/// Waits until the phone has done these, whether or not it can say so.
+#[track_caller]
+fn wait_done(household: &Household, orders: &[&str]) {
+    wait_until(PATIENCE, "the phone to have done its orders", || {
+        let ledger = household.ledger();
+        let mut done = orders.iter().map(|order| told(&ledger, order, "done"));
+        done.all(|times| times == 1).then_some(())
+    });
+}
+
+fn indoors(household: &Household, indoors: bool) {
+    household
+        .sim
+        .ask(json!({"set": "position", "indoors": indoors}));
+}
+
 #[test]
 fn a_broker_that_forgets_everything_loses_no_order_and_no_report() {
     let mut household = Household::enrolled(Receiver::Simulated);
@@ -44,22 +73,14 @@ fn a_broker_that_forgets_everything_loses_no_order_and_no_report() {
     lose_everything(&mut household);
 
     // In the middle of a search and of a ring; what follows from them is under way when the broker goes.
-    household
-        .sim
-        .ask(json!({"set": "position", "indoors": true}));
+    indoors(&household, true);
     let search = order(&household, &["locate", PHONE]);
     watch.wait_state(&search, &["running"]);
     let ring = order(&household, &["ring", PHONE, "--for", "1s"]);
     watch.wait_state(&ring, &["running"]);
     household.broker.kill9();
-    household
-        .sim
-        .ask(json!({"set": "position", "indoors": false}));
-    wait_until(PATIENCE, "the phone to have done both", || {
-        let ledger = household.ledger();
-        let done = |order: &str| told(&ledger, order, "done") == 1;
-        (done(&search) && done(&ring)).then_some(())
-    });
+    indoors(&household, false);
+    wait_done(&household, &[&search, &ring]);
     let unheard = order(&household, &["locate", PHONE]);
     household.broker.delete_database();
     household.broker.restart();
@@ -82,21 +103,12 @@ fn a_broker_that_forgets_everything_loses_no_order_and_no_report() {
     watch.kill9();
     let answered = order(&household, &["locate", PHONE]);
     let _ = household.owner.homing(&["devices"]).expect_success();
-    wait_until(PATIENCE, "the phone to have answered", || {
-        (told(&household.ledger(), &answered, "done") == 1).then_some(())
-    });
+    wait_done(&household, &[&answered]);
     lose_everything(&mut household);
     watch = Watch::start(&household);
     wait_settled(&household);
 
-    wait_until(PATIENCE, "every order to have ended", || {
-        let status = household.owner.json(&["status"]);
-        (status["queued_orders"] == 0).then_some(())
-    });
-    assert_eq!(crate::story::orders(&household).len(), orders.len());
-    each_has_one_end(&household);
-    wait_positions(&household, &watch);
-    no_alarm(&household);
+    nothing_is_lost(&household, &watch, orders.len());
     let played = wait_played_out(&household);
     assert!(
         (1..=3 * (1_000 + BLOCKS_MS)).contains(&played),

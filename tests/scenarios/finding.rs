@@ -233,12 +233,41 @@ fn the_list_of_phones_shows_the_world_as_it_is() {
 
 /// `2026-08-04T12:34:56Z` (with or without a fraction) as the second of its day.
 fn seconds_of_day(time: &str) -> i64 {
-    let (_, clock) = time.split_once('T').unwrap();
+    let (_, clock) = time.split_once('T').expect("RFC 3339");
     let parts: Vec<i64> = clock[..8]
         .split(':')
-        .map(|part| part.parse().unwrap())
+        .map(|part| part.parse().expect("RFC 3339"))
         .collect();
     parts[0] * 3_600 + parts[1] * 60 + parts[2]
+}
+
+/// The order went its way forwards to this end, and what the phone signed is told from what it did not.
+#[track_caller]
+fn went_its_way(order: &Value, end: &str) {
+    let order_of = ["queued", "sent", "delivered", "running", end];
+    let states = steps(order);
+    let ranks: Vec<_> = states
+        .iter()
+        .filter_map(|state| order_of.iter().position(|known| known == state))
+        .collect();
+    assert!(ranks.is_sorted_by(|a, b| a < b), "{order}");
+    assert_eq!(ranks.len(), states.len(), "{order}");
+    assert_eq!(
+        (states.first(), states.last()),
+        (Some(&"queued"), Some(&end))
+    );
+    assert!(
+        states.contains(&"running") && states.contains(&"delivered"),
+        "{order}"
+    );
+    let mut times = Vec::new();
+    for step in order["steps"].as_array().into_iter().flatten() {
+        // Only what the phone signed is a fact.
+        let own = ["queued", "sent"].contains(&text(&step["state"]));
+        assert_eq!(step["signed"], !own, "{order}");
+        times.push(text(&step["at"]));
+    }
+    assert!(times.is_sorted(), "{order}");
 }
 
 #[test]
@@ -258,26 +287,7 @@ fn the_log_tells_every_state_in_order_and_the_ledger_every_order() {
     let ops: Vec<_> = log.iter().map(|order| text(&order["op"])).collect();
     assert_eq!(ops, ["locate", "ring", "ring-stop"]);
     for (order, end) in log.iter().zip(["done", "cancelled", "done"]) {
-        let order_of = ["queued", "sent", "delivered", "running", end];
-        let states = steps(order);
-        let ranks: Vec<_> = states
-            .iter()
-            .map(|state| order_of.iter().position(|known| known == state).unwrap())
-            .collect();
-        assert!(ranks.is_sorted_by(|a, b| a < b), "{order}");
-        assert_eq!((states[0], *states.last().unwrap()), ("queued", end));
-        assert!(
-            states.contains(&"running") && states.contains(&"delivered"),
-            "{order}"
-        );
-        let mut times = Vec::new();
-        for step in order["steps"].as_array().unwrap() {
-            // Only what the phone signed is a fact.
-            let own = ["queued", "sent"].contains(&text(&step["state"]));
-            assert_eq!(step["signed"], !own, "{order}");
-            times.push(text(&step["at"]));
-        }
-        assert!(times.is_sorted(), "{order}");
+        went_its_way(order, end);
     }
     let shown = household
         .owner

@@ -395,7 +395,7 @@ fn a_thousand_messages_of_strangers_leave_no_trace_on_the_phone() {
         .iter()
         .flat_map(|length| {
             let noise: Vec<u8> = (0..*length)
-                .map(|at: usize| (at * 31 % 251) as u8)
+                .map(|at: usize| u8::try_from(at * 31 % 251).expect("below 251"))
                 .collect();
             let mut dressed = noise.clone();
             let visible = head.len().min(dressed.len());

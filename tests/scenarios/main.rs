@@ -1,5 +1,9 @@
 //! Stories about the whole product, one file per story, told with real processes. They must not look inside what they test.
 #![forbid(unsafe_code)]
+#![expect(
+    clippy::unwrap_used,
+    reason = "what a story relies on fails it, as an assertion does"
+)]
 
 mod away;
 mod broker_loss;

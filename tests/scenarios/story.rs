@@ -97,7 +97,7 @@ impl Watch {
 pub(crate) fn wait_positions(household: &Household, watch: &Watch) {
     wait_settled(household);
     let status = household.status();
-    let reports = number(&status["agent"]["reports"]) as u64;
+    let reports = count(&status["agent"]["reports"]);
     let all: Vec<u64> = (1..=reports).collect();
     wait_until(PATIENCE, "every position to be told", || {
         (watch.positions().len() >= all.len()).then_some(())
@@ -148,6 +148,14 @@ pub(crate) fn number(value: &Value) -> f64 {
     value
         .as_f64()
         .unwrap_or_else(|| panic!("not a number: {value}"))
+}
+
+/// A JSON number that counts something.
+#[track_caller]
+pub(crate) fn count(value: &Value) -> u64 {
+    value
+        .as_u64()
+        .unwrap_or_else(|| panic!("not a count: {value}"))
 }
 
 /// The states of one entry of `homing log --json`, in order.
@@ -235,7 +243,7 @@ pub(crate) fn wait_settled(household: &Household) {
 /// Milliseconds of sound that the phone's loudspeaker has played so far, heard or not.
 #[track_caller]
 pub(crate) fn played_ms(household: &Household) -> u64 {
-    number(&household.sim.siren()["played_ms"]) as u64
+    count(&household.sim.siren()["played_ms"])
 }
 
 /// Waits until the phone plays nothing any more, and returns how much it has played.

@@ -116,10 +116,6 @@ pub(crate) fn locate(context: &Context, args: &Locate) -> Result<(), Error> {
         None if store.order(id)?.progress.state() == State::Superseded => {
             Err(Error::Refused(ended(&store, &row, &store.order(id)?)))
         }
-        // The search that took its place found nothing: no order is left to wait for.
-        None if store.order(id)?.progress.state() == State::Superseded => {
-            Err(Error::Refused(ended(&store, &row, &store.order(id)?)))
-        }
         None => {
             print_waiting(context, &store, &row, id)?;
             Err(Error::NoAnswerYet(format!(

@@ -42,9 +42,7 @@ pub static KEYS: [Key; 10] = [
     },
     Key {
         name: "track.moving_s",
-        read: |settings, value| {
-            seconds(value, 1..=86_400).map(|read| settings.track.moving = read)
-        },
+        read: |settings, value| seconds(value, 1..=86_400).map(|read| settings.track.moving = read),
     },
     Key {
         name: "track.stationary_s",

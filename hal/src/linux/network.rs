@@ -223,7 +223,9 @@ mod tests {
 
     #[test]
     fn the_kernels_answer_is_matched_with_the_injected_interfaces() {
-        let index = netlink::route_to(Ipv4Addr::LOCALHOST.into()).unwrap().interface;
+        let index = netlink::route_to(Ipv4Addr::LOCALHOST.into())
+            .unwrap()
+            .interface;
         let (_dir, roots) = folder(&[
             ("sys/class/net/wlan7/ifindex", &format!("{index}\n")),
             ("sys/class/net/wlan7/phy80211/index", "0\n"),
