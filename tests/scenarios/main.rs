@@ -17,6 +17,7 @@ mod forged;
 mod intruder;
 mod joining;
 mod recovery;
+mod secrets;
 mod siren;
 mod story;
 mod track;
