@@ -108,6 +108,10 @@ fn a_phone_whose_disk_is_full_to_the_last_byte_still_rings_and_answers() {
         // With space again everything is as before, the next full disk included.
         rings_and_stops(&household);
     }
+    // A folder that is mounted upon cannot be removed.
+    household.handset.stop();
+    let freed = Command::new("umount").arg("-l").arg(&disk).status();
+    assert!(freed.unwrap().success());
 }
 
 fn rings_and_stops(household: &Household) {
