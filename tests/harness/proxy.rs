@@ -209,7 +209,17 @@ fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
 fn connect(client: TcpStream, server: TcpStream, shared: &Arc<Shared>) -> Option<()> {
     let _ = (client.set_nodelay(true), server.set_nodelay(true));
     let copies = (client.try_clone().ok()?, server.try_clone().ok()?);
-    shared.change(|state| state.connections.extend([copies.0, copies.1]));
+    shared.change(|state| {
+        // The weather may have turned since this connection was accepted: one that slipped through would outlive it.
+        if state.weather == Weather::Closed || state.ended {
+            let _ = (
+                copies.0.shutdown(Shutdown::Both),
+                copies.1.shutdown(Shutdown::Both),
+            );
+        } else {
+            state.connections.extend([copies.0, copies.1]);
+        }
+    });
     let (client_out, server_out) = (client.try_clone().ok()?, server.try_clone().ok()?);
     pump(client, server_out, shared, |shared| &shared.up);
     pump(server, client_out, shared, |shared| &shared.down);
