@@ -31,7 +31,7 @@ pub(crate) async fn run() -> Result<(), Error> {
     let mut client = Client::connect(&account, papers, endpoint, phone.line.device).await?;
     let mut record = Record::new("reconnect");
     record.setting("times", TIMES);
-    record.setting("absence", "2 to 20 s, the seed's choice");
+    record.setting("absence", "11 to 25 s, the seed's choice");
     record.setting("seed", SEED);
     for (name, delay) in [
         ("near", Duration::ZERO),
@@ -47,13 +47,14 @@ pub(crate) async fn run() -> Result<(), Error> {
 async fn series(house: &House, phone: &Phone, client: &mut Client) -> Result<Samples, Error> {
     let mut dice = Dice::new(SEED);
     let mut samples = Samples::default();
+    // Longer than the 10 s for which homingd spares itself a second hasty attempt: networks do not go every few seconds.
     for round in 0..TIMES {
         let known = phone.handset.agent_log().matches(LOST).count();
         phone.line.proxy.close();
         wait_until(PATIENCE, "the agent to notice", || {
             (phone.handset.agent_log().matches(LOST).count() > known).then_some(())
         });
-        client.rest(dice.between(2_000, 20_000)).await?;
+        client.rest(dice.between(11_000, 25_000)).await?;
         let order = client.order(Op::Status)?;
         client.rest(Duration::from_millis(100)).await?;
         let kind = if round % 2 == 0 { "cellular" } else { "wifi" };
@@ -65,7 +66,8 @@ async fn series(house: &House, phone: &Phone, client: &mut Client) -> Result<Sam
             .ask(json!({"set": "network", "kind": kind, "metered": "no"}));
         let answered = client.answer(order, State::Done, PATIENCE).await?;
         samples.add(answered - back);
-        client.rest(Duration::from_millis(300)).await?;
+        // The network has come to rest, and what homingd does about that is over.
+        client.rest(Duration::from_secs(4)).await?;
     }
     Ok(samples)
 }
