@@ -162,7 +162,8 @@ fn a_store_that_is_full_or_refuses_is_reported_and_what_was_stored_is_used() {
         assert_eq!((found.damage.len(), found.unindexed_packs), (0, 0));
         assert!(repository.list(Kind::Lock).unwrap().is_empty());
         let stored = back_up(&repository, &forest).unwrap().stored;
-        assert!(stored.plain_bytes < 12 << 20, "{stored:?}");
+        // The pack that got through is not sent again; how much it holds depends on the repository's random polynomial.
+        assert!(stored.plain_bytes < 13 << 20, "{stored:?}");
     }
 }
 
