@@ -12,7 +12,6 @@ const INSIDE: &[(&str, &[&str])] = &[
     ("homing-hal", &["homing-protocol"]),
     ("homing-link", &["homing-protocol"]),
     ("homing-owner", &["homing-protocol"]),
-    ("homing-backup", &[]),
     (
         "homingd",
         &[
