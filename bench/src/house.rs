@@ -80,14 +80,25 @@ impl House {
         self.take_bundle(name)
     }
 
-    /// Adds a phone that joins and runs; `settings` is a fragment of its configuration.
+    /// Adds a phone that joins and runs and keeps no movement history, for which it would search every few minutes;
+    /// `settings` is a fragment of its configuration.
     ///
     /// # Errors
     /// A bundle that cannot be read or written.
     pub(crate) fn phone(&self, name: &str, settings: &str) -> Result<Phone, Error> {
         let (household, path) = (&self.household, self.bundle_path(name));
         let text = path.display().to_string();
-        let words = ["device", "add", name, "--out", &text, "--wait", "2m"];
+        let words = [
+            "device",
+            "add",
+            name,
+            "--out",
+            &text,
+            "--wait",
+            "2m",
+            "--history",
+            "off",
+        ];
         let mut adding = household.owner.start(&format!("add-{name}"), &words);
         wait_until(PATIENCE, "the bundle", || path.is_file().then_some(()));
         let line = self.take_bundle(name)?;
