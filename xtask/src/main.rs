@@ -1,6 +1,7 @@
 //! `cargo xtask`: what the house can do for a developer, in plain Rust. It must not hold anything the product itself needs.
 #![forbid(unsafe_code)]
 
+mod campaign;
 mod check;
 mod debian;
 mod demo;
@@ -20,6 +21,7 @@ cargo xtask COMMAND
   man                renders the manual pages in docs/man to target/man, for man(1)
   demo [--once]      the guided tour on this machine; --once ends after it, with an error code if a step failed
   bench [ARGS...]    the benchmarks against real peers, built for release
+  campaign NAME      a long run of one harness; its result lies in docs/evidence
   tools              finds mosquitto and gpsd, else unpacks them under target/tools; prints where they are
 
 cargo xtask COMMAND --help says more.";
@@ -44,6 +46,10 @@ fn main() -> ExitCode {
 
 fn dispatch(command: &str, rest: &[String]) -> Outcome {
     // The benchmark answers its own --help.
+    if command == "campaign" && rest.iter().any(|argument| argument == "--help") {
+        println!("{}", campaign::help());
+        return Ok(());
+    }
     if command != "bench"
         && rest
             .iter()
@@ -63,6 +69,7 @@ fn dispatch(command: &str, rest: &[String]) -> Outcome {
         "man" => nothing_more(command, rest).and_then(|()| man::run()),
         "demo" => demo::run(rest),
         "bench" => check::bench(rest),
+        "campaign" => campaign::run(rest),
         "tools" => nothing_more(command, rest).and_then(|()| tools::print()),
         other => Err(format!("there is no command {other:?}\n\n{HELP}")),
     }
