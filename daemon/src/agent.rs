@@ -1,8 +1,10 @@
 //! `homingd agent`: builds the agent from its parts, runs its loop, and ends it in order. It must not decide what an order means.
 
 use std::future::Future;
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::Duration;
 
+use homing_hal::capability::network::Network;
+use homing_hal::capability::power::Power;
 use homing_hal::{Hal, Roots};
 use homing_link::{
     Backoff, Credentials, Endpoint, LinkSettings, MqttLink, SessionKind, Transport, clock,
@@ -28,7 +30,7 @@ use crate::scribe::Scribe;
 use crate::signal::{AsyncSignals, Signal, Signals};
 use crate::siren::intent;
 use crate::status::{Connection, Refusals, StatusFile};
-use crate::worker::{self, Searcher};
+use crate::worker::{self, Search, Searcher};
 use crate::{boottime, enrol, folder, history, log, notify, wallclock};
 
 /// How long the broker keeps our session while we are away: a phone in a drawer for a year.
@@ -106,11 +108,9 @@ fn link_settings(settings: &Settings, identity: &Identity) -> Result<LinkSetting
     link.keep_alive = settings.mqtt.keep_alive;
     link.backoff = Backoff::default();
     link.system_clock = wallclock::now;
-    // The consent is the last moment that is known to have been: no certificate check happens before it.
-    link.clock_floor = clock::floor(
-        clock::build_time(),
-        Some(UNIX_EPOCH + Duration::from_secs(identity.consent_at)),
-    );
+    // Not the moment of the consent: nobody knows whether the clock was right then, and a floor in the future would make
+    // every later certificate look expired.
+    link.clock_floor = clock::floor(clock::build_time(), None);
     Ok(link)
 }
 
@@ -190,6 +190,15 @@ pub(crate) fn open_state(
     Ok((journal, state, authority))
 }
 
+/// The hardware of a phone, as the agent needs it.
+pub(crate) struct Body {
+    pub(crate) searcher: Box<dyn Search>,
+    pub(crate) power: Box<dyn Power>,
+    pub(crate) network: Box<dyn Network>,
+    /// Which start of the phone this is, as the kernel names it.
+    pub(crate) boot_text: String,
+}
+
 pub(crate) fn assemble<T: Transport>(
     settings: Settings,
     identity: &Identity,
@@ -205,8 +214,35 @@ pub(crate) fn assemble<T: Transport>(
     folder::ensure(&siren_folder)?;
     worker::watch_siren(FolderWatch::new(&siren_folder)?, inputs.clone());
     worker::watch_network(Hal::open(&settings.hal, &roots).network, inputs.clone());
-    let boot_text = intent::boot_id(&roots)?;
-    let boot: BootId = boot_text
+    let searcher = Searcher::new(settings.hal.clone(), settings.locate.deadline, inputs);
+    let body = Body {
+        searcher: Box::new(searcher),
+        power: hal.power,
+        network: hal.network,
+        boot_text: intent::boot_id(&roots)?,
+    };
+    let brain = embody(
+        settings,
+        identity,
+        (journal, state, authority),
+        transport,
+        body,
+    )?;
+    Ok((brain, receiver))
+}
+
+/// A brain in a body, without the threads that watch its surroundings.
+pub(crate) fn embody<T: Transport>(
+    settings: Settings,
+    identity: &Identity,
+    (journal, state, authority): (Journal, State, AuthorityList),
+    transport: T,
+    body: Body,
+) -> Result<Brain<T>, Error> {
+    let siren_folder = intent::folder(&settings.state_dir);
+    folder::ensure(&siren_folder)?;
+    let boot: BootId = body
+        .boot_text
         .replace('-', "")
         .parse()
         .map_err(|_| Error::Kernel {
@@ -214,11 +250,11 @@ pub(crate) fn assemble<T: Transport>(
             source: std::io::ErrorKind::InvalidData.into(),
         })?;
     let endpoint: Endpoint = identity.bundle.broker.parse()?;
-    let brain = Brain {
+    Ok(Brain {
         address: identity.bundle.address,
         epoch: identity.bundle.epoch,
         boot,
-        boot_text,
+        boot_text: body.boot_text,
         broker_at: endpoint.host.parse().ok(),
         broker: (endpoint.host, endpoint.port),
         roaming: Roaming::default(),
@@ -231,9 +267,9 @@ pub(crate) fn assemble<T: Transport>(
         outbox: Outbox::default(),
         retention_days: identity.retention_days,
         looks: history::Looks::after(boottime::now()?, &settings),
-        searcher: Searcher::new(settings.hal.clone(), settings.locate.deadline, inputs),
-        power: hal.power,
-        network: hal.network,
+        searcher: body.searcher,
+        power: body.power,
+        network: body.network,
         siren_folder,
         siren_again: None,
         siren_fault: None,
@@ -247,8 +283,7 @@ pub(crate) fn assemble<T: Transport>(
         connected: Connection::Waiting {
             reason: "starting".into(),
         },
-    };
-    Ok((brain, receiver))
+    })
 }
 
 async fn live(
@@ -265,7 +300,7 @@ async fn live(
             Some(input) = inputs.recv() => outlast(brain.take_in(input))?,
             signal = signals.next() => match signal? {
                 Signal::Stop => break,
-                Signal::Reload => reload(&mut brain, source),
+                Signal::Reload => outlast(reload(&mut brain, source))?,
             },
             () = beat(&mut pulse) => notify::alive(),
             () = tokio::time::sleep(patience) => {}
@@ -281,7 +316,7 @@ async fn live(
 }
 
 /// Reads the configuration again; a faulty one changes nothing.
-fn reload(brain: &mut Brain<MqttLink>, source: &Source) {
+fn reload(brain: &mut Brain<MqttLink>, source: &Source) -> Result<(), Error> {
     match config::load(source) {
         Ok(loaded) => {
             // The folders and the connection were built with the old values; those hold until the next start.
@@ -296,8 +331,12 @@ fn reload(brain: &mut Brain<MqttLink>, source: &Source) {
             brain.settings = settings;
             brain.looks.soon();
             tracing::info!("the configuration was read again");
+            brain.configured()
         }
-        Err(error) => tracing::error!("the old configuration stays in force: {error}"),
+        Err(error) => {
+            tracing::error!("the old configuration stays in force: {error}");
+            Ok(())
+        }
     }
 }
 

@@ -26,7 +26,7 @@ use crate::outbox::Outbox;
 use crate::perform;
 use crate::roaming::{Roaming, Standing, Verdict};
 use crate::status::{Connection, Refusals, StatusFile};
-use crate::worker::{Input, Searcher};
+use crate::worker::{Input, Search};
 use crate::{boottime, history, notify, wallclock};
 
 /// Commands of clients that stand in a newer authority list than ours, kept until it comes.
@@ -55,7 +55,7 @@ pub(crate) struct Brain<T> {
     pub(crate) journal: Journal,
     pub(crate) transport: T,
     pub(crate) outbox: Outbox,
-    pub(crate) searcher: Searcher,
+    pub(crate) searcher: Box<dyn Search>,
     pub(crate) power: Box<dyn Power>,
     pub(crate) network: Box<dyn Network>,
     pub(crate) settings: Settings,

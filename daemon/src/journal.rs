@@ -11,6 +11,7 @@ use homing_protocol::Malformed;
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
 use crate::answers;
+use crate::crash::CrashPoint;
 use crate::durable;
 use crate::error::Error;
 use crate::ledger;
@@ -38,24 +39,6 @@ pub enum Waiting {
         /// The last, at most 31 more.
         last: u64,
     },
-}
-
-/// Where a test cuts the power: before (odd) or after (even) a commit, counted from 1.
-#[derive(Debug, Default)]
-struct CrashPoint {
-    at: Option<u64>,
-    passed: u64,
-}
-
-impl CrashPoint {
-    fn pass(&mut self) {
-        self.passed += 1;
-        if self.at == Some(self.passed) {
-            // As abrupt as a power cut: nothing of ours runs after it.
-            let _ =
-                nix::sys::signal::kill(nix::unistd::getpid(), nix::sys::signal::Signal::SIGKILL);
-        }
-    }
 }
 
 /// The journal.
@@ -109,10 +92,7 @@ impl Journal {
             rows: 0,
             useful: 0,
             _alone: alone,
-            crash: CrashPoint {
-                at: crash_at,
-                passed: 0,
-            },
+            crash: CrashPoint::at(crash_at),
         };
         journal.create(first_facts)?;
         let state = journal.replay()?;
@@ -189,6 +169,19 @@ impl Journal {
         Ok(state)
     }
 
+    /// From now on the so-manieth crash point ends the agent that owns this journal by an error: odd ones lie before a
+    /// commit, even ones after it.
+    #[cfg(test)]
+    pub(crate) fn crash_in(&mut self, points: u64) {
+        self.crash = CrashPoint::told_at(points);
+    }
+
+    /// Whether that has happened.
+    #[cfg(test)]
+    pub(crate) fn has_crashed(&self) -> bool {
+        self.crash.has_struck()
+    }
+
     /// The file itself, for tests that take its disk away.
     #[cfg(test)]
     pub(crate) const fn database(&self) -> &Connection {
@@ -236,7 +229,7 @@ impl Journal {
         let chain = post(
             &tx,
             &self.scribe,
-            self.chain,
+            resumed_head(batch.records).unwrap_or(self.chain),
             batch.outgoing,
             self.moment.as_ref(),
         )?;
@@ -248,9 +241,9 @@ impl Journal {
             )
             .map_err(&doing)?;
         }
-        self.crash.pass();
+        self.crash.pass()?;
         tx.commit().map_err(&doing)?;
-        self.crash.pass();
+        self.crash.pass()?;
         self.chain = chain;
         self.rows += i64::try_from(batch.records.len()).unwrap_or(0);
         Ok(())
@@ -347,6 +340,7 @@ impl Journal {
     /// [`Error::Journal`].
     pub fn sent(&mut self, waiting: Waiting) -> Result<(), Error> {
         if let Waiting::Receipt(id) = waiting {
+            self.crash.pass()?;
             // Not worth waiting for the disk: sent twice is harmless, the counter tells.
             let deleted = self
                 .db
@@ -355,6 +349,7 @@ impl Journal {
             // Also after a failure: the next decision must be on the disk before it is acknowledged.
             let strict = self.db.pragma_update(None, "synchronous", "FULL");
             deleted.and(strict).map_err(failed("empty the outbox"))?;
+            self.crash.pass()?;
         }
         Ok(())
     }
@@ -434,10 +429,12 @@ fn have_alone(state_dir: &Path) -> Result<File, Error> {
 
 /// Whether a batch takes an order on or answers one: only for that the reserve is given up.
 fn is_of_order(batch: Batch<'_>) -> bool {
-    batch
-        .records
-        .iter()
-        .any(|record| matches!(record, Record::Accepted(_) | Record::Receipt { .. }))
+    batch.records.iter().any(|record| {
+        matches!(
+            record,
+            Record::Accepted(_) | Record::Receipt { .. } | Record::SearchOrdered { .. }
+        )
+    })
 }
 
 fn is_full(error: &rusqlite::Error) -> bool {
@@ -457,6 +454,14 @@ fn unsealed(source: Malformed) -> Error {
         what: "the list of readers".into(),
         source,
     }
+}
+
+/// The head that the owner says the chain goes on from, if this batch is about that.
+fn resumed_head(records: &[Record]) -> Option<[u8; 32]> {
+    records.iter().find_map(|record| match record {
+        Record::Resumed { head, .. } => *head,
+        _ => None,
+    })
 }
 
 /// Puts messages into the outbox; gives the chain's new head.

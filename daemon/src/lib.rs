@@ -8,6 +8,7 @@ pub mod boottime;
 mod brain;
 pub mod check_config;
 pub mod config;
+mod crash;
 pub mod doctor;
 pub mod durable;
 pub mod enrol;

@@ -13,9 +13,19 @@ pub fn simulate_offset(seconds: i64) {
     OFFSET_S.store(seconds, Ordering::Relaxed);
 }
 
+#[cfg(test)]
+thread_local! {
+    /// What this thread's clock says, seconds since 1970 UTC, and whether it may be believed: where a test sets it.
+    pub(crate) static PRETENDED: std::cell::Cell<Option<(u64, ClockTrust)>> = const { std::cell::Cell::new(None) };
+}
+
 /// The wall clock, never before 1970.
 #[must_use]
 pub fn now() -> SystemTime {
+    #[cfg(test)]
+    if let Some((pretended, _)) = PRETENDED.get() {
+        return UNIX_EPOCH + Duration::from_secs(pretended);
+    }
     // This is the one place of the daemon that reads the time of day.
     let real = SystemTime::now();
     let offset = OFFSET_S.load(Ordering::Relaxed);
@@ -39,6 +49,10 @@ pub fn unix_s() -> u64 {
 /// Whether the kernel says that its clock is synchronised. A simulated offset is never trusted.
 #[must_use]
 pub fn trust() -> ClockTrust {
+    #[cfg(test)]
+    if let Some((_, pretended)) = PRETENDED.get() {
+        return pretended;
+    }
     if OFFSET_S.load(Ordering::Relaxed) == 0 && homing_hal::linux::clock::is_synchronised() {
         ClockTrust::Synchronised
     } else {

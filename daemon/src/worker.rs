@@ -66,6 +66,20 @@ pub struct Searcher {
     purpose: Purpose,
 }
 
+/// Who searches for positions; a test searches without a thread.
+pub trait Search {
+    /// From the next search on, with these drivers and this limit.
+    fn configure(&mut self, settings: HalSettings, limit: Duration);
+    /// Looks up the broker's name; [`Input::BrokerAt`] brings the answer, if there is one.
+    fn look_up(&mut self, broker: (String, u16));
+    /// Begins a search for an order and ends the one before, whatever it was for.
+    fn search(&mut self, command: CommandId, longest: Duration);
+    /// Begins a search for the movement history, unless one is on. The judge asks for none while an order searches.
+    fn track(&mut self);
+    /// A search for the movement history has ended by itself.
+    fn track_ended(&mut self);
+}
+
 /// For whom the search is that is on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Purpose {
@@ -101,36 +115,6 @@ impl Searcher {
         }
     }
 
-    /// From the next search on, with these drivers and this limit.
-    pub fn configure(&mut self, settings: HalSettings, limit: Duration) {
-        self.settings = settings;
-        self.limit = limit;
-    }
-
-    /// Looks up the broker's name; [`Input::BrokerAt`] brings the answer, if there is one.
-    pub fn look_up(&self, broker: (String, u16)) {
-        look_up(broker, self.inputs.clone());
-    }
-
-    /// Begins a search for an order and ends the one before, whatever it was for.
-    pub fn search(&mut self, command: CommandId, longest: Duration) {
-        self.begin(Purpose::Order(Some(command)), longest);
-    }
-
-    /// Begins a search for the movement history, unless one is on. The judge asks for none while an order searches.
-    pub fn track(&mut self) {
-        if self.purpose != Purpose::Track {
-            self.begin(Purpose::Track, self.limit);
-        }
-    }
-
-    /// A search for the movement history has ended by itself.
-    pub fn track_ended(&mut self) {
-        if self.purpose == Purpose::Track {
-            self.purpose = Purpose::Order(None);
-        }
-    }
-
     fn begin(&mut self, purpose: Purpose, longest: Duration) {
         self.cancel();
         self.purpose = purpose;
@@ -161,9 +145,36 @@ impl Searcher {
     }
 
     /// Ends the search that is on.
-    pub fn cancel(&mut self) {
+    fn cancel(&mut self) {
         if let Some(running) = self.running.take() {
             running.cancel();
+        }
+    }
+}
+
+impl Search for Searcher {
+    fn configure(&mut self, settings: HalSettings, limit: Duration) {
+        self.settings = settings;
+        self.limit = limit;
+    }
+
+    fn look_up(&mut self, broker: (String, u16)) {
+        look_up(broker, self.inputs.clone());
+    }
+
+    fn search(&mut self, command: CommandId, longest: Duration) {
+        self.begin(Purpose::Order(Some(command)), longest);
+    }
+
+    fn track(&mut self) {
+        if self.purpose != Purpose::Track {
+            self.begin(Purpose::Track, self.limit);
+        }
+    }
+
+    fn track_ended(&mut self) {
+        if self.purpose == Purpose::Track {
+            self.purpose = Purpose::Order(None);
         }
     }
 }
