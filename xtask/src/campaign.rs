@@ -42,6 +42,14 @@ const CAMPAIGNS: &[Campaign] = &[
         test: "kills::a_campaign_of_kills",
         needs: Needs::Programs,
     },
+    Campaign {
+        name: "small-model",
+        says: "every order of events of a small household, until no state is left",
+        count: ("--states", 20_000_000),
+        package: &["homing-policy", "--test", "judge"],
+        test: "model::a_campaign_of_two_clients_with_four_orders_each",
+        needs: Needs::Nothing,
+    },
 ];
 
 /// How often; read by the test.

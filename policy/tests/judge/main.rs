@@ -12,6 +12,8 @@ mod memory;
 mod model;
 mod replay;
 mod ring;
+mod rules;
 mod schedule;
+mod small;
 mod track;
 mod world;
