@@ -1,5 +1,9 @@
 //! A broker in memory for wiring tests: same contract as a real link, faults by instruction. It must not be used outside tests, and opens no socket.
 
+mod seized;
+
+pub use seized::Answer;
+
 use std::{
     collections::{BTreeMap, VecDeque},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -57,6 +61,8 @@ struct State {
     held: Vec<Publication>,
     /// Everything that was published, also what was lost.
     seen: Vec<Publication>,
+    /// Whether a test decides everything by hand ([`Hub::seize`]).
+    seized: bool,
 }
 
 #[derive(Debug)]
@@ -73,6 +79,10 @@ struct Client {
     /// Deliveries that were not acknowledged yet.
     unacknowledged: Vec<(u16, Publication, Retention)>,
     in_flight: Vec<Token>,
+    /// In a seized broker: what this client published and nobody has answered.
+    under_way: Vec<(Token, Publication)>,
+    /// In a seized broker: what was handed over and acknowledged since somebody asked.
+    acknowledged: Vec<Publication>,
 }
 
 impl Client {
@@ -109,6 +119,7 @@ impl Client {
         if self.online {
             self.online = false;
             self.in_flight.clear();
+            self.under_way.clear();
             self.push(LinkEvent::Disconnected {
                 reason,
                 retry_in: Duration::from_secs(1),
@@ -150,6 +161,9 @@ impl State {
     }
 
     fn go_online(&mut self, id: &str) {
+        if self.seized {
+            return;
+        }
         let Some(client) = self.clients.get_mut(id) else {
             return;
         };
@@ -217,6 +231,8 @@ impl Hub {
             next_packet: old.as_ref().map_or(0, |old| old.next_packet),
             unacknowledged: old.map(|old| old.unacknowledged).unwrap_or_default(),
             in_flight: Vec::new(),
+            under_way: Vec::new(),
+            acknowledged: Vec::new(),
         };
         let wake = Arc::clone(&client.wake);
         state.clients.insert(client_id.to_owned(), client);
@@ -293,6 +309,15 @@ pub struct Loopback {
     next_token: u64,
 }
 
+impl Loopback {
+    /// The next event, if there is one already: for tests in which nobody waits.
+    pub fn next_now(&mut self) -> Option<LinkEvent> {
+        let mut state = self.hub.lock();
+        let client = state.clients.get_mut(&self.client_id)?;
+        client.events.pop_front()
+    }
+}
+
 impl Transport for Loopback {
     async fn next(&mut self) -> LinkEvent {
         loop {
@@ -326,6 +351,13 @@ impl Transport for Loopback {
         }
         let token = Token(self.next_token);
         self.next_token += 1;
+        if state.seized {
+            if let Some(client) = state.clients.get_mut(&self.client_id) {
+                client.in_flight.push(token);
+                client.under_way.push((token, publication));
+            }
+            return Ok(token);
+        }
         let fate = state.fate_of(&publication.topic);
         state.seen.push(publication.clone());
         if let Some(client) = state.clients.get_mut(&self.client_id) {
@@ -355,9 +387,18 @@ impl Transport for Loopback {
             return;
         };
         if client.online && client.connection == acknowledgement.connection {
-            client
-                .unacknowledged
-                .retain(|(packet, ..)| *packet != acknowledgement.packet);
+            let Client {
+                unacknowledged,
+                acknowledged,
+                ..
+            } = client;
+            let is_it = |packet: u16| packet == acknowledgement.packet;
+            unacknowledged.retain(|(packet, publication, _)| {
+                if is_it(*packet) {
+                    acknowledged.push(publication.clone());
+                }
+                !is_it(*packet)
+            });
         }
     }
 

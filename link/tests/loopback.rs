@@ -3,10 +3,10 @@
 #![forbid(unsafe_code)]
 
 use homing_link::{
-    Disconnect, Drain, LinkEvent, NotSent, Publication, RefusedPublish, Retention, SessionPresence,
-    Transport,
+    Disconnect, Drain, LinkEvent, NotSent, Publication, RefusedPublish, RefusedSubscription,
+    Retention, SessionPresence, Transport,
     drain::Drained,
-    loopback::{Fate, Hub, Loopback, ReleaseOrder},
+    loopback::{Answer, Fate, Hub, Loopback, ReleaseOrder},
 };
 
 fn run<T>(test: impl Future<Output = T>) -> T {
@@ -158,5 +158,56 @@ fn a_row_that_can_never_be_sent_is_handed_back_and_does_not_block_the_rest() {
         let impossible = drain.fill(&mut phone, 0..2_usize, |row| Some(live(topics[*row], "x")));
         assert_eq!(impossible, [(0, NotSent::InvalidTopic)]);
         assert_eq!(drain.note(&phone.next().await), Some(Drained::Published(1)));
+    });
+}
+
+#[test]
+fn a_seized_broker_does_nothing_unless_it_is_told_to_and_lies_as_told() {
+    run(async {
+        let hub = Hub::new();
+        hub.seize();
+        let mut phone = hub.connect("phone", &["a/#"]);
+        assert_eq!(phone.next_now(), None, "nobody lets it in");
+        phone.network_changed();
+        assert!(!hub.is_online("phone"));
+        hub.welcome("phone", SessionPresence::Resumed);
+        connected(&mut phone, SessionPresence::Resumed).await;
+        let token = phone.publish(live("a/1", "one")).expect("taken");
+        assert_eq!(
+            (phone.next_now(), hub.under_way("phone")),
+            (None, vec![live("a/1", "one")])
+        );
+        hub.answer("phone", 0, Answer::Unheard);
+        assert_eq!(phone.next_now(), Some(LinkEvent::Unheard(token)));
+        hub.hand_over("phone", &live("not/subscribed", "two"));
+        assert_eq!(text(&mut phone).await, "two");
+        assert_eq!(
+            hub.take_acknowledged("phone"),
+            [live("not/subscribed", "two")]
+        );
+        hub.refuse_subscription("phone", RefusedSubscription::NotAuthorised);
+        assert!(matches!(
+            phone.next_now(),
+            Some(LinkEvent::SubscriptionRefused { .. })
+        ));
+        hub.hand_over("phone", &live("a/3", "three"));
+        hub.end("phone", Disconnect::NotAuthorised);
+        hub.forget_session("phone");
+        hub.welcome("phone", SessionPresence::Fresh);
+        let mut events = Vec::new();
+        while let Some(event) = phone.next_now() {
+            events.push(event);
+        }
+        assert!(
+            matches!(
+                events[..],
+                [
+                    LinkEvent::Message(_),
+                    LinkEvent::Disconnected { .. },
+                    LinkEvent::Connected { .. }
+                ]
+            ),
+            "{events:?}"
+        );
     });
 }
