@@ -24,6 +24,7 @@ pub mod notify;
 pub mod outbox;
 mod perform;
 pub mod privacy;
+pub mod process;
 mod roaming;
 pub mod scribe;
 pub mod shelf;

@@ -15,7 +15,7 @@ use crate::brain::Brain;
 use crate::error::Error;
 use crate::siren::intent::{self, Intent};
 use crate::siren::report::{Phase, Report};
-use crate::{boottime, wallclock};
+use crate::{boottime, process, wallclock};
 
 /// How long nobody tries again to order the siren after that failed.
 const SIREN_PAUSE: Duration = Duration::from_secs(1);
@@ -95,7 +95,6 @@ fn sound<T: Transport>(
     boot: BootId,
     deadline_ms: u64,
 ) -> Result<(), Error> {
-    let longest = u64::try_from(brain.settings.ring.longest.as_millis()).unwrap_or(u64::MAX);
     let now = boottime::now_ms()?;
     let order = Intent {
         command: ring.to_string(),
@@ -105,7 +104,7 @@ fn sound<T: Transport>(
             boot.to_string()
         },
         started_boottime_ms: now,
-        deadline_boottime_ms: deadline_ms.min(now.saturating_add(longest)),
+        deadline_boottime_ms: deadline_ms,
     };
     if let Ok(intent::Found::Intent(standing)) = intent::load(&brain.siren_folder)
         && standing.command == order.command
@@ -180,7 +179,7 @@ pub(crate) fn look_at_siren<T: Transport>(brain: &mut Brain<T>) -> Result<(), Er
     };
     let command = ring_of(&report);
     match report.phase {
-        Phase::Sounding if ordered || is_alive(report.pid) => {
+        Phase::Sounding if ordered || process::runs(report.pid, report.started) => {
             brain.handle(&Event::Siren {
                 command,
                 phase: SirenPhase::Sounding,
@@ -209,11 +208,6 @@ fn silent<T: Transport>(brain: &mut Brain<T>, command: CommandId) -> Result<(), 
         command,
         phase: SirenPhase::Ended,
     })
-}
-
-/// Whether a process with this number runs; it may be another one by now, which only delays an answer until the ring's deadline.
-fn is_alive(pid: u32) -> bool {
-    std::path::Path::new("/proc").join(pid.to_string()).exists()
 }
 
 fn publish_beacon<T: Transport>(brain: &mut Brain<T>, counter: u64) -> Result<(), Error> {
@@ -280,6 +274,8 @@ fn status<T: Transport>(brain: &mut Brain<T>) -> Status {
         presence: 0,
         free_mib: free_mib(&brain.settings.state_dir),
         refused: brain.refusals.total(),
+        set_back: brain.state.set_back,
+        left_at: None,
     }
 }
 

@@ -13,7 +13,7 @@ use crate::durable::{self, Access};
 use crate::error::Error;
 use crate::exit::ExitError;
 use crate::keystore::Identity;
-use crate::{config, print};
+use crate::{config, print, process};
 
 /// How the agent stands to its broker.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,6 +58,8 @@ impl Refusals {
 pub struct StatusFile {
     path: PathBuf,
     written: String,
+    /// When this process started, [`process::started`].
+    started: u64,
 }
 
 fn path(runtime_dir: &Path) -> PathBuf {
@@ -71,6 +73,7 @@ impl StatusFile {
         Self {
             path: path(runtime_dir),
             written: String::new(),
+            started: process::started(std::process::id()).unwrap_or(0),
         }
     }
     /// Writes the status if it differs from what was written last.
@@ -92,9 +95,11 @@ impl StatusFile {
             "receipts": state.receipts,
             "reports": state.reports,
             "reports_stored": state.reports_stored,
+            "set_back": state.set_back.is_some(),
             "authority_version": state.authority.0,
             "key_set_version": state.key_set.0,
             "pid": std::process::id(),
+            "started": self.started,
         })
         .to_string();
         if text != self.written {
@@ -148,10 +153,10 @@ pub fn run(order: &Order) -> Result<(), ExitError> {
 }
 
 fn is_running(status: &Value) -> bool {
-    status
-        .get("pid")
-        .and_then(Value::as_u64)
-        .is_some_and(|pid| Path::new("/proc").join(pid.to_string()).exists())
+    let number = |name| status.get(name).and_then(Value::as_u64);
+    number("pid")
+        .and_then(|pid| u32::try_from(pid).ok())
+        .is_some_and(|pid| process::runs(pid, number("started").unwrap_or(0)))
 }
 
 fn sentences(whole: &Value) -> String {
@@ -193,6 +198,9 @@ fn sentences(whole: &Value) -> String {
                 .map(|why| format!(": {why}"))
                 .unwrap_or_default();
             lines.push(format!("The agent is running; broker: {broker}{why}."));
+            if agent.get("set_back").and_then(Value::as_bool) == Some(true) {
+                lines.push("This phone's state was set back to an older one. It is found and rings as before; what is more waits for the owner's `homing resume`.".into());
+            }
             for (word, count) in agent
                 .get("refused")
                 .and_then(Value::as_object)

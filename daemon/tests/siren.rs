@@ -96,6 +96,50 @@ fn a_siren_that_was_killed_carries_on_when_it_is_started_again_and_keeps_the_dea
 }
 
 #[test]
+fn a_siren_killed_while_it_sounds_has_its_mixer_put_back_by_the_next_whether_it_sounds_or_not() {
+    let phone = Phone::new();
+    phone.ask(r#"{"set":"mixer","volume":7,"mute":true}"#);
+    phone.ask(r#"{"set":"route","to":"headset"}"#);
+    let before = phone.ask(r#"{"get":"world"}"#)["mixer"].clone();
+    for stopped_meanwhile in [false, true] {
+        phone.order(FIRST, PATIENCE);
+        for _ in 0..2 {
+            let killed = phone.start_siren(&[]);
+            phone.read_report(|report| {
+                report.pid == killed.0.id() && report.phase == Phase::Sounding
+            });
+            killed.signal(Signal::SIGKILL);
+            drop(killed);
+            assert_ne!(phone.ask(r#"{"get":"world"}"#)["mixer"], before);
+        }
+        if stopped_meanwhile {
+            intent::withdraw(&phone.siren()).unwrap();
+        }
+        let mut siren = phone.start_siren(&[]);
+        if !stopped_meanwhile {
+            phone.read_report(|report| {
+                report.pid == siren.0.id() && report.phase == Phase::Sounding
+            });
+            intent::withdraw(&phone.siren()).unwrap();
+        }
+        assert_eq!(siren.exit_code(), Some(0));
+        assert_eq!(phone.ask(r#"{"get":"world"}"#)["mixer"], before);
+        assert!(!phone.siren().join("mixer.json").exists());
+    }
+}
+
+#[test]
+fn a_mixer_of_an_earlier_start_of_the_phone_is_not_put_back() {
+    let phone = Phone::new();
+    let old = r#"{"boot_id":"00000000-0000-0000-0000-000000000000","driver":"simulator","found":"{\"volume\":1,\"mute\":true,\"route\":\"headset\"}"}"#;
+    fs::write(phone.siren().join("mixer.json"), old).unwrap();
+    let before = phone.ask(r#"{"get":"world"}"#)["mixer"].clone();
+    phone.order(FIRST, Duration::from_millis(300));
+    assert_eq!(phone.start_siren(&[]).exit_code(), Some(0));
+    assert_eq!(phone.ask(r#"{"get":"world"}"#)["mixer"], before);
+}
+
+#[test]
 fn a_siren_told_to_end_restores_the_mixer_and_leaves_the_order_to_its_next_start() {
     let phone = Phone::new();
     phone.ask(r#"{"set":"mixer","volume":7,"mute":true}"#);

@@ -1,6 +1,7 @@
 //! `homingd siren`: a process of its own that sounds while an intent stands; it must not need the agent, a user session or a network.
 
 pub mod intent;
+mod mixer;
 mod reader;
 pub mod report;
 mod sounder;

@@ -22,6 +22,9 @@ pub struct Report {
     pub boottime_ms: u64,
     /// The siren's process.
     pub pid: u32,
+    /// When that started, as [`crate::process::started`]; 0 when that is not known.
+    #[serde(default)]
+    pub started: u64,
     /// The boot during which this was written, as in `/proc/sys/kernel/random/boot_id`.
     pub boot_id: String,
 }
@@ -99,13 +102,14 @@ mod tests {
             reason: Some(DEADLINE.into()),
             boottime_ms: 5,
             pid: 7,
+            started: 9,
             boot_id: "b".into(),
         };
         report.store(folder.path()).unwrap();
         assert_eq!(Report::load(folder.path()).unwrap(), Some(report));
         assert_eq!(
             fs::read_to_string(path(folder.path())).unwrap(),
-            r#"{"command":"00112233445566778899aabbccddeeff","phase":"ended","reason":"deadline","boottime_ms":5,"pid":7,"boot_id":"b"}"#
+            r#"{"command":"00112233445566778899aabbccddeeff","phase":"ended","reason":"deadline","boottime_ms":5,"pid":7,"started":9,"boot_id":"b"}"#
         );
     }
 

@@ -8,6 +8,7 @@ use homing_hal::fault::Fault;
 
 use super::BLOCK;
 use super::intent::{self, Found, Intent};
+use super::mixer;
 use super::report::{DEADLINE, INTERRUPTED, Phase, Report, STOPPED};
 use super::sweep::Sweep;
 use super::wake::Wake;
@@ -131,8 +132,10 @@ impl<'a> Sounder<'a> {
                     return Ok(End::Told);
                 }
             } else if residence == Residence::OneShot {
+                self.put_mixer_back();
                 return Ok(End::Idle);
             } else {
+                self.put_mixer_back();
                 notify::status("silent, waiting for an order");
                 notify::alive();
                 self.wake.wait(notify::watchdog_interval())?;
@@ -238,7 +241,9 @@ impl<'a> Sounder<'a> {
                 return Ok(Ok(()));
             }
             match self.card.open() {
-                Ok(output) => {
+                Ok(mut output) => {
+                    let driver = self.card.name();
+                    mixer::remember(&self.folder, &self.boot_id, driver, output.as_mut());
                     let sweep = Sweep::new(output.sample_rate());
                     sound.output = Some((output, sweep));
                     sound.asserted = Duration::ZERO;
@@ -257,7 +262,7 @@ impl<'a> Sounder<'a> {
     /// Gives up the card for now and says so.
     fn fail(&mut self, sound: &mut Sound, now: Duration, fault: &Fault) {
         if let Some((output, _)) = sound.output.take() {
-            log_fault(output.release());
+            self.give_back(output);
         }
         self.report_once(sound, Phase::Failed, Some(&fault.to_string()));
         sound.next_try = now + sound.pause;
@@ -267,7 +272,7 @@ impl<'a> Sounder<'a> {
     /// Silence, the mixer as it was, the report, and the served intent put away, in this order.
     fn fall_silent(&mut self, mut sound: Sound, silence: Silence) {
         if let Some((output, _)) = sound.output.take() {
-            log_fault(output.release());
+            self.give_back(output);
         }
         let (phase, reason) = match silence {
             Silence::Deadline => (Phase::Ended, DEADLINE),
@@ -279,6 +284,29 @@ impl<'a> Sounder<'a> {
         // An interrupted order stays: the next start of this process carries it on.
         if silence == Silence::Deadline {
             self.put_away(Found::Intent(sound.intent));
+        }
+    }
+
+    /// Gives the card back with the user's mixer; while that fails the mixer stays remembered.
+    fn give_back(&self, output: Box<dyn SirenOutput>) {
+        match output.release() {
+            Ok(()) => mixer::forget(&self.folder),
+            Err(fault) => tracing::warn!(%fault, "the sound card was given back in disorder"),
+        }
+    }
+
+    /// A siren that was killed while it sounded, and whose order is over, has left the mixer loud.
+    fn put_mixer_back(&mut self) {
+        if !mixer::is_owed(&self.folder, &self.boot_id) {
+            return;
+        }
+        match self.card.open() {
+            Ok(mut output) => {
+                let driver = self.card.name();
+                mixer::remember(&self.folder, &self.boot_id, driver, output.as_mut());
+                self.give_back(output);
+            }
+            Err(fault) => tracing::warn!(%fault, "the mixer stays loud for now"),
         }
     }
 
@@ -303,6 +331,7 @@ impl<'a> Sounder<'a> {
                 reason,
                 boottime_ms,
                 pid: std::process::id(),
+                started: crate::process::started(std::process::id()).unwrap_or(0),
                 boot_id: self.boot_id.clone(),
             }
             .store(&self.folder)
@@ -347,10 +376,4 @@ fn play(sound: &mut Sound, now: Duration, left: Duration) -> Result<(), Fault> {
     sound.block.resize(samples, 0);
     sweep.fill(&mut sound.block);
     output.write(&sound.block)
-}
-
-fn log_fault(released: Result<(), Fault>) {
-    if let Err(fault) = released {
-        tracing::warn!(%fault, "the sound card was given back in disorder");
-    }
 }

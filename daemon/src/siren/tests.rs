@@ -95,6 +95,14 @@ impl SirenOutput for Output {
         Ok(())
     }
 
+    fn found(&self) -> Option<String> {
+        None
+    }
+
+    fn take_over(&mut self, _found: &str) -> Result<(), Fault> {
+        Ok(())
+    }
+
     fn release(self: Box<Self>) -> Result<(), Fault> {
         drop(self.told.send(Told::Release));
         Ok(())

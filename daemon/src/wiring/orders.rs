@@ -19,6 +19,7 @@ fn siren_says(phone: &Phone, command: Option<String>, phase: Phase) {
         reason,
         boottime_ms: 1,
         pid: std::process::id(),
+        started: 0,
         boot_id: phone.brain.boot_text.clone(),
     };
     said.store(&phone.brain.siren_folder).unwrap();
@@ -113,6 +114,7 @@ fn a_sound_of_an_earlier_start_of_the_phone_is_not_believed() {
             reason: None,
             boottime_ms: 1,
             pid: std::process::id(),
+            started: 0,
             boot_id: "an earlier one".into(),
         };
         said.store(&phone.brain.siren_folder).unwrap();

@@ -34,7 +34,18 @@ pub trait SirenOutput: Send {
     /// As [`SirenOutput::write`].
     fn assert_loud(&mut self) -> Result<(), Fault>;
 
-    /// Ends the sound and restores the mixer as found at [`SoundCard::open`].
+    /// The mixer as found at [`SoundCard::open`], in this driver's own words (text of at most 2 KiB): what to remember, so
+    /// that the mixer can be put back although this process is killed. `None` when there is nothing to put back.
+    fn found(&self) -> Option<String>;
+
+    /// Takes over the mixer that an earlier holder [`found`](SirenOutput::found) and did not live to put back: from now on
+    /// that one is restored by [`SirenOutput::release`], not the loud one found since.
+    ///
+    /// # Errors
+    /// [`Fault::Broken`] when these are not this driver's words; else as [`SirenOutput::write`].
+    fn take_over(&mut self, found: &str) -> Result<(), Fault>;
+
+    /// Ends the sound and restores the mixer as found at [`SoundCard::open`], or as taken over.
     ///
     /// # Errors
     /// As [`SirenOutput::write`]; the card is given up either way.

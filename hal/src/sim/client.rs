@@ -182,6 +182,7 @@ pub struct SimSoundCard {
 pub struct SimSiren {
     line: Line,
     sample_rate: u32,
+    found: String,
 }
 
 macro_rules! over_socket {
@@ -423,10 +424,15 @@ impl SoundCard for SimSoundCard {
         #[derive(Deserialize)]
         struct Answer {
             sample_rate: u32,
+            mixer: Value,
         }
         let mut line = Line::new(&self.path);
-        let Answer { sample_rate } = line.ask(&json!({"do": "siren_open"}))?;
-        Ok(Box::new(SimSiren { line, sample_rate }))
+        let Answer { sample_rate, mixer } = line.ask(&json!({"do": "siren_open"}))?;
+        Ok(Box::new(SimSiren {
+            line,
+            sample_rate,
+            found: mixer.to_string(),
+        }))
     }
 }
 
@@ -456,6 +462,18 @@ impl SirenOutput for SimSiren {
 
     fn assert_loud(&mut self) -> Result<(), Fault> {
         self.order(&json!({"do": "assert_loud"}), &[])
+    }
+
+    fn found(&self) -> Option<String> {
+        Some(self.found.clone())
+    }
+
+    fn take_over(&mut self, found: &str) -> Result<(), Fault> {
+        let mixer: Value = serde_json::from_str(found)
+            .map_err(|error| Fault::Broken(format!("not a mixer of the simulator: {error}")))?;
+        self.order(&json!({"do": "siren_take_over", "mixer": mixer}), &[])?;
+        found.clone_into(&mut self.found);
+        Ok(())
     }
 
     fn release(mut self: Box<Self>) -> Result<(), Fault> {

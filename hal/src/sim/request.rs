@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::card::{Mute, Route};
+use super::card::{Mixer, Mute, Route};
 use super::track::{Place, Repeat};
 
 /// What a test, a demo or a person does to the simulated world.
@@ -139,6 +139,11 @@ pub enum Do {
     },
     /// Speaker, full volume, not muted.
     AssertLoud,
+    /// From now on this is the mixer as found.
+    SirenTakeOver {
+        /// As `siren_open` answered an earlier holder.
+        mixer: Mixer,
+    },
     /// Gives the loudspeaker back with the mixer as found.
     SirenRelease,
     /// Answers when the network changed since `seen`, or after `ms`.

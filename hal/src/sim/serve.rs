@@ -198,6 +198,7 @@ impl Connection {
             Request::Do(Do::Pcm { samples }) => self.pcm(samples, stream),
             Request::Do(Do::SirenOpen) => self.siren_open(),
             Request::Do(Do::AssertLoud) => self.assert_loud(),
+            Request::Do(Do::SirenTakeOver { mixer }) => self.siren_take_over(mixer),
             Request::Do(Do::SirenRelease) => self.siren_release(),
             Request::Do(Do::AwaitNetwork { seen, ms }) => {
                 self.may_use(Capability::Network)?;
@@ -272,8 +273,16 @@ impl Connection {
         if taken.is_err() {
             return Err(trouble(How::Busy, "another stream holds the loudspeaker"));
         }
-        self.found = Some(self.simulator.world().card.mixer());
-        Ok(json!({"sample_rate": super::card::SAMPLE_RATE}))
+        let found = self.simulator.world().card.mixer();
+        self.found = Some(found);
+        Ok(json!({"sample_rate": super::card::SAMPLE_RATE, "mixer": found}))
+    }
+
+    fn siren_take_over(&mut self, mixer: Mixer) -> Result<Value, Trouble> {
+        self.held()?;
+        self.may_use(Capability::Siren)?;
+        self.found = Some(mixer);
+        Ok(json!({"ok": true}))
     }
 
     fn held(&self) -> Result<Mixer, Trouble> {

@@ -132,6 +132,33 @@ fn a_muted_phone_in_a_headset_is_heard_because_the_siren_makes_it_loud() {
 }
 
 #[test]
+fn a_successor_that_is_told_puts_back_the_mixer_that_a_dead_siren_found() {
+    let mut phone = Phone::start();
+    phone.order(r#"{"set":"mixer","mute":true,"volume":30}"#);
+    let mut first = SimSoundCard::new(&phone.socket).open().unwrap();
+    let found = first.found().unwrap();
+    first.assert_loud().unwrap();
+    // As a killed process leaves it.
+    drop(first);
+    let mut card = SimSoundCard::new(&phone.socket);
+    let mut opened = None;
+    conformance::eventually("the loudspeaker is free again", || {
+        opened = card.open().ok();
+        opened.is_some()
+    });
+    let mut second = opened.unwrap();
+    assert_ne!(second.found().unwrap(), found, "loud");
+    assert!(second.take_over("nonsense").is_err());
+    second.take_over(&found).unwrap();
+    second.release().unwrap();
+    let mixer = phone.ask(r#"{"get":"world"}"#)["mixer"].clone();
+    assert_eq!(
+        mixer,
+        json!({"volume": 30, "mute": true, "route": "speaker"})
+    );
+}
+
+#[test]
 fn a_siren_that_is_muted_while_it_plays_is_heard_again_only_by_asserting_anew() {
     let mut phone = Phone::start();
     let mut output = SimSoundCard::new(&phone.socket).open().unwrap();
