@@ -118,11 +118,24 @@ impl<T: Transport> Brain<T> {
     pub(crate) fn start(&mut self) -> Result<(), Error> {
         // A ring that ended while nobody listened must not begin anew.
         perform::settle_siren(self)?;
+        // Not worth a start that fails on a full disk: what was allowed before is known.
+        crate::agent::outlast(self.configured())?;
         self.handle(&Event::Started)?;
         perform::look_at_siren(self)?;
         self.report_status();
         notify::ready();
         Ok(())
+    }
+
+    /// Tells the judge what the configuration allows.
+    ///
+    /// # Errors
+    /// The journal's.
+    pub(crate) fn configured(&mut self) -> Result<(), Error> {
+        let longest = self.settings.ring.longest.as_secs();
+        self.handle(&Event::Configured {
+            ring_longest_s: u32::try_from(longest).unwrap_or(u32::MAX),
+        })
     }
 
     /// Takes in what the link says.

@@ -1,6 +1,6 @@
 //! Records as journal bytes: the protocol's deterministic CBOR, `[kind, {fields}]` flattened into one map. Only this phone reads them.
 
-use crate::record::{Accepted, Place, Record};
+use crate::record::{Accepted, Pace, Place, Record};
 use homing_protocol::Malformed;
 use homing_protocol::cbor::{self, Fields, Map, as_bytes};
 use homing_protocol::command::Op;
@@ -49,7 +49,7 @@ pub fn encode(record: &Record) -> Vec<u8> {
             .bytes(1, &client.0)
             .bytes(2, &session.0)
             .uint(3, *seq),
-        Record::Tombstone { ring } => map(8).bytes(1, &ring.0),
+        Record::Tombstone { client, ring } => map(21).bytes(1, &ring.0).bytes(2, &client.0),
         Record::SirenOrdered {
             ring,
             boot,
@@ -74,6 +74,37 @@ pub fn encode(record: &Record) -> Vec<u8> {
             .uint(6, u64::from(place.moving)),
         Record::LastGasp { spent } => map(16).uint(1, u64::from(*spent)),
         Record::Floor { beacon } => map(17).uint(1, *beacon),
+        Record::SetBack { quoted } => map(18).uint(1, *quoted),
+        Record::Resumed {
+            beacon,
+            receipts,
+            head,
+            reports,
+        } => {
+            let map = map(19)
+                .uint(1, *beacon)
+                .uint(2, *receipts)
+                .uint(4, *reports);
+            match head {
+                Some(head) => map.bytes(3, head),
+                None => map,
+            }
+        }
+        Record::RingLongest { seconds } => map(22).uint(1, u64::from(*seconds)),
+        Record::SearchOrdered {
+            command,
+            boot,
+            deadline_ms,
+        } => map(23)
+            .bytes(1, &command.0)
+            .bytes(2, &boot.0)
+            .uint(3, *deadline_ms),
+        Record::Paced { client, pace } => map(24)
+            .bytes(1, &client.0)
+            .bytes(2, &pace.boot.0)
+            .uint(3, pace.boottime_ms)
+            .uint(4, pace.debt_ms)
+            .uint(5, pace.told),
     }
     .encode()
 }
@@ -95,6 +126,17 @@ fn encode_accepted(map: Map, accepted: &Accepted) -> Map {
             .list(10, rings.iter().map(|id| cbor_bytes(&id.0))),
         Op::Status => map.uint(8, 4),
         Op::ResendReports { first, last } => map.uint(8, 5).uint(9, *first).uint(11, *last),
+        Op::Resume {
+            beacon,
+            receipts,
+            head,
+            reports,
+        } => map
+            .uint(8, 6)
+            .uint(9, *beacon)
+            .uint(11, *receipts)
+            .bytes(12, head)
+            .uint(13, *reports),
         Op::Unknown { code } => map.uint(8, 0).uint(9, *code),
     }
 }
@@ -142,7 +184,9 @@ pub fn decode(bytes: &[u8]) -> Result<Record, Malformed> {
             session: SessionId(f.bytes(2)?),
             seq: f.uint(3)?,
         },
+        // As schema 1 wrote it, without the client.
         8 => Record::Tombstone {
+            client: ClientId([0; 16]),
             ring: CommandId(f.bytes(1)?),
         },
         9 => Record::SirenOrdered {
@@ -178,6 +222,37 @@ pub fn decode(bytes: &[u8]) -> Result<Record, Malformed> {
             spent: decode_flag(f, 1)?,
         },
         17 => Record::Floor { beacon: f.uint(1)? },
+        18 => Record::SetBack { quoted: f.uint(1)? },
+        19 => Record::Resumed {
+            beacon: f.uint(1)?,
+            receipts: f.uint(2)?,
+            head: f
+                .maybe(3)
+                .map(|head| as_bytes(head).ok_or(Malformed::Field(3)))
+                .transpose()?,
+            reports: f.uint(4)?,
+        },
+        21 => Record::Tombstone {
+            ring: CommandId(f.bytes(1)?),
+            client: ClientId(f.bytes(2)?),
+        },
+        22 => Record::RingLongest {
+            seconds: f.narrow(1)?,
+        },
+        23 => Record::SearchOrdered {
+            command: CommandId(f.bytes(1)?),
+            boot: BootId(f.bytes(2)?),
+            deadline_ms: f.uint(3)?,
+        },
+        24 => Record::Paced {
+            client: ClientId(f.bytes(1)?),
+            pace: Pace {
+                boot: BootId(f.bytes(2)?),
+                boottime_ms: f.uint(3)?,
+                debt_ms: f.uint(4)?,
+                told: f.uint(5)?,
+            },
+        },
         _ => return Err(Malformed::Field(0)),
     };
     fields.end()?;
@@ -221,6 +296,12 @@ fn decode_accepted(f: &mut Fields<'_>) -> Result<Accepted, Malformed> {
             5 => Op::ResendReports {
                 first: f.uint(9)?,
                 last: f.uint(11)?,
+            },
+            6 => Op::Resume {
+                beacon: f.uint(9)?,
+                receipts: f.uint(11)?,
+                head: f.bytes(12)?,
+                reports: f.uint(13)?,
             },
             _ => return Err(Malformed::Field(8)),
         },

@@ -129,11 +129,15 @@ impl Decision {
     pub(crate) fn count_refusal(&mut self, refusal: Refusal) {
         self.refusal = Some(refusal);
     }
-    pub(crate) fn receipts(&self) -> u64 {
+    /// The number of the newest receipt once this is committed on top of so many.
+    pub(crate) fn receipts_after(&self, before: u64) -> u64 {
         self.records
             .iter()
-            .filter(|record| matches!(record, Record::Receipt { .. }))
-            .count() as u64
+            .fold(before, |newest, record| match record {
+                Record::Receipt { .. } => newest + 1,
+                Record::Resumed { receipts, .. } => newest.max(*receipts),
+                _ => newest,
+            })
     }
 
     /// The refusal to be counted, if the event was refused.

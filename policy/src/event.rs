@@ -45,6 +45,11 @@ pub enum SirenPhase<'a> {
 pub enum Event<'a> {
     /// The daemon has started; unfinished business is taken up again.
     Started,
+    /// What the configuration allows, at each start and when it was read again.
+    Configured {
+        /// How long one ring may sound, seconds.
+        ring_longest_s: u32,
+    },
     /// A verified command came in.
     Command(&'a Verified),
     /// A command of a known client that may not be done.

@@ -17,5 +17,6 @@ pub use decision::{Batch, Decision, Effect, Journal, Outgoing};
 pub use event::{Event, Now, SearchOutcome, SirenPhase};
 pub use record::Record;
 pub use rules::decide;
+pub use rules::freshness::admit;
 pub use state::State;
 pub use track::TrackSettings;

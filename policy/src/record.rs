@@ -63,6 +63,8 @@ pub enum Record {
     },
     /// This ring is over, also if it has not arrived yet.
     Tombstone {
+        /// Who said so; all zeros in journals of schema 1, which did not keep it.
+        client: ClientId,
         /// The ring.
         ring: CommandId,
     },
@@ -70,6 +72,43 @@ pub enum Record {
     Floor {
         /// Number of the newest beacon when something was forgotten.
         beacon: u64,
+    },
+    /// How long one ring may sound, by this phone's configuration.
+    RingLongest {
+        /// That, seconds.
+        seconds: u32,
+    },
+    /// A search for an order began, once more after each restart.
+    SearchOrdered {
+        /// For which order.
+        command: CommandId,
+        /// In which start of the phone.
+        boot: BootId,
+        /// Until when it must have ended, milliseconds since that start.
+        deadline_ms: u64,
+    },
+    /// What a client has used up of the orders that it may give.
+    Paced {
+        /// The client.
+        client: ClientId,
+        /// How it stands.
+        pace: Pace,
+    },
+    /// Somebody knows more of this phone's past than it does: its state was set back to an older one.
+    SetBack {
+        /// The highest beacon number quoted to it; 0 when another thing gave it away.
+        quoted: u64,
+    },
+    /// The owner told from which numbers to count on; what was signed before must be signed again.
+    Resumed {
+        /// Number that counts as the newest beacon's.
+        beacon: u64,
+        /// Number that counts as the newest receipt's.
+        receipts: u64,
+        /// Head of the chain after that receipt; `None` leaves this phone's own.
+        head: Option<[u8; 32]>,
+        /// Number that counts as the newest report's.
+        reports: u64,
     },
     /// The siren was told to sound.
     SirenOrdered {
@@ -114,6 +153,19 @@ pub enum Record {
         /// SHA-256 of the signed command.
         digest: [u8; 32],
     },
+}
+
+/// How fast a client orders: each order is a debt that time pays off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pace {
+    /// In which start of the phone this was so.
+    pub boot: BootId,
+    /// When, milliseconds since that start.
+    pub boottime_ms: u64,
+    /// The debt then, milliseconds until it is paid off.
+    pub debt_ms: u64,
+    /// How often the client was told that it is too fast, since its last order that was taken.
+    pub told: u64,
 }
 
 /// A place that the phone is compared with to see whether it moves.

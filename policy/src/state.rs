@@ -1,6 +1,6 @@
 //! All that a phone remembers, built from records alone. Reading it never changes it.
 
-use crate::record::{Accepted, Place, Record};
+use crate::record::{Accepted, Pace, Place, Record};
 use crate::track::MOST_REPORTS;
 use crate::window::{Space, Verdict};
 use homing_protocol::beacon::{MOST_WINDOWS, Window};
@@ -9,14 +9,19 @@ use homing_protocol::id::{BeaconNonce, BootId, ClientId, CommandId, SessionId};
 use homing_protocol::receipt::CommandState;
 use std::collections::{BTreeMap, VecDeque};
 
+mod facts;
+
 /// Sequence spaces kept, newest first (protocol v1).
 pub const MOST_SPACES: usize = 64;
 /// Sequence spaces kept of one client: who opens many must not push out the others'.
 pub const MOST_SPACES_OF_CLIENT: usize = 16;
 /// Beacons kept, about 40 days at one each quarter of an hour (protocol v1).
 pub const MOST_BEACONS: usize = 4096;
-/// Tombstones kept; a stop names at most 16 rings, so these are the last 64 stops at least.
+/// Tombstones kept; a stop names at most 16 rings, so these are the last 64 stops at least. Who has left most loses its
+/// oldest first: a client that stops what it likes pushes out its own.
 pub const MOST_TOMBSTONES: usize = 1024;
+/// Clients whose pace is kept: as many as an authority list has (protocol v1).
+pub const MOST_PACES: usize = 64;
 /// Digests kept of commands whose senders were told to sign again.
 const MOST_TOLD: usize = 64;
 /// Commands kept at most, whatever the beacons say: 40 days at 200 a day.
@@ -42,6 +47,19 @@ pub struct Entry {
     pub accepted: Accepted,
     /// Where it stands.
     pub state: CommandState,
+}
+
+/// The search that was last begun for an order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SearchOrder {
+    /// For which order.
+    pub command: CommandId,
+    /// In which start of the phone.
+    pub boot: BootId,
+    /// Until when it must have ended, milliseconds since that start.
+    pub deadline_ms: u64,
+    /// How often it was begun for this order: once, and again after each restart of the agent.
+    pub times: u32,
 }
 
 /// The siren as it was last ordered.
@@ -80,6 +98,16 @@ pub struct State {
     pub gasped: bool,
     /// The siren's last order.
     pub siren: Option<SirenOrder>,
+    /// The last search for an order.
+    pub search: Option<SearchOrder>,
+    /// How long one ring may sound, seconds; nothing was said of it before the first start that says so.
+    pub ring_longest_s: Option<u32>,
+    /// This phone's state was set back and no resume has come: the highest beacon number quoted to it.
+    pub set_back: Option<u64>,
+    /// Report numbers that were passed over by the last resume, first and last; no position ever had one.
+    pub passed_over: Option<(u64, u64)>,
+    /// Number that counts as the newest beacon's while none was made since the last resume.
+    resumed_at: u64,
     /// The first command of a session must quote a newer beacon than this number: what has been forgotten since was
     /// signed before it, and must not have an effect once more.
     pub floor: u64,
@@ -88,7 +116,8 @@ pub struct State {
     commands: BTreeMap<CommandId, Entry>,
     /// In the order in which they were taken on.
     order: VecDeque<CommandId>,
-    tombstones: VecDeque<CommandId>,
+    tombstones: VecDeque<(ClientId, CommandId)>,
+    paces: BTreeMap<ClientId, Pace>,
     told: VecDeque<[u8; 32]>,
 }
 
@@ -127,7 +156,27 @@ impl State {
     /// Whether this ring is over, whether or not it has arrived.
     #[must_use]
     pub fn is_dead(&self, ring: CommandId) -> bool {
-        self.tombstones.contains(&ring)
+        self.tombstones.iter().any(|(_, dead)| *dead == ring)
+    }
+    /// Whether this client has said that this ring is over.
+    pub(crate) fn has_stopped(&self, client: ClientId, ring: CommandId) -> bool {
+        self.tombstones.contains(&(client, ring))
+    }
+    /// How fast this client orders, if it has.
+    #[must_use]
+    pub fn pace(&self, client: ClientId) -> Option<&Pace> {
+        self.paces.get(&client)
+    }
+    /// A new order must quote a newer beacon than this number, 0 for any or none: whatever was forgotten was signed for
+    /// an older one. What is forgotten for its age has no floor of its own; the oldest beacon that is kept is one.
+    #[must_use]
+    pub fn least_beacon(&self) -> u64 {
+        let forgotten = if self.beacons.len() < MOST_BEACONS {
+            0
+        } else {
+            self.beacons.front().map_or(0, |mark| mark.counter - 1)
+        };
+        self.floor.max(forgotten)
     }
     /// The space of a session.
     #[must_use]
@@ -155,7 +204,24 @@ impl State {
     /// Number of the newest beacon, 0 before the first.
     #[must_use]
     pub fn beacons(&self) -> u64 {
-        self.newest_beacon().map_or(0, |mark| mark.counter)
+        self.newest_beacon()
+            .map_or(self.resumed_at, |mark| mark.counter)
+    }
+    /// Whether this phone remembers another beacon under the number that is quoted.
+    pub(crate) fn contradicts(&self, reference: BeaconReference) -> bool {
+        let found = self
+            .beacons
+            .binary_search_by_key(&reference.counter, |mark| mark.counter);
+        found.is_ok_and(|index| self.beacons[index].nonce != reference.nonce)
+    }
+    /// The lowest number from this one on that a position of this phone may have, as far as is known here.
+    #[must_use]
+    pub fn lowest_report(&self, from: u64) -> u64 {
+        let kept = (self.reports_forgotten.min(self.reports) + 1).max(from);
+        match self.passed_over {
+            Some((first, last)) if (first..=last).contains(&kept) => last + 1,
+            _ => kept.min(self.reports + 1),
+        }
     }
     pub(crate) fn was_told(&self, digest: &[u8; 32]) -> bool {
         self.told.contains(digest)
@@ -229,14 +295,38 @@ impl State {
                 let space = self.space_mut(*client, *session);
                 space.stop = space.stop.max(*seq);
             }
-            Record::Tombstone { ring } => {
-                let before = self.tombstones.front().copied();
-                push_bounded(&mut self.tombstones, *ring, MOST_TOMBSTONES);
-                if before.is_some() && before != self.tombstones.front().copied() {
+            Record::Tombstone { client, ring } => self.bury(*client, *ring),
+            Record::RingLongest { seconds } => self.ring_longest_s = Some(*seconds),
+            Record::SearchOrdered {
+                command,
+                boot,
+                deadline_ms,
+            } => {
+                let before = self
+                    .search
+                    .filter(|search| search.command == *command)
+                    .map_or(0, |search| search.times);
+                self.search = Some(SearchOrder {
+                    command: *command,
+                    boot: *boot,
+                    deadline_ms: *deadline_ms,
+                    times: before + 1,
+                });
+            }
+            Record::Paced { client, pace } => self.keep_pace(*client, *pace),
+            Record::Floor { beacon } => self.floor = self.floor.max(*beacon),
+            Record::SetBack { quoted } => {
+                if self.set_back.is_none() {
                     self.raise_floor();
                 }
+                self.set_back = self.set_back.max(Some(*quoted));
             }
-            Record::Floor { beacon } => self.floor = self.floor.max(*beacon),
+            Record::Resumed {
+                beacon,
+                receipts,
+                reports,
+                ..
+            } => self.resume(*beacon, *receipts, *reports),
             Record::SirenOrdered {
                 ring,
                 boot,
@@ -293,6 +383,61 @@ impl State {
         &mut self.spaces[0]
     }
 
+    /// Remembers that a ring is over; forgets the oldest of who has left most such marks.
+    fn bury(&mut self, client: ClientId, ring: CommandId) {
+        if self.has_stopped(client, ring) {
+            return;
+        }
+        self.tombstones.push_back((client, ring));
+        if self.tombstones.len() <= MOST_TOMBSTONES {
+            return;
+        }
+        let mut left: BTreeMap<ClientId, usize> = BTreeMap::new();
+        for (client, _) in &self.tombstones {
+            *left.entry(*client).or_default() += 1;
+        }
+        let greediest = left.into_iter().max_by_key(|(_, count)| *count);
+        let oldest = greediest.and_then(|(greedy, _)| {
+            self.tombstones
+                .iter()
+                .position(|(client, _)| *client == greedy)
+        });
+        if let Some(index) = oldest {
+            self.tombstones.remove(index);
+            self.raise_floor();
+        }
+    }
+
+    /// Keeps a client's pace; of too many, the one that matters least is forgotten.
+    fn keep_pace(&mut self, client: ClientId, pace: Pace) {
+        self.paces.insert(client, pace);
+        if self.paces.len() > MOST_PACES {
+            let others = self.paces.iter().filter(|(other, _)| **other != client);
+            if let Some(least) = others
+                .min_by_key(|(_, pace)| pace.debt_ms)
+                .map(|(id, _)| *id)
+            {
+                self.paces.remove(&least);
+            }
+        }
+    }
+
+    /// Counts on from these numbers, and forgets whatever would let in what was signed before.
+    fn resume(&mut self, beacon: u64, receipts: u64, reports: u64) {
+        self.set_back = None;
+        self.spaces.clear();
+        self.beacons.clear();
+        self.resumed_at = beacon;
+        self.floor = self.floor.max(beacon);
+        self.receipts = self.receipts.max(receipts);
+        if reports > self.reports {
+            self.passed_over = Some((self.reports + 1, reports));
+            self.reports = reports;
+            let kept = reports.saturating_sub(MOST_REPORTS);
+            self.reports_forgotten = self.reports_forgotten.max(kept);
+        }
+    }
+
     /// Something was forgotten that a hostile broker may have kept.
     fn raise_floor(&mut self) {
         self.floor = self.floor.max(self.beacons());
@@ -317,103 +462,6 @@ impl State {
                 self.raise_floor();
             }
         }
-    }
-
-    /// The shortest list of facts that gives this state again; the journal is compacted to it.
-    #[must_use]
-    pub fn facts(&self) -> Vec<Record> {
-        let mut facts = vec![
-            Record::Authority {
-                version: self.authority.0,
-                signed: self.authority.1.clone(),
-            },
-            Record::KeySet {
-                version: self.key_set.0,
-                signed: self.key_set.1.clone(),
-            },
-        ];
-        facts.extend(self.beacons.iter().map(|mark| Record::Beacon {
-            counter: mark.counter,
-            nonce: mark.nonce,
-            boot: mark.boot,
-            boottime_ms: mark.boottime_ms,
-        }));
-        for space in self.spaces.iter().rev() {
-            let (client, session) = (space.client, space.session);
-            facts.extend(space.seen().map(|seq| Record::Seen {
-                client,
-                session,
-                seq,
-            }));
-            if space.stop > 0 || space.high == 0 {
-                facts.push(Record::StopMark {
-                    client,
-                    session,
-                    seq: space.stop,
-                });
-            }
-        }
-        for entry in self.commands() {
-            facts.push(Record::Accepted(entry.accepted.clone()));
-            if entry.state != CommandState::Accepted {
-                facts.push(Record::Receipt {
-                    counter: self.receipts,
-                    command: entry.accepted.id,
-                    state: entry.state,
-                });
-            }
-        }
-        facts.push(Record::Receipt {
-            counter: self.receipts,
-            command: CommandId([0; 16]),
-            state: CommandState::Accepted,
-        });
-        facts.extend(
-            self.tombstones
-                .iter()
-                .map(|ring| Record::Tombstone { ring: *ring }),
-        );
-        if let Some(order) = self.siren {
-            let again = Record::SirenOrdered {
-                ring: order.ring,
-                boot: order.boot,
-                deadline_ms: order.deadline_ms,
-            };
-            facts.extend((0..order.times).map(|_| again.clone()));
-        }
-        facts.push(Record::Report {
-            counter: self.reports,
-        });
-        facts.push(Record::ReportsStored {
-            through: self.reports_stored,
-        });
-        facts.extend(self.track_facts());
-        facts.extend((self.floor > 0).then_some(Record::Floor { beacon: self.floor }));
-        facts.extend(
-            self.told
-                .iter()
-                .map(|digest| Record::Told { digest: *digest }),
-        );
-        facts
-    }
-
-    /// The part of [`Self::facts`] that is about the movement history.
-    fn track_facts(&self) -> impl Iterator<Item = Record> {
-        let search = self
-            .track_search
-            .map(|(boot, boottime_ms)| Record::TrackSearch { boot, boottime_ms });
-        let forgotten = Record::ReportsForgotten {
-            through: self.reports_forgotten,
-        };
-        let gasp = Record::LastGasp { spent: self.gasped };
-        [
-            Some(forgotten),
-            search,
-            self.place.map(Record::TrackPlace),
-            Some(gasp),
-        ]
-        .into_iter()
-        .flatten()
     }
 
     /// Judges a sequence number.

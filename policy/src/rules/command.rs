@@ -1,6 +1,6 @@
 //! A command's way in: repeated, replayed, refused, or taken on and handed to its rule.
 
-use super::{Saying, accept, advance, locate, receipt, replay, ring};
+use super::{Saying, accept, advance, freshness, locate, pace, receipt, replay, resume, ring};
 use crate::decision::{Decision, Effect, Outgoing};
 use crate::event::Now;
 use crate::record::Record;
@@ -14,12 +14,18 @@ pub(super) fn arrived(state: &State, now: &Now, verified: &Verified, decision: &
     if state.command(command.id).is_some() {
         return again(state, command, decision);
     }
-    if let Err(refusal) = replay::judge(state, command) {
+    if let Err(refusal) = replay::judge(state, now, command) {
         if replay::sign_again(refusal) {
-            return tell_once(state, refusal, command, verified.digest(), decision);
+            return tell_once(state, now, refusal, verified, decision);
         }
         return refused(state, now, refusal, command, decision);
     }
+    match pace::charge(state, now, command.client, decision) {
+        pace::Verdict::Taken => {}
+        pace::Verdict::TellBusy => return busy(state, command, decision),
+        pace::Verdict::Ignore => return,
+    }
+    resume::notice(state, command, decision);
     match &command.op {
         Op::Locate { search_s } => locate::ordered(state, now, command, *search_s, decision),
         Op::Ring { for_s } => ring::ordered(state, now, command, *for_s, decision),
@@ -38,9 +44,8 @@ pub(super) fn arrived(state: &State, now: &Now, verified: &Verified, decision: &
         Op::ResendReports { first, last } => {
             let accepted = accept(state, now, command, decision);
             // The owner is told where what is gone for good ends.
-            let kept = state.reports_forgotten.min(state.reports) + 1;
             let saying = Saying {
-                report: Some(kept.max(*first).min(state.reports + 1)),
+                report: Some(state.lowest_report(*first)),
                 ..Saying::default()
             };
             advance(state, decision, &accepted, CommandState::Done, saying);
@@ -49,7 +54,8 @@ pub(super) fn arrived(state: &State, now: &Now, verified: &Verified, decision: &
                 last: *last,
             });
         }
-        Op::Unknown { .. } => refused(state, now, Refusal::Unsupported, command, decision),
+        Op::Resume { .. } => resume::ordered(state, now, command, decision),
+        Op::Unknown { .. } => refuse(state, now, Refusal::Unsupported, command, decision),
     }
 }
 
@@ -86,6 +92,20 @@ pub(super) fn refused(
             command: command.id,
         });
     }
+    if pace::charge(state, now, command.client, decision) == pace::Verdict::Taken {
+        refuse(state, now, refusal, command, decision);
+    }
+}
+
+/// The same for an order that is new and paid for.
+fn refuse(
+    state: &State,
+    now: &Now,
+    refusal: Refusal,
+    command: &Command,
+    decision: &mut Decision,
+) {
+    decision.count_refusal(refusal);
     decision.record(Record::Accepted(crate::record::Accepted {
         id: command.id,
         client: command.client,
@@ -114,24 +134,51 @@ pub(super) fn refused(
 /// lost it; a second one is never made.
 fn tell_once(
     state: &State,
+    now: &Now,
     refusal: Refusal,
-    command: &Command,
-    digest: [u8; 32],
+    verified: &Verified,
     decision: &mut Decision,
 ) {
+    let (command, digest) = (verified.command(), verified.digest());
     decision.count_refusal(refusal);
     if state.was_told(&digest) {
         return decision.send(Outgoing::Repeat {
             command: command.id,
         });
     }
-    if state.beacons() <= state.floor {
+    if pace::charge(state, now, command.client, decision) != pace::Verdict::Taken {
+        return;
+    }
+    resume::notice(state, command, decision);
+    if state.beacons() <= state.least_beacon() || freshness::needs_new_beacon(command) {
         // There is no beacon yet that would do.
         decision.effect(Effect::BeaconSoon);
     }
     decision.record(Record::Told { digest });
     let saying = Saying {
         refusal: Some(refusal),
+        ..Saying::default()
+    };
+    receipt(
+        state,
+        decision,
+        command.id,
+        (command.session, command.seq),
+        CommandState::Refused,
+        saying,
+    );
+}
+
+/// Refuses an order of a client that gives too many. Its number is used up, so that the same bytes never have an effect;
+/// the id is not remembered: that would cost others the memory that this client has used up.
+fn busy(state: &State, command: &Command, decision: &mut Decision) {
+    decision.record(Record::Seen {
+        client: command.client,
+        session: command.session,
+        seq: command.seq,
+    });
+    let saying = Saying {
+        refusal: Some(Refusal::Busy),
         ..Saying::default()
     };
     receipt(

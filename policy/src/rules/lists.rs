@@ -1,5 +1,6 @@
 //! Lists that ROOT signed: higher versions replace lower ones, and one version has one content. Report acknowledgements only ever rise.
 
+use super::resume;
 use crate::decision::{Decision, Effect};
 use crate::record::Record;
 use crate::state::State;
@@ -47,7 +48,9 @@ pub(super) fn key_set(state: &State, version: u64, signed: &[u8], decision: &mut
 
 pub(super) fn reports_stored(state: &State, through: u64, decision: &mut Decision) {
     if through > state.reports {
+        // A reader has stored what this phone has not made: its state was set back.
         decision.count_refusal(Refusal::BadParameter);
+        resume::noticed(state, 0, decision);
     } else if through > state.reports_stored {
         decision.record(Record::ReportsStored { through });
     }

@@ -3,7 +3,8 @@
 use super::{Saying, accept, advance, is_overtaken, is_search, track};
 use crate::decision::{Decision, Effect};
 use crate::event::{Now, SearchOutcome};
-use crate::state::State;
+use crate::record::Record;
+use crate::state::{Entry, State};
 use homing_protocol::command::{Command, Op};
 use homing_protocol::id::CommandId;
 use homing_protocol::receipt::CommandState;
@@ -42,10 +43,50 @@ pub(super) fn ordered(
         CommandState::Running,
         Saying::default(),
     );
-    decision.effect(Effect::Search {
-        command: command.id,
-        search_s,
+    begin(now, command.id, search_s, decision);
+}
+
+/// How often a search is begun for one order: first, and again after restarts of the agent, which the search itself may
+/// have caused.
+const MOST_BEGINNINGS: u32 = 3;
+/// Drivers answer at their deadline; so much later one hangs, milliseconds.
+const GRACE_MS: u64 = 10_000;
+
+fn begin(now: &Now, command: CommandId, search_s: u16, decision: &mut Decision) {
+    decision.record(Record::SearchOrdered {
+        command,
+        boot: now.boot,
+        deadline_ms: now.boottime_ms + u64::from(search_s) * 1000,
     });
+    decision.effect(Effect::Search { command, search_s });
+}
+
+/// Answers for a search without one: who waits must not wait for ever.
+pub(super) fn look_after(state: &State, now: &Now, decision: &mut Decision) {
+    for entry in state.open().filter(|entry| is_search(&entry.accepted.op)) {
+        let hangs = state.search.is_none_or(|search| {
+            search.command != entry.accepted.id
+                || search.boot != now.boot
+                || now.boottime_ms > search.deadline_ms + GRACE_MS
+        });
+        if hangs {
+            fail(state, entry, "the search for the position hangs", decision);
+        }
+    }
+}
+
+fn fail(state: &State, entry: &Entry, why: &str, decision: &mut Decision) {
+    let saying = Saying {
+        text: Some(why.to_owned()),
+        ..Saying::default()
+    };
+    advance(
+        state,
+        decision,
+        &entry.accepted,
+        CommandState::Failed,
+        saying,
+    );
 }
 
 pub(super) fn ended(
@@ -72,30 +113,27 @@ pub(super) fn ended(
         }
         SearchOutcome::Failed(why) => {
             if let Some(entry) = open {
-                let saying = Saying {
-                    text: Some((*why).to_owned()),
-                    ..Saying::default()
-                };
-                advance(
-                    state,
-                    decision,
-                    &entry.accepted,
-                    CommandState::Failed,
-                    saying,
-                );
+                fail(state, entry, why, decision);
             }
         }
     }
 }
 
-/// After a restart the search begins anew.
-pub(super) fn resume(state: &State, decision: &mut Decision) {
+/// After a restart the search begins anew, but not for ever: it may be what ends the agent.
+pub(super) fn resume(state: &State, now: &Now, decision: &mut Decision) {
     for entry in state.open() {
-        if let Op::Locate { search_s } = entry.accepted.op {
-            decision.effect(Effect::Search {
-                command: entry.accepted.id,
-                search_s,
-            });
+        let Op::Locate { search_s } = entry.accepted.op else {
+            continue;
+        };
+        let begun = state
+            .search
+            .filter(|search| search.command == entry.accepted.id)
+            .map_or(0, |search| search.times);
+        if begun >= MOST_BEGINNINGS {
+            let why = "the agent was restarted in each of three searches";
+            fail(state, entry, why, decision);
+        } else {
+            begin(now, entry.accepted.id, search_s, decision);
         }
     }
 }

@@ -1,9 +1,12 @@
 //! One rule for each kind of event. They read the state and write a decision; they must not keep anything themselves.
 
 mod command;
+pub(crate) mod freshness;
 mod lists;
 mod locate;
+mod pace;
 mod replay;
+mod resume;
 mod ring;
 mod track;
 
@@ -28,6 +31,9 @@ pub fn decide(state: &State, now: &Now, event: &Event<'_>) -> Decision {
     };
     match event {
         Event::Started => started(state, now, &mut decision),
+        Event::Configured { ring_longest_s } => {
+            ring::configured(state, *ring_longest_s, &mut decision)
+        }
         Event::Command(verified) => command::arrived(state, now, verified, &mut decision),
         Event::Refused(refusal, refused) => {
             command::refused(state, now, *refusal, refused, &mut decision)
@@ -47,13 +53,16 @@ pub fn decide(state: &State, now: &Now, event: &Event<'_>) -> Decision {
         Event::ReportsExpired { through } => track::expired(state, *through, &mut decision),
         Event::Siren { command, phase } => ring::siren(state, *command, phase, &mut decision),
         Event::BeaconDue { nonce } => beacon(state, now, *nonce, &mut decision),
-        Event::Tick => ring::look_after(state, now, &mut decision),
+        Event::Tick => {
+            ring::look_after(state, now, &mut decision);
+            locate::look_after(state, now, &mut decision);
+        }
     }
     decision
 }
 
 fn started(state: &State, now: &Now, decision: &mut Decision) {
-    locate::resume(state, decision);
+    locate::resume(state, now, decision);
     ring::resume(state, now, decision);
     decision.effect(Effect::BeaconSoon);
 }
@@ -86,7 +95,7 @@ fn receipt(
     now_state: CommandState,
     saying: Saying,
 ) {
-    let counter = state.receipts + decision.receipts() + 1;
+    let counter = decision.receipts_after(state.receipts) + 1;
     decision.record(Record::Receipt {
         counter,
         command,

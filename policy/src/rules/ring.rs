@@ -55,11 +55,19 @@ pub(super) fn ordered(
         CommandState::Accepted,
         Saying::default(),
     );
-    sound(&accepted, for_s, now, decision);
+    sound(state, &accepted, for_s, now, decision);
 }
 
-fn sound(ring: &Accepted, for_s: u16, now: &Now, decision: &mut Decision) {
-    let deadline_ms = now.boottime_ms + u64::from(for_s) * 1000;
+/// What the configuration allows is a fact like any other: so a deadline means the same to judge, siren and owner.
+pub(super) fn configured(state: &State, longest_s: u32, decision: &mut Decision) {
+    if state.ring_longest_s != Some(longest_s) {
+        decision.record(Record::RingLongest { seconds: longest_s });
+    }
+}
+
+fn sound(state: &State, ring: &Accepted, for_s: u16, now: &Now, decision: &mut Decision) {
+    let longest_s = state.ring_longest_s.unwrap_or(u32::MAX);
+    let deadline_ms = now.boottime_ms + u64::from(longest_s.min(for_s.into())) * 1000;
     decision.record(Record::SirenOrdered {
         ring: ring.id,
         boot: now.boot,
@@ -97,8 +105,15 @@ pub(super) fn stopped(
     rings: &[CommandId],
     decision: &mut Decision,
 ) {
-    for ring in rings.iter().filter(|ring| !state.is_dead(**ring)) {
-        decision.record(Record::Tombstone { ring: *ring });
+    let client = command.client;
+    for ring in rings
+        .iter()
+        .filter(|ring| !state.has_stopped(client, **ring))
+    {
+        decision.record(Record::Tombstone {
+            client,
+            ring: *ring,
+        });
     }
     let stop = accept(state, now, command, decision);
     decision.record(Record::StopMark {
@@ -241,19 +256,23 @@ pub(super) fn look_after(state: &State, now: &Now, decision: &mut Decision) {
 
 /// At its deadline a ring is over in any case.
 fn end_overdue(state: &State, entry: &Entry, decision: &mut Decision) {
-    let (to, text) = if entry.state == CommandState::Running {
-        (CommandState::Done, None)
+    // A siren that lives says that it has ended, and one that was restarted carries on and says so then.
+    let text = if entry.state == CommandState::Running {
+        "the siren began to sound and never said that it ended: its process is gone, and how long it sounded is not known"
     } else {
-        (
-            CommandState::Failed,
-            Some("the siren process did not answer".to_owned()),
-        )
+        "the siren process did not answer"
     };
     let saying = Saying {
-        text,
+        text: Some(text.to_owned()),
         ..Saying::default()
     };
-    advance(state, decision, &entry.accepted, to, saying);
+    advance(
+        state,
+        decision,
+        &entry.accepted,
+        CommandState::Failed,
+        saying,
+    );
 }
 
 const fn order_again(order: SirenOrder) -> Effect {
@@ -297,7 +316,7 @@ pub(super) fn resume(state: &State, now: &Now, decision: &mut Decision) {
             decision.effect(Effect::Silence);
             advance(state, decision, &entry.accepted, to, Saying::default());
         }
-        Some(_) | None => sound(&entry.accepted, for_s, now, decision),
+        Some(_) | None => sound(state, &entry.accepted, for_s, now, decision),
     }
 }
 

@@ -109,3 +109,35 @@ fn status_is_done_at_once_and_asks_for_a_beacon() {
     assert_eq!(effects, [Effect::BeaconSoon]);
     assert_eq!(phone.said(1), [Done]);
 }
+
+#[test]
+fn a_search_that_ends_the_agent_each_time_is_begun_three_times_and_then_answered() {
+    let (house, mut phone) = (House::new(), Phone::new());
+    let mut begun = usize::from(searches(&phone.receive(&house.sign(&locate(1, 1))), 1));
+    for _ in 0..5 {
+        phone.later(1_000);
+        begun += usize::from(searches(&phone.restart(), 1));
+        phone.check_facts();
+    }
+    assert_eq!(begun, 3);
+    assert_eq!(phone.said(1), [Running, Failed]);
+    // The next order has its own three.
+    assert!(searches(&phone.receive(&house.sign(&locate(2, 2))), 2));
+    assert!(searches(&phone.restart(), 2));
+}
+
+#[test]
+fn a_search_that_never_ends_is_answered_after_its_time_and_a_late_position_is_kept() {
+    let (house, mut phone) = (House::new(), Phone::new());
+    let _ = phone.receive(&house.sign(&locate(1, 1)));
+    phone.later(40_000);
+    assert!(phone.hear(&Event::Tick).is_empty());
+    assert_eq!(phone.said(1), [Running], "drivers may be a little late");
+    phone.later(1);
+    let _ = phone.hear(&Event::Tick);
+    assert_eq!(phone.said(1), [Running, Failed]);
+    let outcome = SearchOutcome::Found(PLACE);
+    let command = command_id(1);
+    let _ = phone.hear(&Event::SearchEnded { command, outcome });
+    assert_eq!((phone.said(1).len(), phone.state.reports), (2, 1));
+}

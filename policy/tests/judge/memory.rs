@@ -1,11 +1,11 @@
 //! What a phone remembers and forgets: bounds, facts, and the bytes of every record.
 
 use crate::house::*;
-use homing_policy::record::{Accepted, Place};
+use homing_policy::record::{Accepted, Pace, Place};
 use homing_policy::state::{MOST_BEACONS, MOST_COMMANDS, MOST_SPACES, MOST_TOMBSTONES};
 use homing_policy::{Record, State, codec};
 use homing_protocol::cbor::LARGEST;
-use homing_protocol::command::Op;
+use homing_protocol::command::{FURTHEST, Op};
 use homing_protocol::id::{BeaconNonce, BootId, ClientId, CommandId, SessionId};
 use homing_protocol::receipt::CommandState;
 use proptest::prelude::*;
@@ -84,7 +84,10 @@ fn a_phone_of_many_years_stays_small() {
                 seq: number,
             });
             state.apply(&accepted(number, counter));
-            state.apply(&Record::Tombstone { ring: id(number) });
+            state.apply(&Record::Tombstone {
+                client: ClientId([1; 16]),
+                ring: id(number),
+            });
             state.apply(&ended(number, number));
         }
     }
@@ -96,6 +99,46 @@ fn a_phone_of_many_years_stays_small() {
     let bytes: usize = facts.iter().map(|fact| codec::encode(fact).len()).sum();
     assert!(bytes < 3 * 1024 * 1024, "{bytes} bytes of facts");
     assert_facts(&state);
+}
+
+#[test]
+fn a_client_that_stops_rings_without_end_pushes_out_its_own_marks_alone() {
+    let mut state = State::default();
+    let bury = |state: &mut State, client: u8, number: u64| {
+        state.apply(&Record::Tombstone {
+            client: ClientId([client; 16]),
+            ring: id(number),
+        });
+    };
+    for number in 1..=100 {
+        bury(&mut state, 1, number);
+    }
+    for number in 101..=5_000 {
+        bury(&mut state, 2, number);
+    }
+    assert!((1..=100).all(|number| state.is_dead(id(number))));
+    assert!(!state.is_dead(id(101)), "the greedy one's oldest");
+    assert!(state.is_dead(id(5_000)));
+    // Who names another's ring first does not take the mark from it.
+    bury(&mut state, 1, 5_000);
+    for number in 5_001..=10_000 {
+        bury(&mut state, 2, number);
+    }
+    assert!(state.is_dead(id(5_000)));
+    assert_facts(&state);
+}
+
+#[test]
+fn a_mark_of_schema_1_is_read_as_nobodys() {
+    let old = homing_protocol::cbor::Map::new()
+        .uint(0, 8)
+        .bytes(1, &[5; 16])
+        .encode();
+    let expected = Record::Tombstone {
+        client: ClientId([0; 16]),
+        ring: CommandId([5; 16]),
+    };
+    assert_eq!(codec::decode(&old), Ok(expected));
 }
 
 #[test]
@@ -116,6 +159,14 @@ fn op() -> impl Strategy<Value = Op> {
             .prop_map(|rings| Op::RingStop { rings }),
         Just(Op::Status),
         (0..=LARGEST, 0..=LARGEST).prop_map(|(first, last)| Op::ResendReports { first, last }),
+        (0..=FURTHEST, 0..=FURTHEST, any::<[u8; 32]>(), 0..=FURTHEST).prop_map(
+            |(beacon, receipts, head, reports)| Op::Resume {
+                beacon,
+                receipts,
+                head,
+                reports,
+            }
+        ),
         (0..=LARGEST).prop_map(|code| Op::Unknown { code }),
     ]
 }
@@ -193,9 +244,29 @@ fn record() -> impl Strategy<Value = Record> {
             session: SessionId(session),
             seq
         }),
-        long().prop_map(|ring| Record::Tombstone {
+        (long(), long()).prop_map(|(client, ring)| Record::Tombstone {
+            client: ClientId(client),
             ring: CommandId(ring)
         }),
+        any::<u32>().prop_map(|seconds| Record::RingLongest { seconds }),
+        (long(), long(), number()).prop_map(|(command, boot, deadline_ms)| {
+            Record::SearchOrdered {
+                command: CommandId(command),
+                boot: BootId(boot),
+                deadline_ms,
+            }
+        }),
+        (long(), long(), number(), number(), number()).prop_map(
+            |(client, boot, boottime_ms, debt_ms, told)| Record::Paced {
+                client: ClientId(client),
+                pace: Pace {
+                    boot: BootId(boot),
+                    boottime_ms,
+                    debt_ms,
+                    told,
+                },
+            }
+        ),
         (long(), long(), number()).prop_map(|(ring, boot, deadline_ms)| Record::SirenOrdered {
             ring: CommandId(ring),
             boot: BootId(boot),

@@ -1,11 +1,11 @@
 //! Repetition, replay and asking for another signature, row by row.
 
 use crate::house::*;
-use homing_policy::state::{MOST_BEACONS, MOST_SPACES_OF_CLIENT};
+use homing_policy::state::{MOST_BEACONS, MOST_COMMANDS, MOST_SPACES_OF_CLIENT};
 use homing_policy::{Event, Outgoing};
 use homing_protocol::Refusal;
-use homing_protocol::command::BeaconReference;
-use homing_protocol::id::{BeaconNonce, SessionId};
+use homing_protocol::command::{BeaconReference, Command};
+use homing_protocol::id::{BeaconNonce, CommandId, SessionId};
 use homing_protocol::receipt::CommandState::*;
 
 #[test]
@@ -64,8 +64,8 @@ fn a_new_session_must_quote_a_beacon_that_this_phone_made_and_knows() {
         ("number 0", Some(quoting(0)), false),
         ("another nonce", Some(wrong_nonce), false),
         ("the newest", Some(quoting(1)), true),
-        // This phone's memory was rolled back; finding goes on.
-        ("one above our own", Some(quoting(2)), true),
+        // This phone's state was set back: the ring may have been done in what it forgot.
+        ("one above our own", Some(quoting(2)), false),
     ];
     for (name, beacon, is_taken) in rows {
         let (house, mut phone) = (House::new(), Phone::new());
@@ -73,10 +73,9 @@ fn a_new_session_must_quote_a_beacon_that_this_phone_made_and_knows() {
         assert_eq!(is_loud(&phone.receive(&order)), is_taken, "{name}");
         if !is_taken {
             assert_eq!(phone.refusals, [Refusal::UnknownBeacon], "{name}");
-            assert!(
-                is_loud(&phone.receive(&house.sign(&ring(1, 1)))),
-                "{name}: signed again"
-            );
+            phone.beacon();
+            let again = house.sign(&ring(1, 1).quoting(Some(quoting(2))));
+            assert!(is_loud(&phone.receive(&again)), "{name}: signed again");
         }
     }
 }
@@ -149,6 +148,53 @@ fn a_client_of_many_sessions_pushes_out_its_own_alone() {
     open_sessions(&house, &mut phone, 3 * MOST_SPACES_OF_CLIENT);
     let other = phone.state.space(house.client(1), SessionId([1; 8]));
     assert!(other.is_some());
+}
+
+#[test]
+fn a_copy_withheld_under_an_unseen_number_of_a_known_session_does_nothing_once_its_id_is_forgotten()
+{
+    let floods = |house: &House, phone: &mut Phone| {
+        // So many orders that the first one's id is forgotten; its session is not.
+        let template = house.command(&locate(1, 9).by(1, 1));
+        for number in 0..=MOST_COMMANDS as u64 {
+            let mut id = [0xdd; 16];
+            id[..8].copy_from_slice(&number.to_be_bytes());
+            let order = Command {
+                id: CommandId(id),
+                seq: number + 1,
+                ..template.clone()
+            };
+            // Slowly enough to be taken.
+            phone.later(20_000);
+            let _ = phone.hear(&Event::Refused(Refusal::NotAllowed, &order));
+        }
+    };
+    let ages = |_: &House, phone: &mut Phone| {
+        for _ in 0..=MOST_BEACONS {
+            phone.beacon();
+        }
+    };
+    for pass in [&floods as &dyn Fn(&House, &mut Phone), &ages] {
+        let (house, mut phone) = (House::new(), Phone::new());
+        let _ = phone.receive(&house.sign(&ring(1, 1)));
+        let _ = phone.siren(1, homing_policy::SirenPhase::Ended);
+        // The owner had signed it once more, and the broker kept that copy.
+        let withheld = house.sign(&ring(5, 1));
+        let _ = phone.receive(&house.sign(&locate(9, 2)));
+        pass(&house, &mut phone);
+        assert!(phone.state.command(command_id(1)).is_none());
+        let space = phone.state.space(house.client(0), SessionId([1; 8]));
+        assert!(space.is_some(), "its session is known");
+        assert!(!is_loud(&phone.receive(&withheld)));
+        assert_eq!(phone.refusals.last(), Some(&Refusal::UnknownBeacon));
+        let silent = house.sign(&ring(6, 3).quoting(None));
+        assert!(!is_loud(&phone.receive(&silent)), "nothing proves it new");
+        // What is signed for the newest beacon is taken.
+        phone.beacon();
+        let newest = Some(quoting(phone.state.beacons()));
+        let again = house.sign(&ring(7, 4).quoting(newest));
+        assert!(is_loud(&phone.receive(&again)));
+    }
 }
 
 #[test]

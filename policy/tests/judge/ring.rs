@@ -53,7 +53,8 @@ fn a_siren_that_never_sounded_is_a_failure_with_a_sentence() {
 
 #[test]
 fn a_dead_siren_process_is_noticed_after_the_deadline() {
-    for (phase, end) in [(None, Failed), (Some(SOUNDING), Done)] {
+    // Not even a siren that began to sound is said to have done it: it may have died after its first second.
+    for phase in [None, Some(SOUNDING)] {
         let (house, mut phone) = (House::new(), Phone::new());
         let _ = phone.receive(&house.sign(&ring(1, 1)));
         if let Some(phase) = phase {
@@ -63,9 +64,32 @@ fn a_dead_siren_process_is_noticed_after_the_deadline() {
         assert!(phone.hear(&Event::Tick).is_empty());
         phone.later(2_000);
         assert!(silences(&phone.hear(&Event::Tick)));
-        assert_eq!(phone.said(1).last(), Some(&end));
+        assert_eq!(phone.said(1).last(), Some(&Failed));
         assert!(phone.hear(&Event::Tick).is_empty());
     }
+}
+
+#[test]
+fn a_ring_sounds_no_longer_than_the_phones_configuration_allows() {
+    let (house, mut phone) = (House::new(), Phone::new());
+    let deadline = |effects: &[Effect]| match effects {
+        [Effect::Sound { deadline_ms, .. }, ..] => *deadline_ms,
+        other => panic!("{other:?}"),
+    };
+    let configured = Event::Configured { ring_longest_s: 5 };
+    let _ = phone.hear(&configured);
+    let rows = phone.journal.records.len();
+    let _ = phone.hear(&configured);
+    assert_eq!(phone.journal.records.len(), rows, "the same is no news");
+    let end = deadline(&phone.receive(&house.sign(&ring(1, 1))));
+    assert_eq!(end, phone.now.boottime_ms + 5_000);
+    // The judge knows that end: it waits no longer than that for the siren's word, nor after a restart of the phone.
+    phone.later(10_001);
+    assert!(silences(&phone.hear(&Event::Tick)));
+    let _ = phone.receive(&house.sign(&ring(2, 2)));
+    let again = deadline(&phone.reboot());
+    assert_eq!(again, phone.now.boottime_ms + 5_000);
+    phone.check_facts();
 }
 
 #[test]

@@ -18,6 +18,8 @@ use std::collections::BTreeMap;
 pub(crate) const STEP_MS: u64 = 31_000;
 /// After this time a ring that nobody ended is over (`policy`'s grace is 5 s).
 const GRACE_MS: u64 = 5_000;
+/// A search that nobody ended hangs so long after its time (`policy`'s grace is 10 s).
+const SEARCH_GRACE_MS: u64 = 10_000;
 /// A phone that restarts for ever rings this often at most.
 const MOST_STARTS: u32 = 3;
 /// The first start of the phone, in which the beacon was made that all orders quote.
@@ -407,6 +409,29 @@ impl Small {
                     };
                     *boot = boot_id(u32::from(here));
                 }
+                Record::SearchOrdered {
+                    command,
+                    boot,
+                    deadline_ms,
+                } => {
+                    if self
+                        .state
+                        .command(*command)
+                        .is_none_or(|entry| entry.state.is_final())
+                    {
+                        continue;
+                    }
+                    let here = *boot == self.now.boot;
+                    let over = *deadline_ms + SEARCH_GRACE_MS < self.now.boottime_ms;
+                    *deadline_ms = if here && !over {
+                        (*deadline_ms + SEARCH_GRACE_MS) - self.now.boottime_ms
+                    } else {
+                        0
+                    };
+                    *boot = boot_id(u32::from(here));
+                }
+                // A few orders are far from too many, and time only takes the debt away.
+                Record::Paced { .. } => continue,
                 Record::TrackPlace(_) | Record::Report { .. } => continue,
                 _ => {}
             }

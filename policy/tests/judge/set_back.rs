@@ -1,0 +1,272 @@
+//! A phone whose state was set back to an older one: what it notices, what goes on, what waits, and what ends it.
+
+use crate::house::*;
+use homing_policy::{Event, Record, SirenPhase, admit};
+use homing_protocol::Refusal;
+use homing_protocol::command::{BeaconReference, Class, LIVE_MS, Op};
+use homing_protocol::id::{BeaconNonce, BootId, SessionId};
+use homing_protocol::receipt::CommandState::*;
+
+fn resume(seq: u64, id: u8, beacon: u64) -> Order {
+    let op = Op::Resume {
+        beacon,
+        receipts: 90,
+        head: [0xab; 32],
+        reports: 900,
+    };
+    order(seq, id, op)
+}
+
+fn newest(phone: &Phone) -> Option<BeaconReference> {
+    phone.state.newest_beacon().map(|mark| BeaconReference {
+        counter: mark.counter,
+        nonce: mark.nonce,
+    })
+}
+
+/// Beacons of another past than the one that the owner knows: the random parts differ.
+fn beacon_of_another_past(phone: &mut Phone) {
+    let counter = phone.state.beacons() + 1;
+    let mut bytes = [9; 16];
+    bytes[..8].copy_from_slice(&counter.to_be_bytes());
+    let _ = phone.hear(&Event::BeaconDue {
+        nonce: BeaconNonce(bytes),
+    });
+}
+
+#[test]
+fn each_class_waits_or_goes_on_as_the_table_says() {
+    use Class::{Destructive, Harmless, Nuisance, Sensitive};
+    let (again, waits) = (Some(Refusal::UnknownBeacon), Some(Refusal::RolledBack));
+    // Class; quoted; a healthy phone's word; the word of one whose state was set back.
+    let rows = [
+        (Harmless, "nothing", None, None),
+        (Harmless, "above", None, None),
+        (Harmless, "newest", None, None),
+        (Nuisance, "nothing", None, again),
+        (Nuisance, "above", again, again),
+        (Nuisance, "another", again, again),
+        (Nuisance, "newest", None, None),
+        (Sensitive, "nothing", again, waits),
+        (Sensitive, "above", waits, waits),
+        (Sensitive, "another", waits, waits),
+        (Sensitive, "newest", None, waits),
+        (Destructive, "nothing", again, waits),
+        (Destructive, "above", waits, waits),
+        (Destructive, "newest", None, waits),
+    ];
+    let house = House::new();
+    for (class, quoted, healthy, set_back) in rows {
+        for (expected, is_set_back) in [(healthy, false), (set_back, true)] {
+            let mut phone = Phone::new();
+            if is_set_back {
+                phone.state.apply(&Record::SetBack { quoted: 9 });
+                phone.beacon();
+            }
+            let beacon = match quoted {
+                "nothing" => None,
+                "above" => Some(quoting(30)),
+                "another" => Some(BeaconReference {
+                    nonce: BeaconNonce([1; 16]),
+                    ..quoting(1)
+                }),
+                _ => newest(&phone),
+            };
+            // The class alone decides here: what the order says does not matter, as long as it is no resume.
+            let command = house.command(&locate(1, 1).quoting(beacon));
+            let said = admit(&phone.state, &phone.now, class, &command).err();
+            assert_eq!(said, expected, "{class:?} {quoted} {is_set_back}");
+        }
+    }
+}
+
+#[test]
+fn what_is_sensitive_must_answer_a_beacon_of_this_start_within_a_quarter_of_an_hour() {
+    let (house, mut phone) = (House::new(), Phone::new());
+    let command = house.command(&locate(1, 1).quoting(newest(&phone)));
+    let live = |phone: &Phone| admit(&phone.state, &phone.now, Class::Sensitive, &command).is_ok();
+    assert!(live(&phone));
+    phone.later(LIVE_MS);
+    assert!(live(&phone));
+    phone.later(1);
+    assert!(!live(&phone));
+    phone.now.boottime_ms -= LIVE_MS;
+    phone.now.boot = BootId([9; 16]);
+    assert!(!live(&phone), "of another start");
+}
+
+#[test]
+fn a_ring_that_quotes_a_forgotten_past_is_signed_again_and_sounds_once() {
+    let (house, mut phone) = (House::new(), Phone::new());
+    let _ = phone.receive(&house.sign(&locate(1, 1)));
+    // Signed for a beacon that this phone has made and forgotten; perhaps it was done then.
+    let old = house.sign(&ring(2, 2).quoting(Some(quoting(20))));
+    for _ in 0..3 {
+        assert!(!is_loud(&phone.receive(&old)));
+    }
+    assert_eq!(
+        (phone.state.set_back, phone.said(2)),
+        (Some(20), vec![Refused])
+    );
+    assert_eq!(phone.refusals, [Refusal::UnknownBeacon; 3]);
+    // Finding goes on, and the owner who wants a ring signs it for a beacon of now.
+    let _ = phone.receive(&house.sign(&locate(3, 3).quoting(Some(quoting(20)))));
+    assert_eq!(phone.said(3), [Running]);
+    beacon_of_another_past(&mut phone);
+    let again = house.sign(&ring(4, 2).quoting(newest(&phone)));
+    assert!(is_loud(&phone.receive(&again)));
+    assert!(!is_loud(&phone.receive(&old)), "its id is known");
+    phone.check_facts();
+    assert!(!is_loud(&phone.restart()) || phone.state.open_ring().is_some());
+}
+
+#[test]
+fn two_beacons_of_one_number_and_a_reader_who_has_more_give_it_away_too() {
+    let house = House::new();
+    let mut phone = Phone::new();
+    for _ in 0..3 {
+        beacon_of_another_past(&mut phone);
+    }
+    let known = house.sign(&locate(1, 1).quoting(Some(quoting(1))));
+    let _ = phone.receive(&known);
+    assert_eq!(phone.state.set_back, None);
+    let other = house.sign(&locate(2, 2).quoting(Some(quoting(3))));
+    let _ = phone.receive(&other);
+    assert_eq!(
+        (phone.state.set_back, phone.said(2)),
+        (Some(3), vec![Running])
+    );
+
+    let mut phone = Phone::new();
+    let _ = phone.hear(&Event::ReportsStored { through: 5 });
+    assert_eq!(phone.state.set_back, Some(0));
+    phone.check_facts();
+}
+
+#[test]
+fn a_ring_that_sounds_from_the_forgotten_past_ends_when_that_is_noticed() {
+    let (house, mut phone) = (House::new(), Phone::new());
+    assert!(is_loud(&phone.receive(&house.sign(&ring(1, 1)))));
+    // The image was made now; what follows in the owner's memory this phone knows nothing of.
+    assert!(sounds(&phone.reboot(), 1));
+    let effects = phone.receive(&house.sign(&locate(7, 7).quoting(Some(quoting(20)))));
+    assert!(silences(&effects) && searches(&effects, 7));
+    assert_eq!(phone.said(1), [Accepted, Cancelled]);
+    assert!(phone.state.open_ring().is_none());
+    assert!(!is_loud(&phone.reboot()));
+}
+
+#[test]
+fn a_resume_counts_on_and_kills_everything_signed_before_it() {
+    let (house, mut phone) = (House::new(), Phone::new());
+    let _ = phone.receive(&house.sign(&locate(1, 1)));
+    let _ = phone.receive(&house.sign(&locate(1, 2).by(1, 1)));
+    let withheld = house.sign(&ring(9, 9).quoting(Some(quoting(20))));
+    let _ = phone.receive(&house.sign(&locate(2, 3).quoting(Some(quoting(20)))));
+    beacon_of_another_past(&mut phone);
+
+    let not_live = house.sign(&resume(3, 4, 120).quoting(Some(quoting(20))));
+    let _ = phone.receive(&not_live);
+    assert_eq!(phone.refusals.last(), Some(&Refusal::UnknownBeacon));
+    assert_eq!(phone.state.set_back, Some(20));
+    let _ = phone.receive(&house.sign(&resume(4, 4, 120).quoting(newest(&phone))));
+    assert_eq!(phone.said(4).last(), Some(&Done));
+    let state = &phone.state;
+    assert_eq!(
+        (state.set_back, state.beacons(), state.reports),
+        (None, 120, 900)
+    );
+    assert_eq!(state.receipts, 91, "its own receipt is the first after 90");
+    assert!(state.windows().is_empty());
+    phone.check_facts();
+
+    // Every copy of the past is dead, in whatever session; what is signed for a beacon of now is done.
+    for old in [
+        house.sign(&ring(5, 5).quoting(Some(quoting(20)))),
+        house.sign(&ring(6, 6).by(1, 1).quoting(Some(quoting(1)))),
+        house.sign(&ring(7, 7).by(0, 8).quoting(None)),
+    ] {
+        assert!(!is_loud(&phone.receive(&old)));
+        assert_eq!(phone.refusals.last(), Some(&Refusal::UnknownBeacon));
+    }
+    assert!(!is_loud(&phone.receive(&withheld)));
+    phone.beacon();
+    assert_eq!(phone.state.beacons(), 121);
+    assert!(is_loud(
+        &phone.receive(&house.sign(&ring(10, 9).quoting(newest(&phone))))
+    ));
+    assert_eq!(phone.state.set_back, None);
+    let _ = phone.siren(9, SirenPhase::Ended);
+    phone.check_facts();
+    let _ = phone.restart();
+}
+
+#[test]
+fn a_resume_of_an_earlier_time_does_not_come_back() {
+    let (house, mut phone) = (House::new(), Phone::new());
+    // Signed for beacon 1 of the past that was lost; the phone has made another beacon 1 since.
+    let kept_back = house.sign(&resume(1, 1, 50).quoting(Some(BeaconReference {
+        nonce: BeaconNonce([0x77; 16]),
+        ..quoting(1)
+    })));
+    let _ = phone.receive(&kept_back);
+    assert_eq!(phone.refusals, [Refusal::UnknownBeacon]);
+    assert!(phone.state.set_back.is_some() && phone.state.beacons() == 1);
+    // One that is taken twice counts on once.
+    let live = house.sign(&resume(2, 2, 50).quoting(newest(&phone)));
+    let _ = phone.receive(&live);
+    let after = phone.state.clone();
+    let _ = phone.receive(&live);
+    assert_eq!((&phone.state, phone.repeats(2)), (&after, 1));
+}
+
+#[test]
+fn a_resume_never_lowers_a_number() {
+    let (house, mut phone) = (House::new(), Phone::new());
+    for _ in 0..9 {
+        phone.beacon();
+    }
+    let op = Op::Resume {
+        beacon: 3,
+        receipts: 0,
+        head: [1; 32],
+        reports: 0,
+    };
+    let _ = phone.receive(&house.sign(&order(1, 1, op).quoting(newest(&phone))));
+    let resumed = phone
+        .journal
+        .records
+        .iter()
+        .find_map(|record| match record {
+            Record::Resumed { head, .. } => Some(*head),
+            _ => None,
+        });
+    assert_eq!(resumed, Some(None), "its own chain goes on");
+    assert_eq!((phone.state.beacons(), phone.state.receipts), (10, 1));
+}
+
+#[test]
+fn numbers_that_a_resume_passed_over_are_said_to_be_gone() {
+    let (house, mut phone) = (House::new(), Phone::new());
+    let _ = phone.receive(&house.sign(&resume(1, 1, 50).quoting(newest(&phone))));
+    phone.beacon();
+    let quoted = newest(&phone);
+    let op = Op::ResendReports { first: 5, last: 9 };
+    let _ = phone.receive(&house.sign(&order(2, 2, op).quoting(quoted)));
+    let told = phone
+        .journal
+        .sent
+        .iter()
+        .rev()
+        .find_map(|message| match message {
+            homing_policy::Outgoing::Receipt { report, .. } => *report,
+            _ => None,
+        });
+    assert_eq!(told, Some(901));
+    assert!(
+        phone
+            .state
+            .space(house.client(0), SessionId([1; 8]))
+            .is_some()
+    );
+}
