@@ -15,8 +15,8 @@ use crate::record::Record;
 
 /// Every client's keep-alive: homingd's default.
 const KEEP_ALIVE: Duration = Duration::from_secs(240);
-/// homingd's default beacon interval.
-const BEACON: Duration = Duration::from_secs(900);
+/// Twice homingd's default beacon interval: what a phone keeps to that lies still and that nobody asks.
+const BEACON: Duration = Duration::from_secs(1800);
 /// How long everybody rests before the watch begins.
 const SETTLE: Duration = Duration::from_secs(15);
 /// The real drivers: the simulator's driver for the network asks again each minute, a kernel never.

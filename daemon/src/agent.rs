@@ -16,6 +16,7 @@ use homing_protocol::readers::KeySet;
 use homing_protocol::topic;
 use tokio::sync::mpsc;
 
+use crate::alarm::Alarm;
 use crate::args::Order;
 use crate::brain::Brain;
 use crate::config::{self, Settings, Simulator, Source};
@@ -69,26 +70,38 @@ pub fn run(order: &Order) -> Result<(), ExitError> {
 }
 
 fn test_faults(order: &Order) -> Result<TestFaults, Error> {
-    let number = |flag: &'static str| -> Result<Option<i64>, Error> {
-        let Some(text) = order.value(flag) else {
-            return Ok(None);
-        };
-        if order.source.simulator == Simulator::Refused {
-            return Err(Error::Usage(format!(
-                "{flag} is for tests: it needs --allow-simulator"
-            )));
-        }
-        let number = text.to_str().and_then(|text| text.parse().ok());
-        number
-            .map(Some)
-            .ok_or_else(|| Error::Usage(format!("{flag} takes a whole number")))
-    };
-    if let Some(offset) = number("--clock-offset")? {
+    simulate_clocks(order)?;
+    let crash_at = for_tests(order, "--crash-at")?;
+    Ok(TestFaults {
+        crash_at: crash_at.and_then(|number| u64::try_from(number).ok()),
+    })
+}
+
+/// Sets a simulated phone's clocks as its command line asks.
+pub(crate) fn simulate_clocks(order: &Order) -> Result<(), Error> {
+    if let Some(offset) = for_tests(order, "--clock-offset")? {
         wallclock::simulate_offset(offset);
     }
-    Ok(TestFaults {
-        crash_at: number("--crash-at")?.and_then(|number| u64::try_from(number).ok()),
-    })
+    if let Some(times) = for_tests(order, "--clock-rate")? {
+        boottime::simulate_rate(u32::try_from(times).unwrap_or(1));
+    }
+    Ok(())
+}
+
+/// The whole number that a flag for tests carries, if it was given.
+fn for_tests(order: &Order, flag: &'static str) -> Result<Option<i64>, Error> {
+    let Some(text) = order.value(flag) else {
+        return Ok(None);
+    };
+    if order.source.simulator == Simulator::Refused {
+        return Err(Error::Usage(format!(
+            "{flag} is for tests: it needs --allow-simulator"
+        )));
+    }
+    let number = text.to_str().and_then(|text| text.parse().ok());
+    number
+        .map(Some)
+        .ok_or_else(|| Error::Usage(format!("{flag} takes a whole number")))
 }
 
 fn link_settings(settings: &Settings, identity: &Identity) -> Result<LinkSettings, Error> {
@@ -278,6 +291,8 @@ pub(crate) fn embody<T: Transport>(
         refusals: Refusals::default(),
         parked: Vec::new(),
         beacon_at: Duration::MAX,
+        asked_at: None,
+        shown: None,
         put_off: None,
         answers: Vec::new(),
         connected: Connection::Waiting {
@@ -292,9 +307,10 @@ async fn live(
     mut signals: AsyncSignals,
 ) -> Result<(), Error> {
     brain.start()?;
+    let mut alarm = Alarm::new()?;
     let mut pulse = notify::watchdog_interval().map(|every| tokio::time::interval(every));
     loop {
-        let patience = brain.patience();
+        let due = boottime::now()?.saturating_add(brain.patience());
         tokio::select! {
             event = brain.transport.next() => outlast(brain.hear(event))?,
             Some(input) = inputs.recv() => outlast(brain.take_in(input))?,
@@ -303,7 +319,7 @@ async fn live(
                 Signal::Reload => outlast(reload(&mut brain, source))?,
             },
             () = beat(&mut pulse) => notify::alive(),
-            () = tokio::time::sleep(patience) => {}
+            rung = alarm.wait_until(due) => rung?,
         }
         // One place looks after what is due, however the loop woke.
         outlast(brain.tick())?;

@@ -1,11 +1,26 @@
 //! The clock that counts from the start of the phone and goes on while it sleeps; it must not be mistaken for the time of day.
 
 use std::io;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use nix::time::{ClockId, clock_gettime};
 
 use crate::error::Error;
+
+/// How many times faster than the kernel's a simulated phone's clock goes.
+static RATE: AtomicU32 = AtomicU32::new(1);
+
+/// Lets a simulated phone's clock go so many times faster, at least once, in this process.
+pub fn simulate_rate(times: u32) {
+    RATE.store(times.max(1), Ordering::Relaxed);
+}
+
+/// A moment of [`now`] as the kernel counts it.
+#[must_use]
+pub fn to_kernel(moment: Duration) -> Duration {
+    moment / RATE.load(Ordering::Relaxed)
+}
 
 /// Time since the phone started, sleep included (`CLOCK_BOOTTIME`).
 ///
@@ -17,7 +32,7 @@ pub fn now() -> Result<Duration, Error> {
         return Ok(pretended);
     }
     clock_gettime(ClockId::CLOCK_BOOTTIME)
-        .map(Duration::from)
+        .map(|time| Duration::from(time) * RATE.load(Ordering::Relaxed))
         .map_err(|errno| Error::Kernel {
             doing: "read the clock since boot",
             source: io::Error::from(errno),

@@ -33,6 +33,8 @@ use crate::{boottime, history, notify, wallclock};
 const MOST_PARKED: usize = 16;
 /// How long a beacon that was asked for waits for others to join it.
 const BEACON_DELAY: Duration = Duration::from_millis(50);
+/// Who ordered something so short a time ago may well order more.
+const ASKED_LATELY: Duration = Duration::from_secs(3600);
 /// How long after an order could not be written down the broker is asked for it again. It brings what was not
 /// acknowledged only on a new connection, and sends nothing at all once its window is full of such orders.
 const PUT_OFF: Duration = Duration::from_secs(30);
@@ -73,6 +75,10 @@ pub(crate) struct Brain<T> {
     pub(crate) looks: history::Looks,
     /// When the next beacon is due, time since boot.
     pub(crate) beacon_at: Duration,
+    /// When somebody of the account last ordered anything, time since boot.
+    pub(crate) asked_at: Option<Duration>,
+    /// Over what this phone was reached at its last beacon.
+    pub(crate) shown: Option<NetworkPath>,
     pub(crate) connected: Connection,
     /// When orders that could not be written down are asked for again, time since boot.
     pub(crate) put_off: Option<Duration>,
@@ -97,6 +103,9 @@ impl<T: Transport> Brain<T> {
     pub(crate) fn handle(&mut self, event: &Event<'_>) -> Result<(), Error> {
         if let Event::Command(_) | Event::Refused(..) | Event::ReportsStored { .. } = event {
             self.outbox.somebody_listens();
+        }
+        if let Event::Command(_) = event {
+            self.asked_at = boottime::now().ok();
         }
         let now = self.now()?;
         let decision = decide(&self.state, &now, event);
@@ -420,7 +429,7 @@ impl<T: Transport> Brain<T> {
         let now = boottime::now()?;
         self.journal.hold_reserve();
         if self.connected == Connection::Connected && now >= self.beacon_at {
-            self.beacon_at = now + self.settings.beacon.interval;
+            self.beacon_at = now + self.until_next_beacon(now);
             let nonce = BeaconNonce::random(&mut randomness());
             self.handle(&Event::BeaconDue { nonce })?;
             self.journal.compact(&self.state)?;
@@ -442,6 +451,24 @@ impl<T: Transport> Brain<T> {
         history::look(self)?;
         self.report_status();
         self.drain()
+    }
+
+    /// A phone that lies still, and that nobody has asked anything for an hour, shows itself half as often, and says so:
+    /// each beacon tells when the next one comes.
+    fn until_next_beacon(&mut self, now: Duration) -> Duration {
+        let path = self.path();
+        let moved_on = path != self.shown;
+        self.shown = path;
+        let is_asked = self
+            .asked_at
+            .is_some_and(|at| now.saturating_sub(at) < ASKED_LATELY);
+        let moves = self.state.place.is_some_and(|place| place.moving);
+        let interval = self.settings.beacon.interval;
+        if is_asked || moves || moved_on || self.state.open().next().is_some() {
+            interval
+        } else {
+            interval.saturating_mul(2)
+        }
     }
 
     /// How long nothing is due.

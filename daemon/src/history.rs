@@ -12,8 +12,9 @@ use crate::config::Settings;
 use crate::error::Error;
 
 const DAY: Duration = Duration::from_secs(86_400);
-/// Longest time between two looks: a little more than the beacon's default interval, so that the beacon wakes us for both.
-const SELDOM: Duration = Duration::from_secs(960);
+/// Longest time between two looks: a little more than twice the beacon's default interval, so that the beacon of a phone
+/// that lies still wakes us for both. At 20 % an hour the battery falls by 10 points meanwhile, [`NEAR_PERCENT`].
+const SELDOM: Duration = Duration::from_secs(1860);
 /// Time between two looks while the battery comes near the last gasp: at 20 % an hour it falls by 3 points meanwhile, and
 /// from 20 % to the 15 % at which a `PinePhone` ends there are 5.
 const NEAR_THE_END: Duration = Duration::from_secs(600);

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 pub mod agent;
+pub mod alarm;
 mod answers;
 pub mod args;
 pub mod boottime;
@@ -68,13 +69,14 @@ fn dispatch(order: &Order) -> Result<(), ExitError> {
         Name::Enrol => enrol::run(order),
         Name::Ledger => ledger::run(order),
         Name::Status => status::run(order),
-        Name::Siren => siren::run(
-            &order.source,
-            match order.switch("--resident") {
+        Name::Siren => {
+            agent::simulate_clocks(order)?;
+            let residence = match order.switch("--resident") {
                 Switch::On => Residence::Resident,
                 Switch::Off => Residence::OneShot,
-            },
-        ),
+            };
+            siren::run(&order.source, residence)
+        }
         Name::CheckConfig => check_config::run(&order.source, &order.operands),
         Name::Doctor => doctor::run(&order.source, order.switch("--json")),
     }

@@ -229,7 +229,9 @@ fn publish_beacon<T: Transport>(brain: &mut Brain<T>, counter: u64) -> Result<()
         key_set_version: brain.state.key_set.0,
         receipts: brain.state.receipts,
         receipt_chain: brain.journal.chain_head(),
-        next_contact_s: u32::try_from(brain.settings.beacon.interval.as_secs()).unwrap_or(u32::MAX),
+        next_contact_s: boottime::now().map_or(0, |now| {
+            u32::try_from(brain.beacon_at.saturating_sub(now).as_secs()).unwrap_or(u32::MAX)
+        }),
     };
     let status = status(brain);
     let payload = brain

@@ -7,8 +7,11 @@ use homing_hal::capability::network::NetworkPath;
 
 /// Least time between two connections that are ended because the way to the broker is another one.
 const MOVE_EVERY: Duration = Duration::from_secs(30);
-/// Least time between two pauses that are cut short although the way to the broker is the same as before.
+/// Time in which one more pause may be cut short although the way to the broker is the same as before.
 const SPARE_EVERY: Duration = Duration::from_secs(10);
+/// Pauses that may be cut short at once after a rest: joining a network is a handful of changes, and the first ones come
+/// before it carries anything.
+const MOST_SPARED: u32 = 4;
 
 /// Whether there is a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +44,8 @@ pub(crate) struct Roaming {
     told: Option<Duration>,
     /// When it is to be told of a move that came too early, time since boot.
     pending: Option<Duration>,
+    /// Hasty attempts that were made and are not paid for by time yet: the number, and since when.
+    hasty: (u32, Duration),
 }
 
 fn way_of(path: Option<&NetworkPath>) -> Option<Way> {
@@ -67,10 +72,25 @@ impl Roaming {
 
     /// Something changes, and may go on changing: only who has nothing to lose acts on that.
     pub(crate) fn stirred(&mut self, now: Duration, standing: Standing) -> Verdict {
-        if standing == Standing::Waiting && self.may(now, SPARE_EVERY) {
+        if standing == Standing::Waiting && self.may_hurry(now) {
             return self.tell(now);
         }
         Verdict::Stay
+    }
+
+    /// Takes one hasty attempt, if there is one to take.
+    fn may_hurry(&mut self, now: Duration) -> bool {
+        let (made, since) = self.hasty;
+        let paid = now.saturating_sub(since).as_secs() / SPARE_EVERY.as_secs();
+        let left = made.saturating_sub(u32::try_from(paid).unwrap_or(u32::MAX));
+        let since = if left == 0 {
+            now
+        } else {
+            since + SPARE_EVERY * (made - left)
+        };
+        let may = left < MOST_SPARED;
+        self.hasty = (left + u32::from(may), since);
+        may
     }
 
     /// The network has come to rest with this path to the broker, if there is one.
@@ -175,7 +195,8 @@ mod tests {
                         == Verdict::Reconnect
             })
             .count();
-        assert_eq!(told, 6);
+        // Four at once, then one each ten seconds.
+        assert_eq!(told, 9);
         // Another way is always worth an attempt.
         let verdict = roaming.settled(at(59), Standing::Waiting, Some(&path("wwan0", 1)));
         assert_eq!(verdict, Verdict::Reconnect);

@@ -180,7 +180,7 @@ impl Search for Searcher {
 }
 
 /// How long the network must be quiet to have come to rest: joining one is a link, an address, then routes.
-const AT_REST: Duration = Duration::from_secs(2);
+const AT_REST: Duration = Duration::from_millis(500);
 /// How many changes in a row are waited for: a network that never rests is looked at all the same.
 const MOST_STIRS: usize = 16;
 

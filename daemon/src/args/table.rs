@@ -65,6 +65,13 @@ pub static COMMON: [Flag; 2] = [
     },
 ];
 
+/// Agent and siren of one phone live on one clock.
+const CLOCK_RATE: Flag = Flag {
+    name: "--clock-rate",
+    value: Some("TIMES"),
+    summary: "for tests: the clock since boot goes so much faster",
+};
+
 const JSON: Flag = Flag {
     name: "--json",
     value: None,
@@ -94,6 +101,7 @@ It must have joined an account: see enrol.",
                 value: Some("SECONDS"),
                 summary: "for tests: the wall clock is off by so much",
             },
+            CLOCK_RATE,
         ],
     },
     Subcommand {
@@ -151,11 +159,14 @@ messages were refused and why.",
         about: "Sounds at full loudness while STATE_DIR/siren/intent.json stands, until the
 deadline written there. Without an intent it ends at once, so that a path unit
 can start it; it goes on when the agent dies.",
-        flags: &[Flag {
-            name: "--resident",
-            value: None,
-            summary: "wait for the next intent instead of ending",
-        }],
+        flags: &[
+            Flag {
+                name: "--resident",
+                value: None,
+                summary: "wait for the next intent instead of ending",
+            },
+            CLOCK_RATE,
+        ],
     },
     Subcommand {
         name: Name::CheckConfig,
