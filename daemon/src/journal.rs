@@ -12,20 +12,16 @@ use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
 use crate::answers;
 use crate::crash::CrashPoint;
-use crate::durable;
 use crate::error::Error;
 use crate::ledger;
 use crate::scribe::Scribe;
 use crate::shelf;
 
-/// The schema's version, SQLite's `user_version`.
-const SCHEMA: i64 = 1;
 /// Rows after which the journal is compacted to the facts of the state; 2,000 rows replay in milliseconds.
 const COMPACT_AFTER: i64 = 2_000;
-/// Space held back for orders that arrive when the disk is full: room for some hundred commits.
-const RESERVE_BYTES: usize = 1024 * 1024;
-/// Space that the siren's two small files need while they are replaced, on file systems with large blocks.
-const SIREN_BYTES: u64 = 256 * 1024;
+
+mod reserve;
+mod schema;
 
 /// A row that waits for the broker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -81,8 +77,7 @@ impl Journal {
         crash_at: Option<u64>,
     ) -> Result<(Self, State), Error> {
         let alone = have_alone(state_dir)?;
-        let db = Connection::open(path(state_dir)).map_err(failed("open the file"))?;
-        configure(&db).map_err(failed("set up the file"))?;
+        let db = schema::open(&path(state_dir), first_facts)?;
         let mut journal = Self {
             db,
             folder: state_dir.to_owned(),
@@ -94,45 +89,9 @@ impl Journal {
             _alone: alone,
             crash: CrashPoint::at(crash_at),
         };
-        journal.create(first_facts)?;
         let state = journal.replay()?;
         journal.hold_reserve();
         Ok((journal, state))
-    }
-
-    fn create(&mut self, first_facts: &[Record]) -> Result<(), Error> {
-        let doing = failed("create the tables");
-        let version: i64 = self
-            .db
-            .query_row("PRAGMA user_version", [], |row| row.get(0))
-            .map_err(&doing)?;
-        if version == SCHEMA {
-            return Ok(());
-        }
-        if version != 0 {
-            return Err(Error::Enrolment(format!(
-                "{} was written by {} homingd (journal version {version}, this one reads {SCHEMA}); install that one again",
-                path(&self.folder).display(),
-                if version > SCHEMA {
-                    "a newer"
-                } else {
-                    "another"
-                }
-            )));
-        }
-        let tx = self.db.transaction().map_err(&doing)?;
-        tx.execute_batch(include_str!("journal.sql"))
-            .map_err(&doing)?;
-        for fact in first_facts {
-            tx.execute(
-                "INSERT INTO record (bytes) VALUES (?1)",
-                [codec::encode(fact)],
-            )
-            .map_err(&doing)?;
-        }
-        tx.pragma_update(None, "user_version", SCHEMA)
-            .map_err(&doing)?;
-        tx.commit().map_err(&doing)
     }
 
     fn replay(&mut self) -> Result<State, Error> {
@@ -273,6 +232,7 @@ impl Journal {
             .map_err(&doing)?;
         }
         answers::thin_out(&tx, state.receipts).map_err(&doing)?;
+        ledger::shorten(&tx).map_err(&doing)?;
         tx.commit().map_err(&doing)?;
         self.rows = self.useful;
         Ok(())
@@ -353,47 +313,6 @@ impl Journal {
         }
         Ok(())
     }
-
-    fn reserve(&self) -> PathBuf {
-        self.folder.join("reserve")
-    }
-
-    /// Sets space aside, again when it was given up and there is plenty now; without success the phone works as well, only not with a full disk.
-    pub fn hold_reserve(&self) {
-        let path = self.reserve();
-        let there = std::fs::metadata(&path).is_ok_and(|file| file.len() == RESERVE_BYTES as u64);
-        if there || self.free_bytes() < 2 * RESERVE_BYTES as u64 {
-            return;
-        }
-        // Random bytes: a compressing or sparse file system must not give the space away.
-        let mut bytes = vec![0; RESERVE_BYTES];
-        use homing_protocol::rand_core::Rng as _;
-        crate::keystore::randomness().fill_bytes(&mut bytes);
-        if let Err(error) = durable::replace(&path, &bytes, durable::Access::Private) {
-            tracing::warn!("no space is held back for a full disk: {error}");
-        }
-    }
-
-    fn free_bytes(&self) -> u64 {
-        nix::sys::statvfs::statvfs(&self.folder).map_or(u64::MAX, |found| {
-            // The fields are 32 or 64 bits wide, by architecture.
-            let bytes = u128::from(found.blocks_available()) * u128::from(found.fragment_size());
-            u64::try_from(bytes).unwrap_or(u64::MAX)
-        })
-    }
-
-    /// Gives up the reserve when the disk has no room left for what the siren needs: its order and its report. The
-    /// journal may still find room in pages it has, and would not give up anything.
-    pub fn make_room(&self) {
-        if self.free_bytes() < SIREN_BYTES && self.release_reserve() {
-            tracing::warn!("the disk is full: the reserve is used");
-        }
-    }
-
-    fn release_reserve(&self) -> bool {
-        let path = self.reserve();
-        path.exists() && durable::remove(&path).is_ok()
-    }
 }
 
 impl homing_policy::Journal for Journal {
@@ -401,17 +320,6 @@ impl homing_policy::Journal for Journal {
     fn commit(&mut self, batch: Batch<'_>) -> Result<(), Error> {
         self.write(batch)
     }
-}
-
-fn configure(db: &Connection) -> rusqlite::Result<()> {
-    db.busy_timeout(std::time::Duration::from_secs(5))?;
-    db.pragma_update(None, "journal_mode", "WAL")?;
-    db.pragma_update(None, "synchronous", "FULL")?;
-    // Pages of 4 KiB: 32 of them hold what one commit touches.
-    db.pragma_update(None, "cache_size", 32)?;
-    db.pragma_update(None, "wal_autocheckpoint", 64)?;
-    db.pragma_update(None, "journal_size_limit", 512 * 1024)?;
-    Ok(())
 }
 
 /// Two agents on one state would give the same numbers twice.

@@ -13,8 +13,11 @@ CREATE TABLE report (
     boottime_ms INTEGER NOT NULL,
     wall_s INTEGER
 );
+-- A row with left_out above 0 stands for so many entries that were left out; its hash is the last one's, so that the
+-- chain goes on.
 CREATE TABLE ledger (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     entry TEXT NOT NULL,
-    hash BLOB NOT NULL
+    hash BLOB NOT NULL,
+    left_out INTEGER NOT NULL DEFAULT 0
 );

@@ -116,7 +116,7 @@ fn a_damaged_row_and_a_journal_of_the_future_are_told_in_one_sentence() {
         db.pragma_update(None, "user_version", -1).unwrap();
         let other = open();
         assert!(other.contains("another homingd"), "{other}");
-        db.pragma_update(None, "user_version", 1).unwrap();
+        db.pragma_update(None, "user_version", 2).unwrap();
         let damaged = [
             codec::encode(&Record::Tombstone {
                 client: homing_protocol::id::ClientId([1; 16]),
