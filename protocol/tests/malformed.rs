@@ -5,6 +5,8 @@
     reason = "a test reads the example files; the crate itself does no I/O"
 )]
 
+#[path = "malformed/campaign.rs"]
+mod campaign;
 #[path = "malformed/damage.rs"]
 mod damage;
 mod sample;

@@ -50,6 +50,22 @@ const CAMPAIGNS: &[Campaign] = &[
         test: "model::a_campaign_of_two_clients_with_four_orders_each",
         needs: Needs::Nothing,
     },
+    Campaign {
+        name: "malformed",
+        says: "damaged messages of every kind, each given to its decoder",
+        count: ("--messages", 10_000_000),
+        package: &["homing-protocol", "--test", "malformed"],
+        test: "campaign::a_campaign_of_damaged_messages",
+        needs: Needs::Nothing,
+    },
+    Campaign {
+        name: "bad-network",
+        says: "a link over networks that stall, reset, swallow and trickle, before a real broker",
+        count: ("--schedules", 10_000),
+        package: &["homing-link", "--test", "broker"],
+        test: "chaos::a_campaign_of_bad_networks",
+        needs: Needs::Programs,
+    },
 ];
 
 /// How often; read by the test.

@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod access;
+mod chaos;
 mod clocks;
 mod config;
 mod forged;
@@ -11,6 +12,7 @@ mod misbehaviour;
 mod mosquitto;
 mod proxy;
 mod session;
+mod weather;
 
 use std::{net::SocketAddr, time::Duration};
 
