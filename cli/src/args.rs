@@ -66,7 +66,7 @@ pub(crate) enum Command {
     /// Show every order to a phone with its states and times
     Log(Log),
     /// Stay resident: deliver orders, store what the phones report
-    Watch,
+    Watch(Watch),
     /// Show the account, what is queued, and what needs attention
     Status,
     /// Write the recovery kit file again
@@ -277,6 +277,24 @@ pub(crate) struct Log {
     /// Go on printing as states change
     #[arg(long)]
     pub(crate) follow: bool,
+    /// Also what this machine ordered by itself: to be given positions again
+    #[arg(long)]
+    pub(crate) all: bool,
+}
+
+/// `homing watch`.
+#[derive(Args)]
+#[group(multiple = false)]
+pub(crate) struct Watch {
+    /// Let your own systemd start it now and at each login, and keep it running
+    #[arg(long)]
+    pub(crate) install: bool,
+    /// Stop it and take that back
+    #[arg(long)]
+    pub(crate) uninstall: bool,
+    /// Say whether one runs, and how it is installed
+    #[arg(long)]
+    pub(crate) status: bool,
 }
 
 /// `homing kit`.

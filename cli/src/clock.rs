@@ -44,7 +44,15 @@ impl UnixMs {
             .unwrap_or_else(|| self.0.to_string())
     }
 
-    /// The clock time in the zone the terminal's user lives in, `HH:MM`, with the date when it is not today.
+    /// Date and time in the zone the terminal's user lives in, `YYYY-MM-DD HH:MM`.
+    pub(crate) fn dated(self) -> String {
+        at(self).map(local).map_or_else(
+            || self.0.to_string(),
+            |time| format!("{} {:02}:{:02}", time.date(), time.hour(), time.minute()),
+        )
+    }
+
+    /// The clock time in the zone the terminal's user lives in, `HH:MM:SS`, with the date when it is not today.
     pub(crate) fn short(self, now: Self) -> String {
         let (Some(time), Some(today)) = (at(self).map(local), at(now).map(local)) else {
             return self.0.to_string();
@@ -74,6 +82,8 @@ pub(crate) fn read_zone() {
     let _ = OFFSET.set(UtcOffset::current_local_offset().unwrap_or(UtcOffset::UTC));
 }
 
+/// The offset of that moment: summer's times are summer's also in winter. Beside other threads (a name look-up) `time` does not ask libc, and the offset of the start has to do.
 fn local(time: OffsetDateTime) -> OffsetDateTime {
-    time.to_offset(OFFSET.get().copied().unwrap_or(UtcOffset::UTC))
+    let offset = UtcOffset::local_offset_at(time).ok();
+    time.to_offset(offset.or(OFFSET.get().copied()).unwrap_or(UtcOffset::UTC))
 }

@@ -1,5 +1,8 @@
 //! Everything that can stop a `homing` command: one clear sentence each, and its exit code. Carries no secret.
+use crate::clock::UnixMs;
+use crate::commands::resident::Report;
 use crate::exit;
+use rusqlite::ErrorCode;
 use std::io;
 use std::path::PathBuf;
 
@@ -10,8 +13,21 @@ pub(crate) enum Error {
     #[error("{0}")]
     Usage(String),
     /// Finding a device by name or id.
-    #[error("no device is called {0:?}; `homing devices` lists them")]
-    UnknownDevice(String),
+    #[error("no phone is called {asked:?}{}; `homing devices` lists them", nearest.as_ref().map(|name| format!("; did you mean {name:?}?")).unwrap_or_default())]
+    UnknownDevice {
+        /// What was asked for.
+        asked: String,
+        /// A name that is nearly the same.
+        nearest: Option<String>,
+    },
+    /// Finding a device that was put out.
+    #[error("{name:?} was put out of the account{}: nothing can be ordered from it any more", at.map(|at| format!(" on {}", at.dated())).unwrap_or_default())]
+    RevokedDevice {
+        /// Its name.
+        name: String,
+        /// When that was, if it is known.
+        at: Option<UnixMs>,
+    },
     /// Opening the state.
     #[error("there is no account in {}; start one with `homing init --broker mqtts://HOST:PORT`, or bring one back with `homing recover --kit FILE`", .0.display())]
     NoAccount(PathBuf),
@@ -53,6 +69,16 @@ pub(crate) enum Error {
     /// Working with the database in the state folder.
     #[error("the state in homing.db cannot be used: {0}")]
     Database(#[from] rusqlite::Error),
+    /// Opening a state that a later version of this program has written.
+    #[error("{} was written by a later version of homing (its state is version {found}, this one knows {known}); nothing was changed: use that version, or `homing recover` into another folder", path.display())]
+    NewerState {
+        /// Which file.
+        path: PathBuf,
+        /// The version it has.
+        found: i64,
+        /// The newest that this program knows.
+        known: i64,
+    },
     /// Reading something back that this program stored.
     #[error(
         "the state holds a damaged {0}; bring the account back into an empty folder with `homing recover --kit FILE --home DIR`"
@@ -70,6 +96,29 @@ pub(crate) enum Error {
     /// Forbidding core dumps.
     #[error("cannot forbid core dumps: {0}")]
     CoreDumps(io::Error),
+    /// Listening for signals.
+    #[error("cannot listen for signals: {0}")]
+    Signals(io::Error),
+    /// Reading the clocks that nobody sets.
+    #[error("cannot read the system's clocks: {0}")]
+    Clock(io::Error),
+    /// Staying while another process does.
+    #[error("another `homing watch` runs for this account on this machine{}; one is enough", .0.as_ref().map(|report| format!(" (process {}, since {})", report.process, UnixMs(report.since_ms).dated())).unwrap_or_default())]
+    WatchRuns(Option<Report>),
+    /// Going on with a database that is not there any more.
+    #[error("the state in {} was removed or replaced while it was in use", .0.display())]
+    StateReplaced(PathBuf),
+    /// Installing a unit where nobody would start it.
+    #[error("{0}")]
+    NoUserManager(String),
+    /// Asking the user's service manager.
+    #[error("`systemctl --user {asked}` failed: {said}")]
+    UserManager {
+        /// What it was asked.
+        asked: String,
+        /// What it said.
+        said: String,
+    },
     /// Drawing random numbers.
     #[error("the system gives no random numbers")]
     Randomness,
@@ -100,18 +149,42 @@ pub(crate) enum Error {
 }
 
 impl Error {
+    /// Whether the same may succeed a little later without anybody's help: room on the disk, another process's transaction.
+    pub(crate) fn may_pass(&self) -> bool {
+        match self {
+            Self::Database(rusqlite::Error::SqliteFailure(failure, _)) => matches!(
+                failure.code,
+                ErrorCode::DiskFull
+                    | ErrorCode::SystemIoFailure
+                    | ErrorCode::DatabaseBusy
+                    | ErrorCode::DatabaseLocked
+                    | ErrorCode::CannotOpen
+            ),
+            Self::Write { source, .. } => matches!(
+                source.kind(),
+                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+            ),
+            _ => false,
+        }
+    }
+
     /// The exit code that belongs to it (homing(1)).
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
-            Self::Usage(_) | Self::UnknownDevice(_) | Self::WeakPassphrase(_) => exit::USAGE,
+            Self::Usage(_)
+            | Self::UnknownDevice { .. }
+            | Self::RevokedDevice { .. }
+            | Self::WeakPassphrase(_) => exit::USAGE,
             Self::NoAccount(_)
             | Self::HalfRecovered(_)
             | Self::AccountExists(_)
             | Self::File { .. }
+            | Self::NewerState { .. }
+            | Self::NoUserManager(_)
             | Self::Damaged(_) => exit::CONFIG,
             Self::Read { source, .. } | Self::Write { source, .. } => by_kind(source),
             Self::Database(rusqlite::Error::SqliteFailure(failure, _))
-                if failure.code == rusqlite::ErrorCode::PermissionDenied =>
+                if failure.code == ErrorCode::PermissionDenied =>
             {
                 exit::PERMISSION
             }
@@ -121,6 +194,10 @@ impl Error {
             | Self::Randomness
             | Self::CoreDumps(_)
             | Self::Broker(_)
+            | Self::Signals(_)
+            | Self::Clock(_)
+            | Self::StateReplaced(_)
+            | Self::UserManager { .. }
             | Self::Runtime(_) => exit::IO,
             Self::Certificate(_) | Self::Json(_) | Self::Owner(homing_owner::Error::Seal(_)) => {
                 exit::BUG
@@ -128,7 +205,7 @@ impl Error {
             Self::Delegate | Self::Owner(homing_owner::Error::WrongSecret) => exit::PERMISSION,
             Self::Owner(homing_owner::Error::Mistyped(_)) => exit::USAGE,
             Self::Owner(_) | Self::Link(_) => exit::CONFIG,
-            Self::NoAnswerYet(_) => exit::NO_ANSWER_YET,
+            Self::NoAnswerYet(_) | Self::WatchRuns(_) => exit::NO_ANSWER_YET,
             Self::Refused(_) => exit::REFUSED,
         }
     }

@@ -10,7 +10,7 @@ pub(crate) const REFUSED: u8 = 69;
 pub(crate) const BUG: u8 = 70;
 /// Reading, writing or the network failed.
 pub(crate) const IO: u8 = 74;
-/// No answer yet; the order stays queued and will be delivered.
+/// No answer yet; the order stays queued and will be delivered. Also: another `homing watch` runs.
 pub(crate) const NO_ANSWER_YET: u8 = 75;
 /// Wrong passphrase, or the system or broker denied access.
 pub(crate) const PERMISSION: u8 = 77;

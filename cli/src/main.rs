@@ -17,7 +17,10 @@ mod pretend;
 mod privacy;
 mod random;
 mod renewal;
+mod slept;
 mod store;
+mod suggest;
+mod supervisor;
 mod trackfile;
 
 use clap::Parser;

@@ -140,17 +140,23 @@ impl Pretended {
         store.enrolled(self.device(), &accepted).expect("stored");
     }
 
-    /// Puts an order into the outbox.
+    /// Puts an order into the outbox, as one that was given long ago.
     pub(crate) fn order(&self, op: Op) -> CommandId {
+        self.order_of(op, 1)
+    }
+
+    /// Puts an order into the outbox that was given then, seconds since 1970.
+    pub(crate) fn order_of(&self, op: Op, issued_at_s: u64) -> CommandId {
+        let at = i64::try_from(issued_at_s).expect("this age") * 1_000;
         let id = CommandId::random(&mut rng());
         let intent = Intent {
             id,
             op,
-            issued_at_s: 1,
+            issued_at_s,
             not_after_s: None,
         };
         self.store()
-            .queue(self.device(), &intent, UnixMs::now())
+            .queue(self.device(), &intent, UnixMs(at))
             .expect("queued");
         id
     }
@@ -325,6 +331,25 @@ impl PretendedPhone {
         ReportAck::open(bytes, &self.address, 1, &self.kem, list)
             .ok()
             .map(|ack| ack.through)
+    }
+}
+
+/// An order of this house as the phone read it, for receipts that need one.
+pub(crate) fn any_command(house: &Pretended) -> Command {
+    Command {
+        address: house.invitation.address,
+        epoch: 1,
+        client: house.client.id(),
+        session: SessionId([1; 8]),
+        seq: 1,
+        id: CommandId([9; 16]),
+        op: Op::Status,
+        issued_at: 1,
+        not_after: None,
+        beacon: None,
+        authority_version: 1,
+        binding: None,
+        presence: None,
     }
 }
 

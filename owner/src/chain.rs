@@ -21,6 +21,17 @@ pub struct Findings {
     pub broken: Vec<u64>,
 }
 
+impl Findings {
+    /// The missing numbers up to `ripe`: those above it may still be on their way and are no reason for an alarm yet.
+    #[must_use]
+    pub fn missing_through(&self, ripe: u64) -> Vec<(u64, u64)> {
+        let ripe_ones = self.missing.iter().filter(|(first, _)| *first <= ripe);
+        ripe_ones
+            .map(|(first, last)| (*first, ripe.min(*last)))
+            .collect()
+    }
+}
+
 /// Examines the stored receipts, and the count and head that the newest beacon names. What lies before the oldest stored receipt is not asked for: a recovered client starts in the middle.
 #[must_use]
 pub fn examine(links: &[Link], newest: Option<(u64, [u8; 32])>) -> Findings {
@@ -93,6 +104,20 @@ mod tests {
             examine(&links, Some((11, head(11)))).missing,
             vec![(7, 8), (10, 11)]
         );
+    }
+
+    #[test]
+    fn what_may_still_be_on_its_way_is_not_called_missing() {
+        let findings = examine(&[link(5), link(6), link(9)], Some((11, head(11))));
+        for (ripe, missing) in [
+            (6, vec![]),
+            (7, vec![(7, 7)]),
+            (9, vec![(7, 8)]),
+            (10, vec![(7, 8), (10, 10)]),
+            (40, vec![(7, 8), (10, 11)]),
+        ] {
+            assert_eq!(findings.missing_through(ripe), missing, "{ripe}");
+        }
     }
 
     #[test]

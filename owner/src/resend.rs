@@ -77,9 +77,11 @@ pub fn next(sending: &Sending, connected_at: UnixMs, now: UnixMs) -> Next {
     let Some(published_at) = sending.published_at else {
         return Next::Publish;
     };
-    // What was under way when a connection ended is forgotten by the link, perhaps by the broker too.
+    // What was under way when a connection ended is forgotten by the link, perhaps by the broker too, unless the
+    // phone has signed that it has it: then only its next receipt can be missing, which time alone asks for again.
+    let accepted = matches!(sending.state, State::Delivered | State::Running);
     // A clock that was set back makes the last publication lie in the future: treat it as lost as well.
-    if published_at < connected_at || published_at > now {
+    if (published_at < connected_at && !accepted) || published_at > now {
         return Next::Publish;
     }
     let due = published_at.saturating_add(wait_after(sending.state, sending.published_times));
@@ -249,6 +251,27 @@ mod tests {
             ),
         ] {
             assert_eq!(next(&sending, CONNECTED, now), expected, "{what}");
+        }
+    }
+
+    #[test]
+    fn what_the_phone_has_accepted_is_not_sent_again_on_every_connection() {
+        for (state, expected) in [
+            (State::Sent, Next::Publish),
+            (
+                State::Delivered,
+                Next::WaitUntil(CONNECTED - 1 + FIRST_WAIT_ACCEPTED_MS),
+            ),
+            (
+                State::Running,
+                Next::WaitUntil(CONNECTED - 1 + FIRST_WAIT_ACCEPTED_MS),
+            ),
+        ] {
+            let before = Sending {
+                state,
+                ..sent(CONNECTED - 1, 1)
+            };
+            assert_eq!(next(&before, CONNECTED, CONNECTED), expected, "{state}");
         }
     }
 

@@ -1,7 +1,7 @@
 //! `locate` and `ring`: an order into the outbox, its way watched, its result printed.
 use super::device::tell_trouble;
 use super::show::Known;
-use super::{Context, catch_up, waiting};
+use super::{Context, waiting};
 use crate::args::{Locate, Ring};
 use crate::clock::UnixMs;
 use crate::duration::{Span, ago};
@@ -208,9 +208,7 @@ fn follow<R>(
             })
             .await?;
         // What came in with the answer is confirmed to the phone before we leave.
-        if exchange.is_connected() {
-            catch_up(&mut exchange, Duration::from_secs(2)).await?;
-        }
+        exchange.settle(Duration::from_secs(2)).await?;
         exchange.close().await?;
         Ok((exchange.into_unlocked().0, end))
     })

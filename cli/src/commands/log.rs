@@ -1,7 +1,7 @@
 //! `log`: every order to a phone, each with its states and times; signed ones are marked.
 use super::find::order_json;
 use super::watch::{Line, follow_news};
-use super::{Context, glance};
+use super::{Context, Housekeeping as _, glance};
 use crate::args;
 use crate::clock::UnixMs;
 use crate::error::Error;
@@ -16,13 +16,24 @@ pub(crate) fn run(context: &Context, args: &args::Log) -> Result<(), Error> {
     let store = glance(context, store)?;
     let row = store.device_named(&args.name)?;
     let from = store.newest_news()?;
+    let mut any = false;
     for id in store.orders_of(row.id)? {
-        print(context, &row, &store.order(id)?)?;
+        let order = store.order(id)?;
+        if args.all || !order.intent.op.is_housekeeping() {
+            print(context, &row, &order)?;
+            any = true;
+        }
+    }
+    if !any {
+        let name = harmless(&row.name);
+        context
+            .out
+            .progress(&format!("Nothing was ordered from {name} yet."));
     }
     if args.follow {
         let only = row.id;
         follow_news(context, store, from, |line: &Line| {
-            line.device == only && line.command.is_some()
+            line.device == only && line.command.is_some() && (args.all || !line.is_housekeeping())
         })?;
     }
     Ok(())

@@ -6,8 +6,10 @@ mod device;
 pub(crate) mod find;
 mod kit;
 mod log;
+pub(crate) mod resident;
 mod show;
 pub(crate) mod track;
+mod unit;
 mod watch;
 
 use crate::args::{Cli, Command};
@@ -19,6 +21,7 @@ use crate::passphrase::Source;
 use crate::store::Store;
 use clap::CommandFactory;
 use homing_link::MqttLink;
+use homing_protocol::command::Op;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -37,6 +40,18 @@ pub(crate) struct Context {
     pub(crate) out: Output,
     /// Where the passphrase comes from.
     pub(crate) passphrase: Source,
+}
+
+/// Orders that this machine gives by itself are told from a person's.
+pub(crate) trait Housekeeping {
+    /// Whether no person ordered it.
+    fn is_housekeeping(&self) -> bool;
+}
+
+impl Housekeeping for Op {
+    fn is_housekeeping(&self) -> bool {
+        matches!(self, Op::ResendReports { .. })
+    }
 }
 
 /// Carries out one command line.
@@ -66,7 +81,7 @@ pub(crate) fn run(cli: Cli) -> Result<(), Error> {
         Command::Ring(args) => find::ring(&context, &args),
         Command::Track(args) => track::run(&context, &args),
         Command::Log(args) => log::run(&context, &args),
-        Command::Watch => watch::run(&context),
+        Command::Watch(args) => watch::run(&context, &args),
         Command::Status => show::status(&context),
         Command::Kit(args) => kit::run(&context, &args),
         Command::Recover(args) => account::recover(&context, &args),

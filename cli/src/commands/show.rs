@@ -1,5 +1,5 @@
 //! `devices`, `device show`, `status`: what is known here, with where it comes from.
-use super::{Context, glance};
+use super::{Context, Housekeeping as _, glance};
 use crate::clock::UnixMs;
 use crate::duration::ago;
 use crate::error::Error;
@@ -53,10 +53,12 @@ impl Known {
         Ok(Self { row, heard })
     }
 
-    /// When the phone said it will be heard of next.
+    /// When the phone said it will be heard of next: counted from the beacon that says so, not from what came after it.
     pub(crate) fn next_contact(&self) -> Option<UnixMs> {
-        let (heard, last) = (self.heard.as_ref()?, self.row.last_contact?);
-        Some(UnixMs(last.0.saturating_add(
+        let (heard, made) = (self.heard.as_ref()?, self.row.beacon_made_at);
+        // A state of the first version does not know when its newest beacon was made.
+        let made = made.or(self.row.last_contact)?;
+        Some(UnixMs(made.0.saturating_add(
             i64::from(heard.beacon.next_contact_s) * 1_000,
         )))
     }
@@ -95,7 +97,7 @@ impl Known {
         let queued = store
             .outbox()?
             .iter()
-            .filter(|order| order.device == self.row.id)
+            .filter(|order| order.device == self.row.id && !order.intent.op.is_housekeeping())
             .count();
         Ok(Summary {
             id: self.row.id.to_string(),
@@ -149,8 +151,15 @@ impl Known {
             .as_ref()
             .map(|heard| (heard.beacon.receipts, heard.beacon.receipt_chain));
         let findings = chain::examine(&store.chain(self.row.id)?, newest);
-        for (first, last) in findings.missing {
-            alarms.push(format!("receipts {first} to {last} are missing; they may still be on their way, or were withheld"));
+        for (first, last) in findings.missing_through(store.receipts_due(self.row.id)?) {
+            let which = if first == last {
+                format!("receipt {first} is")
+            } else {
+                format!("receipts {first} to {last} are")
+            };
+            alarms.push(format!(
+                "{which} missing although the phone has been in touch since: withheld or lost on the way"
+            ));
         }
         for number in findings.broken {
             alarms.push(format!(

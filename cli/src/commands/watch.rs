@@ -1,18 +1,17 @@
-//! `watch`: stays connected, delivers every queued order, stores what phones report, prints what happens. Ends with a signal; nothing is lost by that.
-use super::device::tell_trouble;
-use super::{Context, account, waiting};
+//! `watch`: one resident client for each account, and what happens in its words. How it stays is `resident`'s, how it is installed `unit`'s.
+use super::resident::{self, Resident};
+use super::{Context, Housekeeping as _, account, unit};
+use crate::args;
 use crate::clock::UnixMs;
 use crate::error::Error;
-use crate::exchange::{Acceptance, Exchange, Stay};
+use crate::exchange::{Acceptance, Stay};
 use crate::file;
 use crate::output::harmless;
 use crate::passphrase::Source;
 use crate::store::{News, NewsKind, Store};
-use homing_link::MqttLink;
+use homing_protocol::command::Op;
 use homing_protocol::id::{CommandId, DeviceId};
 use serde::Serialize;
-use std::time::Duration;
-use tokio::time::Instant;
 
 /// One thing that happened, ready to print.
 #[derive(Debug, Serialize)]
@@ -26,6 +25,8 @@ pub(crate) struct Line {
     pub(crate) command: Option<CommandId>,
     op: Option<&'static str>,
     detail: String,
+    #[serde(skip)]
+    housekeeping: bool,
 }
 
 fn as_text<S: serde::Serializer>(id: &DeviceId, serializer: S) -> Result<S::Ok, S::Error> {
@@ -43,7 +44,8 @@ fn as_optional_text<S: serde::Serializer>(
 }
 
 impl Line {
-    fn of(store: &Store, news: News) -> Result<Self, Error> {
+    /// Reads what belongs to it.
+    pub(crate) fn of(store: &Store, news: News) -> Result<Self, Error> {
         let name = store
             .device(news.device)?
             .map(|row| row.name)
@@ -52,19 +54,26 @@ impl Line {
         let op = news
             .command
             .and_then(|id| store.order(id).ok())
-            .map(|order| order.intent.op.word());
+            .map(|order| order.intent.op);
         Ok(Self {
+            housekeeping: op.as_ref().is_some_and(Op::is_housekeeping),
             at: news.at.rfc3339(),
             kind: news.kind.word(),
             device: news.device,
             name,
             command: news.command,
-            op,
+            op: op.map(|op| op.word()),
             detail: news.detail,
         })
     }
 
-    fn text(&self, at: UnixMs) -> String {
+    /// Whether it is about an order that no person gave.
+    pub(crate) const fn is_housekeeping(&self) -> bool {
+        self.housekeeping
+    }
+
+    /// For people.
+    pub(crate) fn text(&self, at: UnixMs) -> String {
         let (name, detail) = (harmless(&self.name), harmless(&self.detail));
         let what = match self.kind {
             word if word == NewsKind::State.word() => {
@@ -93,13 +102,20 @@ impl Line {
 }
 
 /// `homing watch`.
-pub(crate) fn run(context: &Context) -> Result<(), Error> {
+pub(crate) fn run(context: &Context, args: &args::Watch) -> Result<(), Error> {
+    if args.install {
+        return unit::install(context);
+    }
+    if args.uninstall {
+        return unit::uninstall(context);
+    }
+    if args.status {
+        return unit::status(context);
+    }
     let mut store = Store::open(&context.home)?;
     // Two of them would take the broker's session from each other for ever.
-    let Some(_only) = file::lock(&context.home.join("watch.lock"))? else {
-        return Err(Error::Usage(
-            "`homing watch` runs already for this account on this machine".into(),
-        ));
+    let Some(_only) = file::lock(&resident::lock_path(&context.home))? else {
+        return Err(Error::WatchRuns(resident::Report::read(&context.home)));
     };
     // With the passphrase at hand, phones that claim their bundle are signed at once.
     let acceptance = match context.passphrase {
@@ -107,8 +123,7 @@ pub(crate) fn run(context: &Context) -> Result<(), Error> {
         Source::Descriptor(_) => Acceptance::All(Box::new(account::unlock(context, &mut store)?)),
     };
     let from = store.newest_news()?;
-    let exchange = |store| Exchange::start(store, Stay::Resident, acceptance);
-    resident(context, store, from, exchange, |_| true)
+    Resident::new(context, Stay::Resident, from).stay(store, acceptance, |_| true)
 }
 
 /// Connects like any other call and prints news for ever, those that `wanted` lets through.
@@ -118,46 +133,5 @@ pub(crate) fn follow_news(
     from: i64,
     wanted: impl Fn(&Line) -> bool,
 ) -> Result<(), Error> {
-    resident(
-        context,
-        store,
-        from,
-        |store| Exchange::start(store, Stay::Call, Acceptance::Locked),
-        wanted,
-    )
-}
-
-fn resident(
-    context: &Context,
-    store: Store,
-    from: i64,
-    start: impl FnOnce(Store) -> Result<Exchange<MqttLink>, Error>,
-    wanted: impl Fn(&Line) -> bool,
-) -> Result<(), Error> {
-    waiting(async {
-        let mut exchange = start(store)?;
-        let (mut from, mut told, mut connected) = (from, None, false);
-        loop {
-            exchange
-                .turn(Instant::now() + Duration::from_secs(60))
-                .await?;
-            tell_trouble(context, &mut exchange, &mut told);
-            if exchange.is_connected() != connected {
-                connected = exchange.is_connected();
-                if connected {
-                    context
-                        .out
-                        .progress(&format!("connected to {}", exchange.account().broker));
-                }
-            }
-            for news in exchange.store.news_after(from)? {
-                from = news.id;
-                let at = news.at;
-                let line = Line::of(&exchange.store, news)?;
-                if wanted(&line) {
-                    context.out.both(&line.text(at), &line)?;
-                }
-            }
-        }
-    })
+    Resident::new(context, Stay::Call, from).stay(store, Acceptance::Locked, wanted)
 }

@@ -1,5 +1,5 @@
 //! What has to be published now: orders, lists the phone does not have, answers to claims, words on stored reports, the keyring. Decides by the store and `homing_owner`, never by what a broker acknowledged.
-use super::{Acceptance, Exchange, IN_FLIGHT, Item, rng};
+use super::{Acceptance, Exchange, IN_FLIGHT, Item, Stay, rng};
 use crate::clock::UnixMs;
 use crate::error::Error;
 use crate::renewal;
@@ -15,6 +15,9 @@ use homing_protocol::topic::{Channel, Topic};
 
 /// How often an order is signed again at once when the phone asks for it; after that with a growing wait, so that a phone that always asks cannot keep us busy.
 const SIGNED_AT_ONCE: u32 = 3;
+
+/// How long an order waits for a phone to take up our newest lists, milliseconds; then it is sent all the same, and the phone says what it lacks.
+const PATIENCE_FOR_LISTS_MS: i64 = 60_000;
 
 /// One phone with the newest that is known of it.
 struct Known {
@@ -44,6 +47,7 @@ impl<T: Transport> Exchange<T> {
         for known in &known {
             self.send_membership(known, now)?;
             self.send_acknowledgement(known, now)?;
+            self.say_that_somebody_listens(known, now)?;
             if let Some(heard) = &known.heard {
                 self.ask_for_missing(known.row.id, heard, now)?;
             }
@@ -135,6 +139,42 @@ impl<T: Transport> Exchange<T> {
                 &mut rng(),
             )?)
         })
+    }
+
+    /// A phone that was told that nobody listened keeps its receipts until somebody speaks to it. Who has nothing else to say says this: the resident client when it has connected, everybody while answers are waited for.
+    fn say_that_somebody_listens(&mut self, known: &Known, now: UnixMs) -> Result<(), Error> {
+        let Some(heard) = &known.heard else {
+            return Ok(());
+        };
+        let device = known.row.id;
+        let item = Item::Listening(device);
+        let greets = self.stay == Stay::Resident && !self.repeated.contains_key(&item);
+        // A delegate's word would confirm what only the delegate has stored.
+        let owns = self.account.kit.is_some();
+        if !owns || !(greets || self.waits_for_answers(device, heard)?) {
+            return Ok(());
+        }
+        let (phone, through) = (known.phone, self.store.confirmed(device)?);
+        let topic = Topic::Device(device, Channel::Command);
+        self.repeat(item, topic, Retention::Live, now, |it| {
+            Ok(sign::seal_report_ack(
+                through,
+                &phone,
+                &it.account.client.signing,
+                &mut rng(),
+            )?)
+        })
+    }
+
+    /// Whether the phone has accepted an order whose end is not here, or its newest beacon counts receipts that are not.
+    fn waits_for_answers(&self, device: DeviceId, heard: &Heard) -> Result<bool, Error> {
+        let accepted = |row: &OutboxRow| {
+            row.device == device && matches!(row.state, State::Delivered | State::Running)
+        };
+        let newest = self.store.newest_receipt(device)?;
+        // Who has none yet has nothing to miss: this client may be new.
+        let misses = newest.is_some_and(|newest| newest < heard.beacon.receipts);
+        Ok(misses || self.store.outbox()?.iter().any(accepted))
     }
 
     /// Publishes something that is not an order: at once on each connection, then again with a growing wait while it stays due.
@@ -230,6 +270,10 @@ impl<T: Transport> Exchange<T> {
                 self.look_at = self.look_at.min(due);
                 continue;
             }
+            if let Some(until) = self.wait_for_lists(&row, known, heard, now) {
+                self.look_at = self.look_at.min(until);
+                continue;
+            }
             let (account, phone, intent) = (&self.account, &known.phone, &row.intent);
             let beacon = Some(heard.beacon.reference());
             self.store.sign(row.intent.id, |seq| {
@@ -249,6 +293,24 @@ impl<T: Transport> Exchange<T> {
             })?;
         }
         Ok(())
+    }
+
+    /// Until when an order waits for the phone to show that it knows our lists, if it has to: before that the phone might refuse it, and its answer be sealed to readers who are not there yet.
+    fn wait_for_lists(
+        &self,
+        row: &OutboxRow,
+        known: &Known,
+        heard: &Heard,
+        now: UnixMs,
+    ) -> Option<UnixMs> {
+        let beacon = &heard.beacon;
+        let knows_us = beacon.authority_version >= self.account.authority_version
+            && beacon.key_set_version >= known.row.key_set_version;
+        let issued_ms = i64::try_from(row.intent.issued_at_s).unwrap_or(0) * 1_000;
+        let until = issued_ms.saturating_add(PATIENCE_FOR_LISTS_MS);
+        // An order from the future was written while this machine's clock was wrong.
+        let waits = row.signed_times == 0 && !knows_us && (issued_ms..until).contains(&now.0);
+        waits.then_some(UnixMs(until))
     }
 
     fn send_orders(&mut self, known: &[Known], now: UnixMs) -> Result<(), Error> {

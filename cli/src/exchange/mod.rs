@@ -1,6 +1,7 @@
 //! The one loop in which an owner's machine and a broker talk: what is due goes out, what comes in is stored, then acknowledged. Prints nothing.
 
 mod due;
+mod echo;
 mod incoming;
 mod missing;
 #[cfg(test)]
@@ -9,6 +10,7 @@ mod tests;
 use crate::clock::{self, UnixMs};
 use crate::error::Error;
 use crate::store::{Account, Store};
+use echo::Echo;
 use homing_link::{
     Credentials, Endpoint, LinkEvent, LinkSettings, MqttLink, SessionKind, Token, Transport,
 };
@@ -25,6 +27,9 @@ use tokio::time::Instant;
 /// How often the state is looked at for what other processes have queued.
 const LOOK: Duration = Duration::from_millis(300);
 
+/// Longest time until everything is looked at again whatever was due: a clock that was set back must not put it off.
+const LOOK_ANYWAY: Duration = Duration::from_secs(60);
+
 /// Publications under way at once; the link's own window.
 const IN_FLIGHT: usize = 16;
 
@@ -33,6 +38,10 @@ const LARGEST_PACKET: u32 = 65_536;
 
 /// How long the broker keeps messages for `homing watch` while it is away: as long as it keeps a phone's session.
 const WATCH_SESSION: Duration = Duration::from_secs(365 * 86_400);
+
+/// How often the resident client makes sure of its connection, and tries to get one: it runs on mains or a laptop's battery, and somebody may be looking for a phone.
+const WATCH_KEEP_ALIVE: Duration = Duration::from_secs(30);
+const WATCH_RETRIES: Duration = Duration::from_secs(60);
 
 /// The system's random numbers in the form the protocol takes.
 pub(crate) type Rng = UnwrapErr<getrandom::SysRng>;
@@ -70,9 +79,13 @@ enum Item {
     KeySet(DeviceId),
     Answer(DeviceId),
     Acknowledgement(DeviceId, u64),
+    /// What was confirmed before, once more: a phone that has learned that nobody listens goes on when somebody speaks.
+    Listening(DeviceId),
     Keyring(Vec<u8>),
     /// Nothing, so that the broker forgets what it retained there.
     Clearing(String),
+    /// A word to ourselves.
+    Echo,
 }
 
 /// Whether the person was told.
@@ -90,6 +103,7 @@ pub(crate) struct Exchange<T> {
     link: T,
     account: Account,
     acceptance: Acceptance,
+    stay: Stay,
     connected: Option<Connected>,
     in_flight: HashMap<Token, Item>,
     /// When and how often something other than an order was published on this connection.
@@ -101,6 +115,9 @@ pub(crate) struct Exchange<T> {
     /// Something may be due: look at once.
     restless: bool,
     look_at: UnixMs,
+    /// When everything was last looked at, by a clock that nobody sets.
+    looked: Instant,
+    echo: Echo,
 }
 
 /// The settings with which this account meets its broker.
@@ -121,6 +138,8 @@ pub(crate) fn settings(account: &Account, stay: Stay) -> Result<LinkSettings, Er
     settings.system_clock = clock::system;
     settings.subscriptions = subscriptions(account);
     if stay == Stay::Resident {
+        settings.keep_alive = WATCH_KEEP_ALIVE;
+        settings.backoff.ceiling = WATCH_RETRIES;
         settings.session = SessionKind::Persistent {
             expiry: WATCH_SESSION,
         };
@@ -145,13 +164,21 @@ impl Exchange<MqttLink> {
     /// Starts to connect; must be called inside a tokio runtime.
     pub(crate) fn start(store: Store, stay: Stay, acceptance: Acceptance) -> Result<Self, Error> {
         let account = store.account()?;
-        let link = MqttLink::start(settings(&account, stay)?)?;
-        Self::over(link, store, acceptance)
+        let echo = Echo::for_call(&account, stay)?;
+        let mut settings = settings(&account, stay)?;
+        settings
+            .subscriptions
+            .extend(echo.filter().map(str::to_owned));
+        let link = MqttLink::start(settings)?;
+        let mut exchange = Self::over(link, store, acceptance)?;
+        exchange.stay = stay;
+        exchange.echo = echo;
+        Ok(exchange)
     }
 }
 
 impl<T: Transport> Exchange<T> {
-    /// Over any transport.
+    /// Over any transport, as a call.
     pub(crate) fn over(link: T, store: Store, acceptance: Acceptance) -> Result<Self, Error> {
         Ok(Self {
             account: store.account()?,
@@ -159,6 +186,7 @@ impl<T: Transport> Exchange<T> {
             store,
             link,
             acceptance,
+            stay: Stay::Call,
             connected: None,
             in_flight: HashMap::new(),
             repeated: HashMap::new(),
@@ -166,6 +194,8 @@ impl<T: Transport> Exchange<T> {
             impostors: HashMap::new(),
             restless: true,
             look_at: UnixMs(i64::MAX),
+            looked: Instant::now(),
+            echo: Echo::default(),
         })
     }
 
@@ -197,6 +227,11 @@ impl<T: Transport> Exchange<T> {
         .collect()
     }
 
+    /// Connects anew at once: whatever seems to stand leads nowhere any more.
+    pub(crate) fn reconnect(&mut self) {
+        self.link.network_changed();
+    }
+
     /// Whether everything that was handed to the broker is answered and nothing is due at once.
     pub(crate) fn is_quiet(&self) -> bool {
         self.is_connected() && self.in_flight.is_empty() && !self.restless
@@ -213,24 +248,32 @@ impl<T: Transport> Exchange<T> {
 
     /// Sends what is due, then waits for one event, for another process's order, or until `deadline`.
     pub(crate) async fn turn(&mut self, deadline: Instant) -> Result<(), Error> {
+        self.look()?;
+        let until = deadline.min(Instant::now() + LOOK);
+        match tokio::time::timeout_at(until, self.link.next()).await {
+            Ok(event) => self.take_in(event),
+            Err(_) => Ok(()),
+        }
+    }
+
+    /// Sends what is due now.
+    fn look(&mut self) -> Result<(), Error> {
         let writes = self.store.foreign_writes()?;
         if writes != self.foreign_writes {
             self.foreign_writes = writes;
             self.account = self.store.account()?;
             self.restless = true;
         }
-        if self.restless || UnixMs::now() >= self.look_at {
+        let overdue = UnixMs::now() >= self.look_at || self.looked.elapsed() >= LOOK_ANYWAY;
+        if self.restless || overdue {
             self.restless = false;
+            self.looked = Instant::now();
             self.accept_claims()?;
             if self.is_connected() {
                 self.send_due()?;
             }
         }
-        let until = deadline.min(Instant::now() + LOOK);
-        match tokio::time::timeout_at(until, self.link.next()).await {
-            Ok(event) => self.take_in(event),
-            Err(_) => Ok(()),
-        }
+        Ok(())
     }
 
     /// Turns until `done` says so or `within` has passed; gives what it said.
@@ -272,9 +315,11 @@ impl<T: Transport> Exchange<T> {
             LinkEvent::Disconnected { reason, .. } => {
                 self.connected = None;
                 self.in_flight.clear();
+                self.echo.awaited = None;
                 self.trouble = Some(reason.to_string());
             }
             LinkEvent::Message(delivery) => {
+                self.echo.hear(&delivery);
                 self.store_message(&delivery)?;
                 self.link.acknowledge(delivery.acknowledgement);
                 self.restless = true;
@@ -287,8 +332,16 @@ impl<T: Transport> Exchange<T> {
                 self.restless = true;
             }
             LinkEvent::PublishRefused { token, reason } => {
-                self.in_flight.remove(&token);
+                if self.in_flight.remove(&token) == Some(Item::Echo) {
+                    self.echo = Echo::default();
+                    return Ok(());
+                }
                 self.trouble = Some(reason.to_string());
+            }
+            LinkEvent::SubscriptionRefused { filter, .. }
+                if self.echo.filter() == Some(filter.as_str()) =>
+            {
+                self.echo = Echo::default();
             }
             LinkEvent::SubscriptionRefused { filter, reason } => {
                 self.trouble = Some(format!("{reason} ({filter})"));
@@ -303,7 +356,11 @@ impl<T: Transport> Exchange<T> {
             Item::Keyring(blob) => self.store.keyring_published(&blob),
             Item::Acknowledgement(device, through) => self.store.acknowledged(device, through),
             Item::Clearing(topic) => self.store.cleared(&topic),
-            Item::Authority(_) | Item::KeySet(_) | Item::Answer(_) => Ok(()),
+            Item::Authority(_)
+            | Item::KeySet(_)
+            | Item::Answer(_)
+            | Item::Listening(_)
+            | Item::Echo => Ok(()),
         }
     }
 }

@@ -1,4 +1,6 @@
 //! The exchange over a broker in memory, against a phone played with the protocol's own words.
+mod listening;
+
 use super::*;
 use crate::pretend::{Pretended, PretendedPhone, household, kind, message};
 use crate::store::{NewsKind, Origin, Standing};

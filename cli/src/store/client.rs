@@ -3,18 +3,8 @@ use super::{Store, fixed};
 use crate::error::Error;
 use homing_protocol::id::ClientId;
 use homing_protocol::keyring::KnownClient;
-use rusqlite::{Connection, Transaction, params};
+use rusqlite::{Transaction, params};
 use std::collections::HashMap;
-
-/// Makes the tables where a state was begun before there were any.
-pub(super) fn prepare(connection: &Connection) -> Result<(), Error> {
-    connection.execute_batch(
-        "CREATE TABLE IF NOT EXISTS client (id BLOB PRIMARY KEY, name TEXT NOT NULL) STRICT;
-         CREATE TABLE IF NOT EXISTS unwanted (topic TEXT PRIMARY KEY) STRICT;
-         CREATE TABLE IF NOT EXISTS recovering (one INTEGER PRIMARY KEY CHECK (one = 1)) STRICT;",
-    )?;
-    Ok(())
-}
 
 /// Takes over what the unlocked keyring says.
 pub(super) fn merge_names(

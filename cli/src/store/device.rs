@@ -2,6 +2,7 @@
 use super::{Membership, NewsKind, Store, count, fixed, inbox::tell, int};
 use crate::clock::UnixMs;
 use crate::error::Error;
+use crate::suggest;
 use homing_owner::enrol::{Accepted, Invitation};
 use homing_owner::phone::Phone;
 use homing_protocol::certificate::DeviceKeys;
@@ -79,6 +80,10 @@ pub(crate) struct DeviceRow {
     pub(crate) added_at: UnixMs,
     /// When it was last heard of.
     pub(crate) last_contact: Option<UnixMs>,
+    /// When its newest beacon was made: what that promises counts from here.
+    pub(crate) beacon_made_at: Option<UnixMs>,
+    /// When it was put out.
+    pub(crate) revoked_at: Option<UnixMs>,
 }
 
 impl DeviceRow {
@@ -116,6 +121,8 @@ impl DeviceRow {
             fingerprint: row.get("fingerprint")?,
             added_at: UnixMs(row.get("added_at")?),
             last_contact: row.get::<_, Option<i64>>("last_contact")?.map(UnixMs),
+            beacon_made_at: row.get::<_, Option<i64>>("beacon_made_at")?.map(UnixMs),
+            revoked_at: row.get::<_, Option<i64>>("revoked_at")?.map(UnixMs),
         }))
     }
 
@@ -267,21 +274,32 @@ impl Store {
             .transpose()
     }
 
-    /// One phone that was not revoked, by name or id.
+    /// One phone that was not revoked, by name or id. One that was is said to have been, and when; a name that nearly fits is suggested.
     pub(crate) fn device_named(&self, text: &str) -> Result<DeviceRow, Error> {
         let devices = self.devices()?;
+        let id: Option<DeviceId> = text.parse().ok();
+        let is_meant = |row: &&DeviceRow| row.name == text || Some(row.id) == id;
         let living = || {
             devices
                 .iter()
                 .filter(|device| device.standing != Standing::Revoked)
         };
-        let found = living().find(|device| device.name == text).or_else(|| {
-            let id: DeviceId = text.parse().ok()?;
-            living().find(|device| device.id == id)
-        });
-        found
-            .cloned()
-            .ok_or_else(|| Error::UnknownDevice(text.to_owned()))
+        let by_name = living().find(|row| row.name == text);
+        if let Some(row) = by_name.or_else(|| living().find(is_meant)) {
+            return Ok(row.clone());
+        }
+        let gone = devices.iter().filter(is_meant);
+        if let Some(row) = gone.max_by_key(|row| row.revoked_at.map(|at| at.0)) {
+            return Err(Error::RevokedDevice {
+                name: row.name.clone(),
+                at: row.revoked_at,
+            });
+        }
+        let names = living().map(|row| row.name.as_str());
+        Err(Error::UnknownDevice {
+            asked: text.to_owned(),
+            nearest: suggest::nearest(text, names).map(str::to_owned),
+        })
     }
 
     /// The phone that is to be put out: one that was put out before too, so that what was interrupted can be repeated.
@@ -378,8 +396,8 @@ impl Store {
     pub(crate) fn revoked(&mut self, id: DeviceId) -> Result<(), Error> {
         let transaction = self.write()?;
         let changed = transaction.execute(
-            "UPDATE device SET standing = 'revoked', secret = NULL, answer = NULL WHERE id = ? AND standing <> 'revoked'",
-            [id.0],
+            "UPDATE device SET standing = 'revoked', secret = NULL, answer = NULL, revoked_at = ? WHERE id = ? AND standing <> 'revoked'",
+            params![UnixMs::now().0, id.0],
         )?;
         if changed > 0 {
             tell(&transaction, id, None, NewsKind::Revoked, "")?;

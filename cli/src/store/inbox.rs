@@ -4,12 +4,25 @@ use crate::clock::UnixMs;
 use crate::error::Error;
 use homing_owner::chain::Link;
 use homing_owner::phone::{Answer, Heard, Meaning};
-use homing_protocol::beacon::ClockTrust;
+use homing_protocol::beacon::{Beacon, ClockTrust};
 use homing_protocol::id::{CommandId, DeviceId};
 use rusqlite::{OptionalExtension, Transaction, params};
 
 /// How many news are kept; watch and log read them within seconds.
 const NEWS_KEPT: i64 = 20_000;
+
+/// How many alarms of a kind are kept of each phone: the first ones and the newest. Whoever has a copy of a bundle can raise as many as he likes.
+const FIRST_ALARMS_KEPT: u32 = 8;
+const NEWEST_ALARMS_KEPT: u32 = 56;
+
+/// How many receipts are kept of each phone: a few hundred orders.
+const RECEIPTS_KEPT: u32 = 2_000;
+
+/// How many beacons are remembered by number: those of ten days, or of half an hour of a phone that connects every other second.
+const VOUCHED_KEPT: i64 = 1_024;
+
+/// How much later than promised a phone may be heard of before what it vouched for counts as withheld, milliseconds.
+const GRACE_MS: i64 = 60_000;
 
 /// Whether a message was made just now or kept by the broker for who comes later.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,6 +77,12 @@ impl NewsKind {
         Self::BrokenChain,
         Self::RolledBack,
     ];
+    /// What somebody should look at, and what is kept longer than other news.
+    const ALARMS: [Self; 3] = [Self::RivalClaim, Self::BrokenChain, Self::RolledBack];
+    /// Whether somebody should look at it.
+    pub(crate) fn is_alarm(self) -> bool {
+        Self::ALARMS.contains(&self)
+    }
     /// The word stored and printed.
     pub(crate) const fn word(self) -> &'static str {
         match self {
@@ -115,9 +134,24 @@ pub(super) fn tell(
             detail.trim_end()
         ],
     )?;
-    // Alarms stay for ever.
-    let old = "DELETE FROM news WHERE id <= ? AND kind NOT IN ('rival-claim', 'broken-chain', 'rolled-back')";
-    transaction.execute(old, [transaction.last_insert_rowid() - NEWS_KEPT])?;
+    let newest = transaction.last_insert_rowid();
+    let alarms: Vec<String> = NewsKind::ALARMS
+        .iter()
+        .map(|kind| format!("'{}'", kind.word()))
+        .collect();
+    let old = "DELETE FROM news WHERE id <= ? AND kind NOT IN";
+    transaction.execute(
+        &format!("{old} ({})", alarms.join(", ")),
+        [newest - NEWS_KEPT],
+    )?;
+    if kind.is_alarm() {
+        transaction.execute(
+            "DELETE FROM news WHERE device = ?1 AND kind = ?2
+               AND id NOT IN (SELECT id FROM news WHERE device = ?1 AND kind = ?2 ORDER BY id LIMIT ?3)
+               AND id NOT IN (SELECT id FROM news WHERE device = ?1 AND kind = ?2 ORDER BY id DESC LIMIT ?4)",
+            params![device.0, kind.word(), FIRST_ALARMS_KEPT, NEWEST_ALARMS_KEPT],
+        )?;
+    }
     Ok(())
 }
 
@@ -157,6 +191,44 @@ fn judge_lower(
     Ok(())
 }
 
+/// Remembers what the newest beacon vouches for, and until when that may be on its way.
+fn vouch(
+    transaction: &Transaction<'_>,
+    device: DeviceId,
+    beacon: &Beacon,
+    at: UnixMs,
+) -> Result<(), Error> {
+    let counter = int(beacon.counter);
+    let due = i64::from(beacon.next_contact_s) * 1_000 + GRACE_MS;
+    transaction.execute(
+        "INSERT OR IGNORE INTO vouched (device, counter, receipts, heard_at, due_at) VALUES (?, ?, ?, ?, ?)",
+        params![
+            device.0, counter, int(beacon.receipts), at.0, at.0.saturating_add(due),
+        ],
+    )?;
+    transaction.execute(
+        "DELETE FROM vouched WHERE device = ? AND counter <= ?",
+        params![device.0, counter - VOUCHED_KEPT],
+    )?;
+    Ok(())
+}
+
+/// Forgets the oldest receipts of a phone once there are more than are kept. What lies before the oldest is not missed.
+fn forget_old_receipts(transaction: &Transaction<'_>, device: DeviceId) -> Result<(), Error> {
+    let oldest =
+        "SELECT counter FROM receipt WHERE device = ? ORDER BY counter DESC LIMIT 1 OFFSET ?";
+    let last: Option<i64> = transaction
+        .query_row(oldest, params![device.0, RECEIPTS_KEPT], |row| row.get(0))
+        .optional()?;
+    if let Some(last) = last {
+        let delete = "DELETE FROM receipt WHERE device = ? AND counter <= ?";
+        transaction.execute(delete, params![device.0, last])?;
+        let from = "UPDATE device SET receipts_from = ? WHERE id = ?";
+        transaction.execute(from, params![last + 1, device.0])?;
+    }
+    Ok(())
+}
+
 impl Store {
     /// Stores a beacon when it is newer than the one that is known.
     pub(crate) fn heard_beacon(
@@ -178,14 +250,15 @@ impl Store {
         let made_at = synchronised
             .map(|status| UnixMs(int(status.time_unix_s).saturating_mul(1_000).min(at.0)));
         let newer = transaction.execute(
-            "UPDATE device SET beacon = ?, beacon_counter = ?, beacon_live_at = ?, answer = NULL
+            "UPDATE device SET beacon = ?, beacon_counter = ?, beacon_live_at = ?, beacon_made_at = ?, answer = NULL
              WHERE id = ? AND beacon_counter < ?",
-            params![bytes, counter, live_at, device.0, counter],
+            params![bytes, counter, live_at, made_at.unwrap_or(at).0, device.0, counter],
         )?;
         if newer > 0 {
             tell(&transaction, device, None, NewsKind::Beacon, "")?;
             // A beacon that is played again is no contact, and the broker says what it likes about which were retained.
             touch(&transaction, device, made_at.unwrap_or(at))?;
+            vouch(&transaction, device, &heard.beacon, at)?;
         } else if let Some(made_at) = made_at {
             judge_lower(&transaction, device, counter, made_at)?;
         }
@@ -216,8 +289,10 @@ impl Store {
     ) -> Result<(), Error> {
         let receipt = &answer.receipt;
         let transaction = self.write()?;
+        // One that was stored and is forgotten says nothing new.
         let new = transaction.execute(
-            "INSERT OR IGNORE INTO receipt (device, counter, command, previous, head, bytes, received_at) VALUES (?, ?, ?, ?, ?, ?, ?)",
+            "INSERT OR IGNORE INTO receipt (device, counter, command, previous, head, bytes, received_at)
+             SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7 FROM device WHERE id = ?1 AND receipts_from <= ?2",
             params![device.0, int(receipt.counter), receipt.command.0, receipt.previous, answer.head, bytes, at.0],
         )?;
         if new > 0 {
@@ -253,6 +328,7 @@ impl Store {
                 )?;
                 super::track::gone_for_good(&transaction, device, receipt.command, report)?;
             }
+            forget_old_receipts(&transaction, device)?;
         }
         transaction.commit()?;
         Ok(())
@@ -279,6 +355,25 @@ impl Store {
             })
         })
         .collect()
+    }
+
+    /// The highest number among a phone's stored receipts, if there are any.
+    pub(crate) fn newest_receipt(&self, device: DeviceId) -> Result<Option<u64>, Error> {
+        let sql = "SELECT max(counter) FROM receipt WHERE device = ?";
+        let newest: Option<i64> = self
+            .connection
+            .query_row(sql, [device.0], |row| row.get(0))?;
+        Ok(newest.map(count))
+    }
+
+    /// Up to which number a phone's receipts must be here, or somebody keeps them back: a beacon has vouched for them, its time for the next one has passed and a minute more, and after that the phone was heard of again.
+    pub(crate) fn receipts_due(&self, device: DeviceId) -> Result<u64, Error> {
+        let sql = "SELECT coalesce(max(receipts), 0) FROM vouched WHERE device = ?1
+                   AND due_at <= (SELECT max(heard_at) FROM vouched WHERE device = ?1)";
+        let due = self
+            .connection
+            .query_row(sql, [device.0], |row| row.get(0))?;
+        Ok(count(due))
     }
 
     /// What happened after the piece of news with this id, oldest first.
@@ -332,15 +427,10 @@ impl Store {
     /// The alarms that were raised about a phone.
     pub(crate) fn alarms(&self, device: DeviceId) -> Result<Vec<News>, Error> {
         let mut news = self.news_after(0)?;
-        news.retain(|news| {
-            news.device == device
-                && matches!(
-                    news.kind,
-                    NewsKind::RivalClaim | NewsKind::BrokenChain | NewsKind::RolledBack
-                )
-        });
+        news.retain(|news| news.device == device && news.kind.is_alarm());
         Ok(news)
     }
+
     /// Sets when a phone was last heard of, as if time had passed.
     #[cfg(test)]
     pub(crate) fn contact_was(&self, device: DeviceId, at: UnixMs) -> Result<(), Error> {

@@ -3,6 +3,7 @@
 mod client;
 mod device;
 mod inbox;
+mod migration;
 mod order;
 #[cfg(test)]
 mod tests;
@@ -23,7 +24,7 @@ use homing_protocol::keys::{KemSecret, SigningKey, VerifyingKey};
 use rusqlite::{
     Connection, OpenFlags, OptionalExtension, Transaction, TransactionBehavior, params,
 };
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use zeroize::Zeroizing;
@@ -31,14 +32,16 @@ use zeroize::Zeroizing;
 /// How long one process waits for another's transaction; the longest takes milliseconds.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Format of the database; `PRAGMA user_version`.
-const FORMAT: i64 = 1;
+/// Version of the database's schema; `PRAGMA user_version`.
+const FORMAT: i64 = 2;
 
 /// The database in the owner's folder.
 #[derive(Debug)]
 pub(crate) struct Store {
     connection: Connection,
     home: PathBuf,
+    /// Which file was opened: device and inode.
+    file: (u64, u64),
 }
 
 /// The account as this client holds it while locked.
@@ -147,28 +150,31 @@ pub(crate) fn count(number: i64) -> u64 {
     u64::try_from(number).unwrap_or(0)
 }
 
+/// Which file the database in a folder is.
+fn identity(home: &Path) -> Result<(u64, u64), Error> {
+    let path = home.join("homing.db");
+    match std::fs::metadata(&path) {
+        Ok(found) => Ok((found.dev(), found.ino())),
+        Err(source) => Err(Error::Read { path, source }),
+    }
+}
+
 impl Store {
     /// Opens the state in `home`.
     pub(crate) fn open(home: &Path) -> Result<Self, Error> {
         if !home.join("homing.db").exists() {
             return Err(Error::NoAccount(home.to_owned()));
         }
-        let store = Self::connect(home)?;
-        match store.version()? {
-            FORMAT => {
-                client::prepare(&store.connection)?;
-                if store.is_recovering()? {
-                    return Err(Error::HalfRecovered(home.to_owned()));
-                }
-                store.forget_old_positions(UnixMs::now())?;
-                Ok(store)
-            }
-            0 => Err(Error::NoAccount(home.to_owned())),
-            _ => Err(Error::File {
-                path: home.join("homing.db"),
-                reason: "it was written by a newer version of homing".into(),
-            }),
+        let mut store = Self::connect(home)?;
+        if migration::version(&store.connection)? == 0 {
+            return Err(Error::NoAccount(home.to_owned()));
         }
+        migration::migrate(&mut store.connection)?;
+        if store.is_recovering()? {
+            return Err(Error::HalfRecovered(home.to_owned()));
+        }
+        store.forget_old_positions(UnixMs::now())?;
+        Ok(store)
     }
 
     /// Makes an empty state in `home` (0700); refused where there is an account.
@@ -184,10 +190,8 @@ impl Store {
         made.map_err(|source| Error::Write { path, source })?;
         let mut store = Self::connect(home)?;
         let transaction = store.write()?;
-        let version: i64 = transaction.query_row("PRAGMA user_version", [], |row| row.get(0))?;
-        if version == 0 {
+        if migration::version(&transaction)? == 0 {
             transaction.execute_batch(include_str!("schema.sql"))?;
-            client::prepare(&transaction)?;
             transaction.pragma_update(None, "user_version", FORMAT)?;
             transaction.commit()?;
         } else {
@@ -198,6 +202,7 @@ impl Store {
                 return Err(Error::AccountExists(home.to_owned()));
             }
             drop(transaction);
+            migration::migrate(&mut store.connection)?;
         }
         Ok(store)
     }
@@ -206,19 +211,26 @@ impl Store {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(home.join("homing.db"), flags)?;
         connection.busy_timeout(PATIENCE)?;
+        migration::refuse_newer(&connection, home)?;
         connection.pragma_update(None, "journal_mode", "WAL")?;
         connection.pragma_update(None, "synchronous", "FULL")?;
         connection.pragma_update(None, "foreign_keys", "ON")?;
         Ok(Self {
             connection,
             home: home.to_owned(),
+            file: identity(home)?,
         })
     }
 
-    fn version(&self) -> Result<i64, Error> {
-        Ok(self
-            .connection
-            .query_row("PRAGMA user_version", [], |row| row.get(0))?)
+    /// Refuses to go on with a database that somebody has removed or replaced: what is written to it is lost.
+    ///
+    /// # Errors
+    /// [`Error::StateReplaced`].
+    pub(crate) fn still_in_place(&self) -> Result<(), Error> {
+        match identity(&self.home) {
+            Ok(found) if found == self.file => Ok(()),
+            _ => Err(Error::StateReplaced(self.home.clone())),
+        }
     }
 
     /// The folder it lives in.

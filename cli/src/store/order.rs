@@ -170,7 +170,7 @@ fn write_steps(
     }
     let state = progress.state();
     transaction.execute(
-        "UPDATE command SET state = ?, finished = ? WHERE id = ?",
+        "UPDATE command SET state = ?1, finished = ?2, envelope = CASE WHEN ?2 THEN NULL ELSE envelope END WHERE id = ?3",
         params![state.word(), state.is_final(), id.0],
     )?;
     Ok(())

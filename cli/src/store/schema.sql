@@ -1,4 +1,4 @@
--- The owner's state, version 1. Times are milliseconds since 1970 UTC by this machine's clock.
+-- The owner's state, version 2; older ones become this by migrations/. Times are milliseconds since 1970 UTC by this machine's clock.
 CREATE TABLE account (
   one INTEGER PRIMARY KEY CHECK (one = 1),
   id BLOB NOT NULL,
@@ -41,7 +41,13 @@ CREATE TABLE device (
   beacon_live_at INTEGER,
   reports_from INTEGER,
   retention_days INTEGER,
-  acknowledged INTEGER NOT NULL DEFAULT 0
+  acknowledged INTEGER NOT NULL DEFAULT 0,
+  -- When the newest beacon was made, as far as that is known.
+  beacon_made_at INTEGER,
+  -- When the phone was put out.
+  revoked_at INTEGER,
+  -- Receipts below this number were stored here and are forgotten.
+  receipts_from INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 CREATE UNIQUE INDEX device_name ON device (name) WHERE standing <> 'revoked';
 
@@ -102,3 +108,22 @@ CREATE TABLE news (
   kind TEXT NOT NULL,
   detail TEXT NOT NULL
 ) STRICT;
+
+-- What the newest beacons vouched for, and until when a receipt that one of them counts may be on its way.
+CREATE TABLE vouched (
+  device BLOB NOT NULL REFERENCES device,
+  counter INTEGER NOT NULL,
+  receipts INTEGER NOT NULL,
+  heard_at INTEGER NOT NULL,
+  due_at INTEGER NOT NULL,
+  PRIMARY KEY (device, counter)
+) STRICT;
+
+-- The names of the account's clients.
+CREATE TABLE client (id BLOB PRIMARY KEY, name TEXT NOT NULL) STRICT;
+
+-- Topics whose retained messages the broker still has to forget.
+CREATE TABLE unwanted (topic TEXT PRIMARY KEY) STRICT;
+
+-- There while `recover` is at work: the account in here is not a client of itself yet.
+CREATE TABLE recovering (one INTEGER PRIMARY KEY CHECK (one = 1)) STRICT;

@@ -284,3 +284,130 @@ fn old_positions_go_by_what_the_phones_user_agreed_to() {
         UnixMs(now.0 - 30 * DAY_MS)
     );
 }
+
+/// Lets a beacon of the pretended phone in, as heard at a moment.
+fn beacon_comes(house: &crate::pretend::Pretended, counter: u64, at: UnixMs) {
+    let mut store = house.store();
+    let account = store.account().expect("account");
+    let row = store.device(house.device()).expect("asked").expect("known");
+    let phone = row.phone(account.id, &account.root).expect("certified");
+    let bytes = house.phone.beacon(counter, Vec::new(), 1);
+    let heard = phone
+        .expect("joined")
+        .hear_beacon(&bytes, &account.client.reading)
+        .expect("genuine");
+    store
+        .heard_beacon(house.device(), &heard, &bytes, Origin::Live, at)
+        .expect("taken in");
+}
+
+#[test]
+fn a_receipt_is_missing_only_after_its_grace_and_a_later_beacon() {
+    let mut house = household();
+    house.enrol();
+    let command = crate::pretend::any_command(&house);
+    let device = house.device();
+    let reader = house.store();
+    let due = || reader.receipts_due(device).expect("asked");
+    // Three receipts are made, each vouched for; promised is a beacon every 900 s.
+    let start = UnixMs::now().0 - 86_400_000;
+    let at = |seconds: i64| UnixMs(start + seconds * 1_000);
+    let made = |house: &mut crate::pretend::Pretended| {
+        house.phone.receipt(
+            &command,
+            homing_protocol::receipt::CommandState::Running,
+            &Default::default(),
+        )
+    };
+    let _lost = made(&mut house);
+    beacon_comes(&house, 1, at(0));
+    assert_eq!(due(), 0, "just vouched for");
+    let _lost = made(&mut house);
+    beacon_comes(&house, 2, at(10));
+    assert_eq!(due(), 0, "the phone may not have had the time");
+    beacon_comes(&house, 3, at(900 + 59));
+    assert_eq!(due(), 0, "within the minute");
+    beacon_comes(&house, 4, at(900 + 60));
+    assert_eq!(due(), 1, "the second was vouched for ten seconds later");
+    let _new = made(&mut house);
+    beacon_comes(&house, 5, at(2_000));
+    assert_eq!(due(), 2, "the third is new");
+}
+
+#[test]
+fn alarms_and_receipts_are_kept_within_bounds_and_what_was_forgotten_stays_forgotten() {
+    let mut house = household();
+    house.enrol();
+    let device = house.device();
+    let mut store = house.store();
+    for _ in 0..80 {
+        let thief = crate::pretend::PretendedPhone::new(house.invitation.address, Vec::new());
+        store.rival_claim(device, &thief.keys).expect("told");
+    }
+    let alarms = store.alarms(device).expect("asked");
+    assert_eq!(alarms.len(), 64);
+    let first = alarms[0].id;
+    assert!(
+        alarms[7].id == first + 7 && alarms[63].id == first + 79,
+        "the first and the newest"
+    );
+
+    let account = store.account().expect("account");
+    let row = store.device(device).expect("asked").expect("known");
+    let phone = row
+        .phone(account.id, &account.root)
+        .expect("certified")
+        .expect("joined");
+    let command = crate::pretend::any_command(&house);
+    // A chain that is one too long, by hand: signing two thousand receipts would take a minute.
+    let bytes = house.phone.receipt(
+        &command,
+        homing_protocol::receipt::CommandState::Running,
+        &Default::default(),
+    );
+    let answer = phone
+        .hear_receipt(&bytes, &account.client.reading)
+        .expect("genuine");
+    for counter in (2..=2_001).chain([1, 1]) {
+        let mut answer = answer.clone();
+        answer.receipt.counter = counter;
+        store
+            .heard_receipt(device, &answer, &bytes, UnixMs::now())
+            .expect("stored");
+    }
+    let chain = store.chain(device).expect("asked");
+    assert_eq!((chain.len(), chain[0].counter), (2_000, 2));
+}
+
+#[test]
+fn a_phone_that_was_put_out_is_said_to_have_been_and_a_slip_is_corrected() {
+    let house = household();
+    let mut store = house.store();
+    let slip = store
+        .device_named("Poket")
+        .expect_err("unknown")
+        .to_string();
+    assert!(slip.contains("did you mean \"pocket\"?"), "{slip}");
+    store.revoked(house.device()).expect("put out");
+    let gone = store.device_named("pocket").expect_err("gone").to_string();
+    let today = UnixMs::now().dated();
+    assert!(
+        gone.contains("was put out of the account on ") && gone.contains(&today[..10]),
+        "{gone}"
+    );
+}
+
+#[test]
+fn what_has_ended_keeps_no_sealed_bytes() {
+    let house = household();
+    house.enrol();
+    let id = house.order(Op::Status);
+    let mut store = house.store();
+    store.sign(id, |_| Ok(vec![1])).expect("signed");
+    store.conclude(id, State::Cancelled, "").expect("ended");
+    let left: bool = store
+        .connection
+        .query_row("SELECT envelope IS NULL FROM command", [], |row| row.get(0))
+        .expect("asked");
+    assert!(left);
+}

@@ -116,6 +116,15 @@ impl Store {
         Ok(reports::complete_through(count(from), runs))
     }
 
+    /// Up to which position we have said that everything is stored, 0 when we have said nothing.
+    pub(crate) fn confirmed(&self, device: DeviceId) -> Result<u64, Error> {
+        let sql = "SELECT acknowledged FROM device WHERE id = ?";
+        let through = self
+            .connection
+            .query_row(sql, [device.0], |row| row.get(0))?;
+        Ok(count(through))
+    }
+
     /// Remembers up to which position we have said that everything is stored.
     pub(crate) fn acknowledged(&self, device: DeviceId, through: u64) -> Result<(), Error> {
         self.connection.execute(

@@ -55,8 +55,8 @@ const WALLS: &[(&str, &[&str])] = &[
     // The owner's program forbids core dumps and sets its umask; the keys it holds deserve what homingd's do.
     ("nix", &["homing-hal", "homingd", "homing", "e2e"]),
     // The demo ends in order on Ctrl-C; blocked signals (nix) would be inherited by what it starts.
-    ("signal-hook", &["homingd", "e2e"]),
-    ("sd-notify", &["homingd"]),
+    ("signal-hook", &["homingd", "homing", "e2e"]),
+    ("sd-notify", &["homingd", "homing"]),
     ("rusqlite", &["homingd", "homing"]),
     // The benchmark's owner issues itself a certificate from the opened kit, as `homing recover` does.
     ("rcgen", &["homing", "homing-bench"]),
