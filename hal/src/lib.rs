@@ -18,6 +18,7 @@ use capability::position::{Fix, PositionSource};
 use capability::power::Power;
 use capability::siren::SoundCard;
 pub use fault::{Cancel, Fault, Probe, Roots};
+use linux::alsa::AlsaCard;
 use linux::gpsd::Gpsd;
 use linux::identity::SystemIdentity;
 use linux::network::KernelNetwork;
@@ -57,6 +58,8 @@ pub struct Probed {
     pub driver: &'static str,
     /// What it said.
     pub probe: Probe,
+    /// What makes it weaker than its owner may think, one sentence each.
+    pub weak: Vec<String>,
 }
 
 impl Hal {
@@ -77,7 +80,7 @@ impl Hal {
         match settings.backend {
             Backend::Linux => Self {
                 positions,
-                sound: None,
+                sound: Some(Box::new(AlsaCard::new(roots))),
                 power: Box::new(SysfsPower::new(roots)),
                 network: Box::new(KernelNetwork::new(roots)),
                 identity: Box::new(SystemIdentity::new(roots)),
@@ -107,6 +110,7 @@ impl Hal {
             capability,
             driver,
             probe,
+            weak: Vec::new(),
         };
         let mut found: Vec<Probed> = self
             .positions
@@ -114,9 +118,12 @@ impl Hal {
             .map(|source| line("position", source.name(), source.probe()))
             .collect();
         found.push(match &self.sound {
-            Some(card) => line("siren", card.name(), card.probe()),
+            Some(card) => Probed {
+                weak: card.weak_points(),
+                ..line("siren", card.name(), card.probe())
+            },
             None => {
-                let reason = "no driver for this system's sound yet".into();
+                let reason = "no driver for a sound card is configured".into();
                 line("siren", "none", Probe::Unsupported { reason })
             }
         });

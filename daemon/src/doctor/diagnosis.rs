@@ -31,6 +31,9 @@ pub struct Driver {
     /// What it found.
     #[serde(flatten)]
     pub found: Found,
+    /// What makes it weaker than its owner may think; listed among everything weak.
+    #[serde(skip)]
+    pub weak: Vec<String>,
 }
 
 /// What a driver found.
@@ -111,6 +114,7 @@ pub(super) fn ask(settings: &Settings, roots: &Roots) -> Vec<Driver> {
             capability: answer.capability,
             driver: answer.driver,
             found: answer.probe.into(),
+            weak: answer.weak,
         })
         .collect()
 }
@@ -134,6 +138,10 @@ impl Diagnosis {
                 )
             })
             .collect();
+        weak.extend(drivers.iter().flat_map(|driver| {
+            let sentences = driver.weak.iter();
+            sentences.map(|why| Weakness::new(driver.capability, why.as_str()))
+        }));
         let enrolled = checks::enrolled(&loaded.settings.state_dir);
         weak.extend(checks::weaknesses(loaded, enrolled, roots));
         Self {

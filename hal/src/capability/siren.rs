@@ -10,6 +10,11 @@ pub trait SoundCard: Send {
     /// Whether the loudspeaker could be used.
     fn probe(&self) -> Probe;
 
+    /// What makes the siren weaker than its owner may think, for `homingd doctor`: one sentence each.
+    fn weak_points(&self) -> Vec<String> {
+        Vec::new()
+    }
+
     /// Takes the loudspeaker for the siren alone and remembers the mixer as found. Loudness is not touched yet: see [`SirenOutput::assert_loud`].
     ///
     /// # Errors

@@ -11,3 +11,4 @@ mod linux;
 mod phone;
 mod receiver;
 mod simulator;
+mod sound;
