@@ -2,6 +2,7 @@
 
 mod disk;
 mod house;
+mod io_faults;
 mod joining;
 mod lists;
 mod memory;
