@@ -1,6 +1,7 @@
 //! The siren on real sound hardware: ALSA's PCM and control devices, spoken to without libasound. It takes the loudspeaker, makes it loud, locks its controls, and puts the mixer back; it makes no sound of its own.
 
 mod control;
+mod grip;
 mod holder;
 mod memory;
 mod output;
@@ -11,7 +12,7 @@ mod uapi;
 use std::fs;
 use std::path::PathBuf;
 
-use self::control::{Control, Element};
+use self::control::Control;
 use self::output::AlsaOutput;
 use self::pcm::Pcm;
 use self::route::Route;
@@ -195,6 +196,7 @@ impl SoundCard for AlsaCard {
 
     fn open(&mut self) -> Result<Box<dyn SirenOutput>, Fault> {
         let found = self.choose()?;
+        found.control.exclude_sirens()?;
         let path = self
             .folder()
             .join(format!("pcmC{}D{}p", found.number, found.device()));
@@ -208,12 +210,4 @@ impl SoundCard for AlsaCard {
         let route = found.route.steps;
         Ok(Box::new(AlsaOutput::new(pcm, found.control, route)?))
     }
-}
-
-/// How an element stands, for the mixer's memory.
-fn standing(control: &Control, element: &Element) -> Result<Vec<i64>, Fault> {
-    let reading = || format!("reading {}", element.name);
-    control
-        .read(element)
-        .map_err(|errno| control::fault(&reading(), errno))
 }

@@ -1,6 +1,6 @@
 //! A card's mixer through `/dev/snd/controlC*`: what elements there are, reading, writing and locking them. It does not know which of them matter.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{File, OpenOptions, TryLockError};
 use std::os::fd::AsFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
@@ -122,6 +122,22 @@ impl Control {
             driver: uapi::text(&info.driver),
             name: uapi::text(&info.name),
         })
+    }
+
+    /// Keeps other sirens away until this file is closed; programs that know nothing of sirens do not notice. Needed
+    /// because a card with several substreams gives itself out several times.
+    ///
+    /// # Errors
+    /// [`Fault::Busy`] when another siren has the card.
+    pub(super) fn exclude_sirens(&self) -> Result<(), Fault> {
+        let name = &self.name;
+        match self.file.try_lock() {
+            Ok(()) => Ok(()),
+            Err(TryLockError::WouldBlock) => Err(Fault::Busy(format!("another siren has {name}"))),
+            Err(TryLockError::Error(error)) => {
+                Err(Fault::from_io(&format!("locking {name}"), &error))
+            }
+        }
     }
 
     /// Every element of the mixer and every jack.

@@ -20,7 +20,7 @@ const BETWEEN: Duration = Duration::from_millis(10);
 /// The process that has a playback device open.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Holder {
-    pid: Pid,
+    process: Pid,
     name: String,
 }
 
@@ -38,28 +38,30 @@ pub(super) fn of(roots: &Roots, card: u32, device: u32) -> Option<Holder> {
 
 fn holder(roots: &Roots, subdevice: &Path) -> Option<Holder> {
     let status = fs::read_to_string(subdevice.join("status")).ok()?;
-    let pid = status.lines().find_map(|line| {
-        let number = line.strip_prefix("owner_pid")?.trim_start();
-        number.strip_prefix(':')?.trim().parse::<i32>().ok()
-    })?;
-    let name = fs::read_to_string(roots.proc.join(format!("{pid}/comm"))).unwrap_or_default();
+    let thread = number_after(&status, "owner_pid")?;
+    // The kernel names the thread that opened it.
+    let status = fs::read_to_string(roots.proc.join(format!("{thread}/status")));
+    let process = number_after(&status.unwrap_or_default(), "Tgid").unwrap_or(thread);
+    let name = fs::read_to_string(roots.proc.join(format!("{process}/comm"))).unwrap_or_default();
     Some(Holder {
-        pid: Pid::from_raw(pid),
+        process: Pid::from_raw(process),
         name: name.trim().to_owned(),
     })
 }
 
-impl Holder {
-    /// Whether it is this very program: its own second try, or another siren, which is not to be fought.
-    fn is_ours(&self) -> bool {
-        let own = fs::read_to_string("/proc/self/comm").unwrap_or_default();
-        self.pid == Pid::this() || self.name == own.trim()
-    }
+/// The number in a line such as `owner_pid   : 4711`.
+fn number_after(text: &str, key: &str) -> Option<i32> {
+    text.lines().find_map(|line| {
+        let number = line.strip_prefix(key)?.trim_start().strip_prefix(':')?;
+        number.trim().parse().ok()
+    })
+}
 
+impl Holder {
     fn described(&self) -> String {
         match self.name.as_str() {
-            "" => format!("process {}", self.pid),
-            name => format!("{name} (process {})", self.pid),
+            "" => format!("process {}", self.process),
+            name => format!("{name} (process {})", self.process),
         }
     }
 }
@@ -68,7 +70,7 @@ impl Holder {
 /// a user's session is started again by its socket as soon as a program wants to play.
 ///
 /// # Errors
-/// [`Fault::Busy`] when there is no holder to be seen, it is a siren, this user may not end it, or it stays; else what
+/// [`Fault::Busy`] when there is no holder to be seen, it is this program, this user may not end it, or it stays; else what
 /// `open` says.
 pub(super) fn take<T>(
     holder: Option<Holder>,
@@ -78,14 +80,13 @@ pub(super) fn take<T>(
         return Err(Fault::Busy("another program has the loudspeaker".into()));
     };
     let who = holder.described();
-    if holder.is_ours() {
-        return Err(Fault::Busy(format!(
-            "another siren has the loudspeaker: {who}"
-        )));
+    // Sirens exclude each other before they come here; a program must not end itself in any case.
+    if holder.process == Pid::this() {
+        return Err(Fault::Busy("this program has the loudspeaker".into()));
     }
     for (signal, patience) in [(Signal::SIGTERM, ORDERLY), (Signal::SIGKILL, KILLED)] {
         tracing::warn!(holder = who, %signal, "the loudspeaker is taken");
-        match kill(holder.pid, signal) {
+        match kill(holder.process, signal) {
             // It may have ended by itself meanwhile.
             Ok(()) | Err(Errno::ESRCH) => {}
             Err(errno) => {
@@ -125,7 +126,7 @@ mod tests {
     fn started(program: &str, arguments: &[&str]) -> (Ended, Holder) {
         let child = Command::new(program).args(arguments).spawn().unwrap();
         let holder = Holder {
-            pid: Pid::from_raw(child.id().try_into().unwrap()),
+            process: Pid::from_raw(child.id().try_into().unwrap()),
             name: program.into(),
         };
         (Ended(child), holder)
@@ -138,10 +139,11 @@ mod tests {
             ("proc/asound/card1/pcm0p/sub0/status", "closed\n"),
             ("proc/asound/card1/pcm0p/sub1/status", status),
             ("proc/asound/card1/pcm2p/sub0/status", "closed\n"),
-            ("proc/4711/comm", "pipewire\n"),
+            ("proc/4711/status", "Name:\tdata-loop.0\nTgid:\t4700\n"),
+            ("proc/4700/comm", "pipewire\n"),
         ]);
         let found = of(&roots, 1, 0).unwrap();
-        assert_eq!(found.described(), "pipewire (process 4711)");
+        assert_eq!(found.described(), "pipewire (process 4700)");
         assert_eq!(of(&roots, 1, 2), None);
         assert_eq!(of(&roots, 3, 0), None);
     }
@@ -157,14 +159,14 @@ mod tests {
     }
 
     #[test]
-    fn nobody_is_ended_when_there_is_no_holder_or_it_is_a_siren() {
+    fn nobody_is_ended_when_no_holder_is_seen_or_it_is_this_program() {
         let never = || -> Result<(), Fault> { panic!("it is not free") };
         assert!(matches!(take(None, never), Err(Fault::Busy(_))));
         let own = Holder {
-            pid: Pid::this(),
+            process: Pid::this(),
             name: "x".into(),
         };
         let said = take(Some(own), never).unwrap_err().to_string();
-        assert!(said.contains("another siren"), "{said}");
+        assert!(said.contains("this program"), "{said}");
     }
 }
