@@ -5,6 +5,7 @@
     reason = "what a test relies on fails the test, as an assertion does"
 )]
 
+mod clocks;
 mod house;
 mod lists;
 mod locate;
