@@ -65,6 +65,8 @@ pub(crate) enum Command {
     Track(Track),
     /// Show every order to a phone with its states and times
     Log(Log),
+    /// Let a phone count on after its state was set back to an older one
+    Resume(Resume),
     /// Stay resident: deliver orders, store what the phones report
     Watch(Watch),
     /// Show the account, what is queued, and what needs attention
@@ -295,6 +297,16 @@ pub(crate) struct Watch {
     /// Say whether one runs, and how it is installed
     #[arg(long)]
     pub(crate) status: bool,
+}
+
+/// `homing resume`.
+#[derive(Args)]
+pub(crate) struct Resume {
+    /// Name or id
+    pub(crate) name: String,
+    /// How long to wait for the phone
+    #[arg(long, value_name = "DURATION", default_value = "60s")]
+    pub(crate) wait: Span,
 }
 
 /// `homing kit`.

@@ -80,6 +80,7 @@ pub(crate) fn household() -> Pretended {
         address,
         epoch: 1,
         secret: Psk::generate(&mut rng()),
+        key_sets: 0,
     };
     let mut store = Store::create(home.path()).expect("state");
     let newcomer = Newcomer {
@@ -267,6 +268,8 @@ impl PretendedPhone {
             presence: 0,
             free_mib: 100,
             refused: 0,
+            set_back: None,
+            left_at: None,
         };
         beacon
             .sign(&status, &self.agent, &self.readers, &mut rng())

@@ -254,7 +254,10 @@ fn entry(client: &ClientKeys, kind: ClientKind) -> Entry {
     Entry {
         key: client.signing.public(),
         kind,
-        capabilities: Capabilities::find(),
+        capabilities: match kind {
+            ClientKind::Find => Capabilities::find(),
+            ClientKind::CommandLine | ClientKind::Browser => Capabilities::own(),
+        },
     }
 }
 

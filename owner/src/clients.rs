@@ -116,6 +116,23 @@ impl Unlocked {
         Ok(gone.into_iter().map(|known| known.tls_serial).collect())
     }
 
+    /// Gives a client of the list one more capability, by the next list.
+    ///
+    /// # Errors
+    /// [`Error::Stored`], [`Error::Seal`].
+    pub fn grant(&mut self, client: ClientId, capability: Capability) -> Result<(), Error> {
+        let mut list = self.authority()?;
+        list.version += 1;
+        for entry in &mut list.entries {
+            if entry.key.client_id() == client {
+                let more = 1 << capability as u32;
+                entry.capabilities = Capabilities::from_bits(entry.capabilities.bits() | more);
+            }
+        }
+        self.find.authority = list.sign(&self.full.root).map_err(Error::Seal)?;
+        Ok(())
+    }
+
     /// The phones with next key sets: who is not in the list drops out, `added` comes in.
     fn with_readers(
         &self,

@@ -17,6 +17,8 @@ pub struct Invitation {
     pub epoch: u32,
     /// The bundle's one-time secret.
     pub secret: Psk,
+    /// The highest version of a key set that was ever signed for this id: a set of an earlier enrolment must not replace one of this.
+    pub key_sets: u64,
 }
 
 /// What a claim is, compared with the one that came first.
@@ -75,7 +77,7 @@ impl Invitation {
         }
         let set = KeySet {
             address: self.address,
-            version: 1,
+            version: self.key_sets + 1,
             readers,
         };
         let answer = Answer {

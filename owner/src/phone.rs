@@ -147,7 +147,10 @@ impl Answer {
         let refusal = self.detail.as_ref().and_then(|detail| detail.refusal);
         if self.receipt.state == CommandState::Refused
             && let Some(
-                again @ (Refusal::SeqTooOld | Refusal::UnknownBeacon | Refusal::NeedAuthority),
+                again @ (Refusal::SeqTooOld
+                | Refusal::UnknownBeacon
+                | Refusal::NeedAuthority
+                | Refusal::RolledBack),
             ) = refusal
         {
             return Meaning::SignAgain(again);

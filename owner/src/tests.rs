@@ -103,6 +103,7 @@ fn house() -> House {
         address,
         epoch: 1,
         secret: Psk::generate(&mut rng()),
+        key_sets: 0,
     };
     House {
         account,
@@ -304,7 +305,10 @@ fn each_signed_state_is_a_step_and_three_refusals_ask_for_a_new_signature() {
             .meaning(3);
         let again = matches!(
             refusal,
-            Refusal::SeqTooOld | Refusal::UnknownBeacon | Refusal::NeedAuthority
+            Refusal::SeqTooOld
+                | Refusal::UnknownBeacon
+                | Refusal::NeedAuthority
+                | Refusal::RolledBack
         );
         assert_eq!(meaning == Meaning::SignAgain(refusal), again, "{refusal}");
     }

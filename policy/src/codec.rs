@@ -222,6 +222,15 @@ pub fn decode(bytes: &[u8]) -> Result<Record, Malformed> {
             spent: decode_flag(f, 1)?,
         },
         17 => Record::Floor { beacon: f.uint(1)? },
+        kind => decode_further(kind, f)?,
+    };
+    fields.end()?;
+    Ok(record)
+}
+
+/// The kinds that came later.
+fn decode_further(kind: u64, f: &mut Fields<'_>) -> Result<Record, Malformed> {
+    Ok(match kind {
         18 => Record::SetBack { quoted: f.uint(1)? },
         19 => Record::Resumed {
             beacon: f.uint(1)?,
@@ -254,9 +263,7 @@ pub fn decode(bytes: &[u8]) -> Result<Record, Malformed> {
             },
         },
         _ => return Err(Malformed::Field(0)),
-    };
-    fields.end()?;
-    Ok(record)
+    })
 }
 
 /// A flag is 0 or 1; anything else is damage.

@@ -301,18 +301,7 @@ impl State {
                 command,
                 boot,
                 deadline_ms,
-            } => {
-                let before = self
-                    .search
-                    .filter(|search| search.command == *command)
-                    .map_or(0, |search| search.times);
-                self.search = Some(SearchOrder {
-                    command: *command,
-                    boot: *boot,
-                    deadline_ms: *deadline_ms,
-                    times: before + 1,
-                });
-            }
+            } => self.search_ordered(*command, *boot, *deadline_ms),
             Record::Paced { client, pace } => self.keep_pace(*client, *pace),
             Record::Floor { beacon } => self.floor = self.floor.max(*beacon),
             Record::SetBack { quoted } => {
@@ -331,18 +320,7 @@ impl State {
                 ring,
                 boot,
                 deadline_ms,
-            } => {
-                let before = self
-                    .siren
-                    .filter(|order| order.ring == *ring)
-                    .map_or(0, |order| order.times);
-                self.siren = Some(SirenOrder {
-                    ring: *ring,
-                    boot: *boot,
-                    deadline_ms: *deadline_ms,
-                    times: before + 1,
-                });
-            }
+            } => self.siren_ordered(*ring, *boot, *deadline_ms),
             Record::Report { counter } => {
                 self.reports = *counter;
                 let kept = counter.saturating_sub(MOST_REPORTS);
@@ -359,6 +337,26 @@ impl State {
             Record::ReportsStored { through } => self.reports_stored = *through,
             Record::Told { digest } => push_bounded(&mut self.told, *digest, MOST_TOLD),
         }
+    }
+
+    fn search_ordered(&mut self, command: CommandId, boot: BootId, deadline_ms: u64) {
+        let before = self.search.filter(|search| search.command == command);
+        self.search = Some(SearchOrder {
+            command,
+            boot,
+            deadline_ms,
+            times: before.map_or(0, |search| search.times) + 1,
+        });
+    }
+
+    fn siren_ordered(&mut self, ring: CommandId, boot: BootId, deadline_ms: u64) {
+        let before = self.siren.filter(|order| order.ring == ring);
+        self.siren = Some(SirenOrder {
+            ring,
+            boot,
+            deadline_ms,
+            times: before.map_or(0, |order| order.times) + 1,
+        });
     }
 
     /// The space, moved to the front: the newest sessions are the ones in use.

@@ -89,6 +89,11 @@ impl Capabilities {
             C::ReadLocation,
         ])
     }
+    /// Everything that one of the owner's own machines may do without the passphrase: finding, and letting a phone count on after its state was set back.
+    #[must_use]
+    pub fn own() -> Self {
+        Self(Self::find().0 | Self::of(&[Capability::Settings]).0)
+    }
     /// Everything.
     #[must_use]
     pub fn full() -> Self {

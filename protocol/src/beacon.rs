@@ -93,6 +93,10 @@ pub struct Status {
     pub free_mib: u32,
     /// Messages refused since the daemon started.
     pub refused: u32,
+    /// Set while the phone knows that its state was set back and waits for a resume: the highest beacon number that somebody quoted to it, 0 when another thing gave it away.
+    pub set_back: Option<u64>,
+    /// Set in the last beacon of all: when the phone's user took it out of the account, seconds since 1970 UTC by the phone's clock.
+    pub left_at: Option<u64>,
 }
 
 /// How far a phone's clock is to be believed.
@@ -262,7 +266,9 @@ impl Status {
             .uint(7, self.reports)
             .uint(8, self.presence)
             .uint(9, self.free_mib.into())
-            .uint(10, self.refused.into());
+            .uint(10, self.refused.into())
+            .maybe_uint(11, self.set_back)
+            .maybe_uint(12, self.left_at);
         if let Some(ring) = &self.ring {
             map = map.bytes(6, &ring.0);
         }
@@ -292,6 +298,8 @@ impl Status {
             presence: fields.uint(8)?,
             free_mib: fields.narrow(9)?,
             refused: fields.narrow(10)?,
+            set_back: fields.maybe_uint(11)?,
+            left_at: fields.maybe_uint(12)?,
         };
         fields.end()?;
         Ok(status)

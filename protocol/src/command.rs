@@ -16,6 +16,25 @@ pub const MOST_NAMED_RINGS: usize = 15;
 /// Most positions that one order may ask for again: 32 full reports, so that no order keeps a phone busy for long.
 pub const MOST_RESENT: u64 = 1024;
 
+/// Highest number to which a resume may raise a counter: no phone gets there by counting, and there is as much room again behind it.
+pub const FURTHEST: u64 = 1 << 53;
+
+/// What makes an operation fresh, and what becomes of it while the phone's state is set back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Class {
+    /// Repeating it hurts nobody: fresh when its number is.
+    Harmless,
+    /// Repeating it annoys: fresh when its number is; once the phone knows that its state was set back, only when it quotes a beacon made since.
+    Nuisance,
+    /// Quotes a beacon that the phone made within [`LIVE_MS`] in the same start; waits while the state is set back.
+    Sensitive,
+    /// As sensitive, or bound to an open lost episode.
+    Destructive,
+}
+
+/// For how long a beacon answers as a challenge for what is sensitive, milliseconds since it was made.
+pub const LIVE_MS: u64 = 15 * 60_000;
+
 /// What is ordered, with its parameters.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Op {
@@ -43,6 +62,17 @@ pub enum Op {
         /// Number of the last one; at most [`MOST_RESENT`] in all.
         last: u64,
     },
+    /// Count on from what the owner knows: the phone's state was set back to an older one.
+    Resume {
+        /// The next beacon has a higher number than this.
+        beacon: u64,
+        /// The next receipt has a higher number than this …
+        receipts: u64,
+        /// … and follows this head of the chain.
+        head: [u8; 32],
+        /// The next report has a higher number than this.
+        reports: u64,
+    },
     /// An operation of a later version, or one of this version whose parameters are out of range or of a later version.
     Unknown {
         /// Its code.
@@ -52,7 +82,7 @@ pub enum Op {
 
 impl Op {
     /// The codes of this version.
-    pub const KNOWN_CODES: core::ops::RangeInclusive<u64> = 1..=5;
+    pub const KNOWN_CODES: core::ops::RangeInclusive<u64> = 1..=6;
     /// The stable word.
     #[must_use]
     pub const fn word(&self) -> &'static str {
@@ -62,6 +92,7 @@ impl Op {
             Self::RingStop { .. } => "ring-stop",
             Self::Status => "status",
             Self::ResendReports { .. } => "resend-reports",
+            Self::Resume { .. } => "resume",
             Self::Unknown { .. } => "unknown",
         }
     }
@@ -72,6 +103,19 @@ impl Op {
             Self::Locate { .. } | Self::Status => Some(Capability::Locate),
             Self::Ring { .. } | Self::RingStop { .. } => Some(Capability::Ring),
             Self::ResendReports { .. } => Some(Capability::ReadLocation),
+            Self::Resume { .. } => Some(Capability::Settings),
+            Self::Unknown { .. } => None,
+        }
+    }
+    /// What makes it fresh, and whether it waits while the phone's state is set back; an unknown operation has none because it is never done.
+    #[must_use]
+    pub const fn class(&self) -> Option<Class> {
+        match self {
+            Self::Locate { .. } | Self::Status | Self::ResendReports { .. } => {
+                Some(Class::Harmless)
+            }
+            Self::Ring { .. } | Self::RingStop { .. } => Some(Class::Nuisance),
+            Self::Resume { .. } => Some(Class::Sensitive),
             Self::Unknown { .. } => None,
         }
     }
@@ -82,6 +126,7 @@ impl Op {
             Self::RingStop { .. } => 3,
             Self::Status => 4,
             Self::ResendReports { .. } => 5,
+            Self::Resume { .. } => 6,
             Self::Unknown { code } => *code,
         }
     }
@@ -95,6 +140,17 @@ impl Op {
             Self::ResendReports { first, last } => {
                 Map::new().uint(0, *first).uint(1, *last).value()
             }
+            Self::Resume {
+                beacon,
+                receipts,
+                head,
+                reports,
+            } => Map::new()
+                .uint(0, *beacon)
+                .uint(1, *receipts)
+                .bytes(2, head)
+                .uint(3, *reports)
+                .value(),
             Self::Status | Self::Unknown { .. } => Map::new().value(),
         }
     }
@@ -129,11 +185,27 @@ impl Op {
                 }
                 Self::ResendReports { first, last }
             }
+            6 => Self::Resume {
+                beacon: counted(&mut fields, 0)?,
+                receipts: counted(&mut fields, 1)?,
+                head: fields.bytes(2)?,
+                reports: counted(&mut fields, 3)?,
+            },
             // Its parameters are of a later version; they stay unread.
             code => return Ok(Self::Unknown { code }),
         };
         fields.end()?;
         Ok(op)
+    }
+}
+
+/// A number from which a phone goes on to count; it must not come near the end of all numbers.
+fn counted(fields: &mut Fields<'_>, key: i64) -> Result<u64, Malformed> {
+    let number = fields.uint(key)?;
+    if number <= FURTHEST {
+        Ok(number)
+    } else {
+        Err(Malformed::Field(key))
     }
 }
 

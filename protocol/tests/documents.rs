@@ -67,6 +67,12 @@ fn every_operation_stands_in_the_table_with_its_code_and_capability() {
         Op::RingStop { rings },
         Op::Status,
         Op::ResendReports { first: 1, last: 1 },
+        Op::Resume {
+            beacon: 1,
+            receipts: 1,
+            head: [1; 32],
+            reports: 1,
+        },
     ];
     assert_eq!(Op::KNOWN_CODES.count(), ops.len());
     for (code, op) in Op::KNOWN_CODES.zip(ops) {

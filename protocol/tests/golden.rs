@@ -35,7 +35,7 @@ use std::path::Path;
 fn all() -> Vec<Example> {
     let mut all = examples::root_signed();
     all.extend(examples::commands());
-    all.push(phone::beacon());
+    all.extend(phone::beacons());
     all.extend(phone::receipts());
     all.push(phone::report());
     all.extend(examples::acknowledgement_and_enrolment());
@@ -139,11 +139,16 @@ fn opens_an_order(example: &Example) {
 fn opens_what_the_phone_says(example: &Example) {
     let (bytes, agent) = (step(example, "envelope"), signing("agent").public());
     match example.name {
-        "beacon" => {
+        "beacon" | "beacon-set-back" | "beacon-farewell" => {
             let (clear, sealed) = Beacon::verify(&bytes, &address(), &agent).expect("opens");
+            let status = match example.name {
+                "beacon-set-back" => phone::status_set_back(),
+                "beacon-farewell" => phone::status_left(),
+                _ => phone::status(),
+            };
             assert_eq!(
                 (clear, sealed.open(&kem("partner"))),
-                (phone::clear(), Ok(phone::status()))
+                (phone::clear(), Ok(status))
             );
         }
         "report" => {

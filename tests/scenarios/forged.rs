@@ -99,6 +99,8 @@ impl Thief {
             presence: 0,
             free_mib: 1,
             refused: 0,
+            set_back: None,
+            left_at: None,
         };
         beacon
             .sign(&status, &self.key, &[self.reading.public()], &mut Dice(1))

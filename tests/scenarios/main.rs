@@ -7,6 +7,7 @@
 
 mod away;
 mod broker_loss;
+mod chaos;
 mod clients;
 mod clocks;
 mod crash;
@@ -16,8 +17,11 @@ mod finding;
 mod forged;
 mod intruder;
 mod joining;
+mod kills;
 mod recovery;
+mod rollback;
 mod secrets;
 mod siren;
 mod story;
 mod track;
+mod witness;

@@ -245,7 +245,7 @@ pub(crate) fn recover(context: &Context, args: &Recover) -> Result<(), Error> {
         key: client.signing.public(),
         reading: client.reading.public(),
         name: machine_name(),
-        capabilities: Capabilities::find(),
+        capabilities: Capabilities::own(),
         tls_serial: tls.serial.0.to_vec(),
     };
     file::private_folder(&context.home)?;

@@ -175,7 +175,7 @@ fn add(
         None => common_name(&account),
     };
     let tls = household(&account)?.issue_client(&common_name)?;
-    let capabilities = delegated.unwrap_or_else(Capabilities::find);
+    let capabilities = delegated.unwrap_or_else(Capabilities::own);
     let candidate = Candidate {
         key: request.key,
         reading: request.reading,

@@ -96,6 +96,7 @@ fn add(
         address,
         epoch: 1,
         secret: Psk::generate(&mut rng()),
+        key_sets: 0,
     };
     let bundle = Bundle {
         address,

@@ -183,7 +183,7 @@ fn stop(store: &mut Store, row: &DeviceRow) -> Result<CommandId, Error> {
 }
 
 /// Connects, delivers, and shows the order's steps until `done` says so or the time is over.
-fn follow<R>(
+pub(super) fn follow<R>(
     context: &Context,
     store: Store,
     id: CommandId,
@@ -214,7 +214,7 @@ fn follow<R>(
     })
 }
 
-fn print_waiting(
+pub(super) fn print_waiting(
     context: &Context,
     store: &Store,
     row: &DeviceRow,
@@ -264,7 +264,7 @@ fn rights(store: &Store) -> Result<String, Error> {
     ))
 }
 
-fn ended(store: &Store, row: &DeviceRow, order: &Order) -> String {
+pub(super) fn ended(store: &Store, row: &DeviceRow, order: &Order) -> String {
     let last = order.progress.steps().last();
     if order.progress.state() == State::Refused
         && last.is_some_and(|step| step.detail == Refusal::NotAllowed.word())

@@ -7,6 +7,7 @@ pub(crate) mod find;
 mod kit;
 mod log;
 pub(crate) mod resident;
+mod resume;
 mod show;
 pub(crate) mod track;
 mod unit;
@@ -81,6 +82,7 @@ pub(crate) fn run(cli: Cli) -> Result<(), Error> {
         Command::Ring(args) => find::ring(&context, &args),
         Command::Track(args) => track::run(&context, &args),
         Command::Log(args) => log::run(&context, &args),
+        Command::Resume(args) => resume::run(&context, &args),
         Command::Watch(args) => watch::run(&context, &args),
         Command::Status => show::status(&context),
         Command::Kit(args) => kit::run(&context, &args),

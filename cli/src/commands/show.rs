@@ -136,9 +136,10 @@ impl Known {
                     news.detail
                 ),
                 NewsKind::RolledBack => format!(
-                    "the phone counts from below again although beacon {} was known: its state was set back (seen at {})",
+                    "the phone's state was set back to an older one (seen at {}; beacon {} was known). It is found and rings; the rest waits. If you restored it: homing resume {}. If not, somebody did: homing device add --again, or homing device revoke",
+                    news.at.rfc3339(),
                     news.detail,
-                    news.at.rfc3339()
+                    harmless(&self.row.name),
                 ),
                 _ => format!(
                     "the phone signed two different receipts number {}",

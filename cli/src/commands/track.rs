@@ -7,8 +7,9 @@ use crate::error::Error;
 use crate::exchange::{Acceptance, Exchange, Stay};
 use crate::file::{self, Access};
 use crate::output::{Tone, harmless};
-use crate::store::{DeviceRow, Store};
+use crate::store::{DeviceRow, Store, StoredReport};
 use crate::trackfile;
+use homing_owner::phone::Phone;
 use homing_owner::track::{Doubt, doubts};
 use homing_protocol::command::Op;
 use homing_protocol::id::CommandId;
@@ -123,27 +124,46 @@ fn ask_for_newest(store: &mut Store, row: &DeviceRow) -> Result<Option<CommandId
     }
 }
 
+/// Stands for the time that has not ended, behind every past one.
+const NOW: u32 = u32::MAX;
+
 /// The history from `since` on, but never longer than what may be kept.
 fn read(store: &Store, row: &DeviceRow, since: UnixMs) -> Result<History, Error> {
     let since = since.max(store.kept_since(row.id, UnixMs::now())?);
     let account = store.account()?;
-    let mut found: BTreeMap<u64, (Position, UnixMs)> = BTreeMap::new();
-    if let Some(phone) = row.phone(account.id, &account.root)? {
-        for stored in store.reports_since(row.id, since)? {
-            let report = phone.hear_report(&stored.bytes, &account.client.reading)?;
-            for (number, position) in (report.first..).zip(report.positions) {
+    let mut found: BTreeMap<(u32, u64), (Position, UnixMs)> = BTreeMap::new();
+    // What it said before its state was set back, or before it was enrolled again, under the keys of that time. A state
+    // that was set back says some of it twice.
+    let mut said: BTreeMap<u64, Vec<Position>> = BTreeMap::new();
+    let mut take = |era, certified: Phone, stored: StoredReport| -> Result<(), Error> {
+        let report = certified.hear_report(&stored.bytes, &account.client.reading)?;
+        for (number, position) in (report.first..).zip(report.positions) {
+            let before = said.entry(number).or_default();
+            if !before.contains(&position) {
+                before.push(position);
                 let at = position.time_unix_ms.map_or(stored.received_at, UnixMs);
                 // The first that came under a number stands.
-                found.entry(number).or_insert((position, at));
+                found.entry((era, number)).or_insert((position, at));
             }
         }
+        Ok(())
+    };
+    for past in store.past_reports_since(row.id, since)? {
+        let phone = Phone::certified(&past.certificate, &account.root, &row.address(account.id))?;
+        take(past.era, phone, past.report)?;
     }
-    let gaps = gaps(found.keys().copied());
+    if let Some(phone) = row.phone(account.id, &account.root)? {
+        for stored in store.reports_since(row.id, since)? {
+            take(NOW, phone, stored)?;
+        }
+    }
+    let of_now = found.keys().filter(|(era, _)| *era == NOW);
+    let gaps = gaps(of_now.map(|(_, number)| *number));
     let doubts = doubts(found.values().map(|(position, _)| position));
     let points = found
         .into_iter()
         .zip(doubts)
-        .map(|((number, (position, at)), doubt)| Point {
+        .map(|(((_, number), (position, at)), doubt)| Point {
             number,
             position,
             at,

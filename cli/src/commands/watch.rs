@@ -92,7 +92,7 @@ impl Line {
             }
             word if word == NewsKind::RolledBack.word() => {
                 format!(
-                    "ALARM: it counts from below again although beacon {detail} was known; its state was set back"
+                    "ALARM: its state was set back to an older one although beacon {detail} was known. It is found and rings; the rest waits for: homing resume {name}"
                 )
             }
             word => word.to_owned(),

@@ -10,6 +10,7 @@ use homing_owner::enrol::Verdict;
 use homing_owner::phone::{Heard, Phone, seen};
 use homing_owner::resend::{self, FIRST_WAIT_MS, LONGEST_WAIT_MS, Next, Seen, Sending};
 use homing_owner::sign::{self, Place};
+use homing_protocol::Refusal;
 use homing_protocol::id::DeviceId;
 use homing_protocol::topic::{Channel, Topic};
 
@@ -50,6 +51,7 @@ impl<T: Transport> Exchange<T> {
             self.say_that_somebody_listens(known, now)?;
             if let Some(heard) = &known.heard {
                 self.ask_for_missing(known.row.id, heard, now)?;
+                self.tell_of_lost_past(known.row.id, heard, now)?;
             }
         }
         self.sign_orders(&known, now)?;
@@ -263,6 +265,15 @@ impl<T: Transport> Exchange<T> {
                 continue;
             };
             let Some(heard) = &known.heard else { continue };
+            let refused = self.refused_for_its_beacon(&row)?;
+            if let Some(due) = refused.filter(|at| known.live_at.is_none_or(|live| live < *at)) {
+                // The phone is about to say which beacon would do; the one we know would not.
+                let due = UnixMs(due.0.saturating_add(FIRST_WAIT_MS));
+                if now < due {
+                    self.look_at = self.look_at.min(due);
+                    continue;
+                }
+            }
             let wait = (FIRST_WAIT_MS << row.signed_times.saturating_sub(SIGNED_AT_ONCE).min(10))
                 .min(LONGEST_WAIT_MS);
             let due = UnixMs(row.published_at.map_or(0, |at| at.0.saturating_add(wait)));
@@ -274,8 +285,8 @@ impl<T: Transport> Exchange<T> {
                 self.look_at = self.look_at.min(until);
                 continue;
             }
+            let beacon = Some(self.quoted(row.device, heard, &row.intent.op)?);
             let (account, phone, intent) = (&self.account, &known.phone, &row.intent);
-            let beacon = Some(heard.beacon.reference());
             self.store.sign(row.intent.id, |seq| {
                 let place = Place {
                     session: account.session,
@@ -293,6 +304,19 @@ impl<T: Transport> Exchange<T> {
             })?;
         }
         Ok(())
+    }
+
+    /// When the phone asked for a newer beacon in an order that is to be signed again.
+    fn refused_for_its_beacon(&self, row: &OutboxRow) -> Result<Option<UnixMs>, Error> {
+        if row.signed_times == 0 {
+            return Ok(None);
+        }
+        let order = self.store.order(row.intent.id)?;
+        let last = order.progress.steps().last();
+        let asked = last.filter(|step| {
+            step.state == State::Queued && step.detail == Refusal::UnknownBeacon.word()
+        });
+        Ok(asked.map(|step| UnixMs(step.at)))
     }
 
     /// Until when an order waits for the phone to show that it knows our lists, if it has to: before that the phone might refuse it, and its answer be sealed to readers who are not there yet.

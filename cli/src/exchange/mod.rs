@@ -4,6 +4,7 @@ mod due;
 mod echo;
 mod incoming;
 mod missing;
+mod set_back;
 #[cfg(test)]
 mod tests;
 

@@ -157,6 +157,7 @@ impl DeviceRow {
             address: self.address(account),
             epoch: self.epoch,
             secret,
+            key_sets: self.key_set_version,
         })
     }
 

@@ -1,8 +1,10 @@
 //! What phones say, stored as it came, and the news that other processes read. Verified before it gets here.
+use super::past::{self, Lineage};
 use super::{Store, count, fixed, int, order};
 use crate::clock::UnixMs;
 use crate::error::Error;
 use homing_owner::chain::Link;
+use homing_owner::delivery::State;
 use homing_owner::phone::{Answer, Heard, Meaning};
 use homing_protocol::beacon::{Beacon, ClockTrust};
 use homing_protocol::id::{CommandId, DeviceId};
@@ -61,12 +63,18 @@ pub(crate) enum NewsKind {
     Revoked,
     /// The phone signed two histories; the detail is the receipt's number.
     BrokenChain,
-    /// A beacon with a lower number was made later than the newest; the detail is the number that was known.
+    /// The phone's state was set back to an older one; the detail is the beacon number that was known.
     RolledBack,
+    /// It counts on from what was known before its state was set back.
+    Resumed,
+    /// A bundle was written with which it can be enrolled again; the detail is the new enrolment number.
+    InvitedAgain,
+    /// The phone's user took it out of the account.
+    Left,
 }
 
 impl NewsKind {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 12] = [
         Self::State,
         Self::Beacon,
         Self::Position,
@@ -76,9 +84,14 @@ impl NewsKind {
         Self::Revoked,
         Self::BrokenChain,
         Self::RolledBack,
+        Self::Resumed,
+        Self::InvitedAgain,
+        Self::Left,
     ];
     /// What somebody should look at, and what is kept longer than other news.
     const ALARMS: [Self; 3] = [Self::RivalClaim, Self::BrokenChain, Self::RolledBack];
+    /// What ends alarms, and is kept as long.
+    const ENDS: [Self; 3] = [Self::Resumed, Self::InvitedAgain, Self::Left];
     /// Whether somebody should look at it.
     pub(crate) fn is_alarm(self) -> bool {
         Self::ALARMS.contains(&self)
@@ -95,6 +108,9 @@ impl NewsKind {
             Self::Revoked => "revoked",
             Self::BrokenChain => "broken-chain",
             Self::RolledBack => "rolled-back",
+            Self::Resumed => "resumed",
+            Self::InvitedAgain => "invited-again",
+            Self::Left => "left",
         }
     }
 }
@@ -135,13 +151,14 @@ pub(super) fn tell(
         ],
     )?;
     let newest = transaction.last_insert_rowid();
-    let alarms: Vec<String> = NewsKind::ALARMS
+    let kept: Vec<String> = NewsKind::ALARMS
         .iter()
+        .chain(&NewsKind::ENDS)
         .map(|kind| format!("'{}'", kind.word()))
         .collect();
     let old = "DELETE FROM news WHERE id <= ? AND kind NOT IN";
     transaction.execute(
-        &format!("{old} ({})", alarms.join(", ")),
+        &format!("{old} ({})", kept.join(", ")),
         [newest - NEWS_KEPT],
     )?;
     if kind.is_alarm() {
@@ -166,28 +183,6 @@ pub(super) fn touch(
          WHERE id = ?2 AND (last_contact IS NULL OR last_contact < ?1 OR last_contact > ?3)",
         params![at.0, device.0, UnixMs::now().0],
     )?;
-    Ok(())
-}
-
-/// Raises the alarm, once for each number that was reached, when a phone counts its beacons from below again: its state was set back, and what it has seen of orders with it. A beacon that was only late was made before the newest contact.
-fn judge_lower(
-    transaction: &Transaction<'_>,
-    device: DeviceId,
-    counter: i64,
-    made_at: UnixMs,
-) -> Result<(), Error> {
-    let sql = "SELECT beacon_counter FROM device WHERE id = ? AND beacon_counter > ? AND last_contact < ?";
-    let reached: Option<i64> = transaction
-        .query_row(sql, params![device.0, counter, made_at.0], |row| row.get(0))
-        .optional()?;
-    let Some(reached) = reached.map(|reached| reached.to_string()) else {
-        return Ok(());
-    };
-    let told = "SELECT count(*) > 0 FROM news WHERE device = ? AND kind = ? AND detail = ?";
-    let word = NewsKind::RolledBack.word();
-    if !transaction.query_row(told, params![device.0, word, reached], |row| row.get(0))? {
-        tell(transaction, device, None, NewsKind::RolledBack, &reached)?;
-    }
     Ok(())
 }
 
@@ -249,6 +244,15 @@ impl Store {
             .filter(|status| status.clock == ClockTrust::Synchronised);
         let made_at = synchronised
             .map(|status| UnixMs(int(status.time_unix_s).saturating_mul(1_000).min(at.0)));
+        match past::judge(&transaction, device, heard, made_at)? {
+            Lineage::Follows => {}
+            Lineage::Lost => return Ok(()),
+            Lineage::SetBack => {
+                past::alarm(&transaction, device)?;
+                past::put_away(&transaction, device, heard)?;
+            }
+        }
+        past::mark(&transaction, device, heard)?;
         let newer = transaction.execute(
             "UPDATE device SET beacon = ?, beacon_counter = ?, beacon_live_at = ?, beacon_made_at = ?, answer = NULL
              WHERE id = ? AND beacon_counter < ?",
@@ -259,8 +263,7 @@ impl Store {
             // A beacon that is played again is no contact, and the broker says what it likes about which were retained.
             touch(&transaction, device, made_at.unwrap_or(at))?;
             vouch(&transaction, device, &heard.beacon, at)?;
-        } else if let Some(made_at) = made_at {
-            judge_lower(&transaction, device, counter, made_at)?;
+            past::look_for_resume(&transaction, device, heard)?;
         }
         transaction.commit()?;
         Ok(())
@@ -289,6 +292,9 @@ impl Store {
     ) -> Result<(), Error> {
         let receipt = &answer.receipt;
         let transaction = self.write()?;
+        if past::is_put_away(&transaction, device, int(receipt.counter), &answer.head)? {
+            return Ok(());
+        }
         // One that was stored and is forgotten says nothing new.
         let new = transaction.execute(
             "INSERT OR IGNORE INTO receipt (device, counter, command, previous, head, bytes, received_at)
@@ -312,7 +318,13 @@ impl Store {
                 )?;
             }
             match answer.meaning(at.0) {
-                Meaning::Step(step) => order::record(&transaction, receipt.command, step)?,
+                Meaning::Step(step) => {
+                    if step.state == State::Done && order::is_resume(&transaction, receipt.command)?
+                    {
+                        past::resumed(&transaction, device)?;
+                    }
+                    order::record(&transaction, receipt.command, step)?;
+                }
                 Meaning::SignAgain(reason) => order::requeue(
                     &transaction,
                     receipt.command,
@@ -424,9 +436,20 @@ impl Store {
             })?)
     }
 
-    /// The alarms that were raised about a phone.
+    /// The alarms that were raised about a phone and are not over: a resume ends what a state that was set back explains, another enrolment ends all.
     pub(crate) fn alarms(&self, device: DeviceId) -> Result<Vec<News>, Error> {
         let mut news = self.news_after(0)?;
+        let last = |kind| {
+            let of_kind = news
+                .iter()
+                .rev()
+                .find(|news| news.device == device && news.kind == kind);
+            of_kind.map_or(0, |news| news.id)
+        };
+        let (resumed, again) = (last(NewsKind::Resumed), last(NewsKind::InvitedAgain));
+        news.retain(|news| {
+            news.id > again && (news.id > resumed || news.kind == NewsKind::RivalClaim)
+        });
         news.retain(|news| news.device == device && news.kind.is_alarm());
         Ok(news)
     }

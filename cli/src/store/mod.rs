@@ -5,6 +5,7 @@ mod device;
 mod inbox;
 mod migration;
 mod order;
+mod past;
 #[cfg(test)]
 mod tests;
 mod track;
@@ -12,6 +13,7 @@ mod track;
 pub(crate) use device::{DeviceRow, LONGEST_NAME, Standing};
 pub(crate) use inbox::{News, NewsKind, Origin};
 pub(crate) use order::{Order, OutboxRow};
+pub(crate) use track::StoredReport;
 
 use crate::clock::UnixMs;
 use crate::error::Error;
@@ -170,6 +172,7 @@ impl Store {
             return Err(Error::NoAccount(home.to_owned()));
         }
         migration::migrate(&mut store.connection)?;
+        past::prepare(&store.connection)?;
         if store.is_recovering()? {
             return Err(Error::HalfRecovered(home.to_owned()));
         }
@@ -192,6 +195,7 @@ impl Store {
         let transaction = store.write()?;
         if migration::version(&transaction)? == 0 {
             transaction.execute_batch(include_str!("schema.sql"))?;
+            past::prepare(&transaction)?;
             transaction.pragma_update(None, "user_version", FORMAT)?;
             transaction.commit()?;
         } else {

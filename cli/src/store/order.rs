@@ -51,6 +51,15 @@ fn op_text(op: &Op) -> String {
         }
         Op::Status => "status".to_owned(),
         Op::ResendReports { first, last } => format!("resend-reports {first}-{last}"),
+        Op::Resume {
+            beacon,
+            receipts,
+            head,
+            reports,
+        } => {
+            let head: String = head.iter().map(|byte| format!("{byte:02x}")).collect();
+            format!("resume {beacon},{receipts},{head},{reports}")
+        }
         Op::Unknown { code } => format!("unknown {code}"),
     }
 }
@@ -78,10 +87,28 @@ fn op_from_text(text: &str) -> Option<Op> {
                 last: last.parse().ok()?,
             }
         }
+        "resume" => resume_from_text(rest)?,
         "unknown" => Op::Unknown {
             code: rest.parse().ok()?,
         },
         _ => return None,
+    })
+}
+
+fn resume_from_text(text: &str) -> Option<Op> {
+    let mut parts = text.split(',');
+    let mut part = || parts.next();
+    let (beacon, receipts) = (part()?.parse().ok()?, part()?.parse().ok()?);
+    let (digits, reports) = (part()?, part()?.parse().ok()?);
+    let mut head = [0; 32];
+    for (index, byte) in head.iter_mut().enumerate() {
+        *byte = u8::from_str_radix(digits.get(2 * index..2 * index + 2)?, 16).ok()?;
+    }
+    Some(Op::Resume {
+        beacon,
+        receipts,
+        head,
+        reports,
     })
 }
 
@@ -215,6 +242,12 @@ pub(super) fn requeue(
         Recorded::Advanced => write_steps(transaction, device, id, &progress, known),
         Recorded::Nothing => Ok(()),
     }
+}
+
+/// Whether this is an order of ours to count on after a state was set back; part of the caller's transaction.
+pub(super) fn is_resume(transaction: &Transaction<'_>, id: CommandId) -> Result<bool, Error> {
+    let sql = "SELECT count(*) > 0 FROM command WHERE id = ? AND op LIKE 'resume %'";
+    Ok(transaction.query_row(sql, [id.0], |row| row.get(0))?)
 }
 
 fn device_of(transaction: &Transaction<'_>, id: CommandId) -> Result<Option<DeviceId>, Error> {
@@ -387,6 +420,12 @@ mod tests {
             Op::RingStop { rings: Vec::new() },
             Op::Status,
             Op::ResendReports { first: 3, last: 40 },
+            Op::Resume {
+                beacon: 120,
+                receipts: 9,
+                head: [0xa5; 32],
+                reports: 230,
+            },
         ] {
             assert_eq!(op_from_text(&op_text(&op)), Some(op));
         }

@@ -160,6 +160,7 @@ fn a_name_that_two_machines_gave_at_once_keeps_nobody_from_unlocking() {
         },
         epoch: 1,
         secret: house.invitation.secret.clone(),
+        key_sets: 0,
     };
     store.invite(&other, "pocket", &[2; 16]).expect("invited");
     // The keyring says of the first that it is called what the second is called here.

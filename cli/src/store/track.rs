@@ -230,6 +230,18 @@ impl Store {
             self.connection
                 .execute(&format!("DELETE {condition}"), values)?;
         }
+        let condition = "FROM past_report WHERE newest_at <
+              (SELECT CASE coalesce(retention_days, ?2) WHEN 0 THEN ?1 - ?3 ELSE ?1 - coalesce(retention_days, ?2) * ?4 END
+               FROM device WHERE id = past_report.device)";
+        let old: bool = self.connection.query_row(
+            &format!("SELECT EXISTS (SELECT 1 {condition})"),
+            values,
+            |row| row.get(0),
+        )?;
+        if old {
+            self.connection
+                .execute(&format!("DELETE {condition}"), values)?;
+        }
         Ok(())
     }
 }

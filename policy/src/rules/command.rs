@@ -1,6 +1,6 @@
 //! A command's way in: repeated, replayed, refused, or taken on and handed to its rule.
 
-use super::{Saying, accept, advance, freshness, locate, pace, receipt, replay, resume, ring};
+use super::{Saying, accept, advance, locate, pace, receipt, replay, resume, ring};
 use crate::decision::{Decision, Effect, Outgoing};
 use crate::event::Now;
 use crate::record::Record;
@@ -150,8 +150,8 @@ fn tell_once(
         return;
     }
     resume::notice(state, command, decision);
-    if state.beacons() <= state.least_beacon() || freshness::needs_new_beacon(command) {
-        // There is no beacon yet that would do.
+    if refusal == Refusal::UnknownBeacon {
+        // Perhaps there is none yet that would do, and perhaps the sender has not heard the one there is.
         decision.effect(Effect::BeaconSoon);
     }
     decision.record(Record::Told { digest });

@@ -62,14 +62,6 @@ fn quotes_since_floor(state: &State, command: &Command) -> bool {
         .is_some_and(|quoted| state.beacon(quoted).is_some() && quoted.counter > state.floor)
 }
 
-/// Whether it takes a beacon made just now to sign this command.
-pub(super) fn needs_new_beacon(command: &Command) -> bool {
-    matches!(
-        command.op.class(),
-        Some(Class::Sensitive | Class::Destructive)
-    )
-}
-
 /// A beacon's nonce is the challenge that a live command answers: it was random, and nobody could know it earlier.
 fn is_live(state: &State, now: &Now, command: &Command) -> bool {
     command

@@ -359,6 +359,19 @@ pub(crate) fn commands() -> Vec<Example> {
             ),
             object! { "first": 99u64, "last": 130u64 },
         ),
+        command_example(
+            "command-resume",
+            &command(
+                "command-resume",
+                Op::Resume {
+                    beacon: 120,
+                    receipts: 9,
+                    head: short("receipt chain"),
+                    reports: 230,
+                },
+            ),
+            object! { "beacon": 120u64, "receipts": 9u64, "head": short::<32>("receipt chain"), "reports": 230u64 },
+        ),
         command_example("command-bound", &bound, object! { "op_code": 900 }),
     ]
 }

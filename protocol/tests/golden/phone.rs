@@ -55,16 +55,43 @@ pub(crate) fn status() -> Status {
         presence: 5,
         free_mib: 2048,
         refused: 3,
+        set_back: None,
+        left_at: None,
     }
 }
 
-/// A beacon.
-pub(crate) fn beacon() -> Example {
-    let (clear, status) = (clear(), status());
-    let mut draws = Draws::new("beacon");
+/// A beacon; one of a phone whose state was set back; the last one of a phone that was taken out of the account.
+pub(crate) fn beacons() -> Vec<Example> {
+    vec![
+        beacon("beacon", &status()),
+        beacon("beacon-set-back", &status_set_back()),
+        beacon("beacon-farewell", &status_left()),
+    ]
+}
+
+/// The status of a phone whose state was set back.
+pub(crate) fn status_set_back() -> Status {
+    Status {
+        set_back: Some(20),
+        ..status()
+    }
+}
+
+/// The last status of a phone that was taken out of the account.
+pub(crate) fn status_left() -> Status {
+    Status {
+        left_at: Some(1_790_000_005),
+        ring: None,
+        ..status()
+    }
+}
+
+fn beacon(name: &'static str, status: &Status) -> Example {
+    let clear = clear();
+    let mut draws = Draws::new(name);
     let envelope = clear
         .sign(
-            &status,
+            status,
             &signing("agent"),
             &readers(Reads::Status),
             &mut draws,
@@ -78,6 +105,7 @@ pub(crate) fn beacon() -> Example {
         "charging": status.battery.charging.code(), "network": status.network.code(), "metered": status.metered.code(),
         "ring": status.ring.map(|ring| ring.0), "reports": status.reports, "presence": status.presence,
         "free_mib": status.free_mib, "refused": status.refused,
+        "set_back": status.set_back, "left_at": status.left_at,
     };
     let inputs = with(
         vec![
@@ -98,7 +126,7 @@ pub(crate) fn beacon() -> Example {
         ],
     );
     Example {
-        name: "beacon",
+        name,
         inputs,
         steps: carried_steps(MessageType::Beacon, "agent", 13, envelope),
         random: draws.taken,

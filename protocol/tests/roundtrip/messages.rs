@@ -6,7 +6,9 @@ use homing_protocol::authority::{AuthorityList, Capabilities, ClientKind, Entry,
 use homing_protocol::beacon::{Beacon, ClockTrust, MOST_BITMAP, MOST_WINDOWS, Status, Window};
 use homing_protocol::cbor::LARGEST;
 use homing_protocol::certificate::DeviceKeys;
-use homing_protocol::command::{BeaconReference, Command, MOST_NAMED_RINGS, MOST_RESENT, Op};
+use homing_protocol::command::{
+    BeaconReference, Command, FURTHEST, MOST_NAMED_RINGS, MOST_RESENT, Op,
+};
 use homing_protocol::enrolment::{Bundle, Claim};
 use homing_protocol::id::{BeaconNonce, BootId, ClientId, CommandId, DeviceId, SessionId};
 use homing_protocol::keyring::{FindPart, FullPart, KnownClient, KnownDevice};
@@ -30,6 +32,14 @@ pub(crate) fn op() -> impl Strategy<Value = Op> {
             first,
             last: first + more,
         }),
+        (0..=FURTHEST, 0..=FURTHEST, any::<[u8; 32]>(), 0..=FURTHEST).prop_map(
+            |(beacon, receipts, head, reports)| Op::Resume {
+                beacon,
+                receipts,
+                head,
+                reports,
+            }
+        ),
     ]
 }
 
@@ -150,7 +160,7 @@ pub(crate) fn status() -> impl Strategy<Value = Status> {
         charging,
         network,
         metered,
-        ring,
+        (ring, option::of(0..=LARGEST), option::of(0..=LARGEST)),
     )
         .prop_map(
             |(
@@ -160,7 +170,7 @@ pub(crate) fn status() -> impl Strategy<Value = Status> {
                 charging,
                 network,
                 metered,
-                ring,
+                (ring, set_back, left_at),
             )| Status {
                 time_unix_s,
                 clock,
@@ -172,6 +182,8 @@ pub(crate) fn status() -> impl Strategy<Value = Status> {
                 presence,
                 free_mib,
                 refused,
+                set_back,
+                left_at,
             },
         )
 }

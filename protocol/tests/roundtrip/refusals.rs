@@ -107,6 +107,15 @@ fn each_operation_needs_its_own_right_and_no_other() {
             Op::ResendReports { first: 1, last: 1 },
             Capability::ReadLocation,
         ),
+        (
+            Op::Resume {
+                beacon: 1,
+                receipts: 1,
+                head: [1; 32],
+                reports: 1,
+            },
+            Capability::Settings,
+        ),
     ];
     for (op, right) in ops {
         let command = Command { op, ..locate() };
@@ -199,7 +208,7 @@ fn a_stranger_who_uses_the_owners_name_is_ignored() {
 
 #[test]
 fn an_operation_of_a_later_version_is_unsupported() {
-    for code in [0, 6, 900, LARGEST] {
+    for code in [0, 7, 900, LARGEST] {
         let later = Command {
             op: Op::Unknown { code },
             ..locate()

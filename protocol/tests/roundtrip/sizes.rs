@@ -7,7 +7,7 @@ use homing_protocol::authority::{
 };
 use homing_protocol::beacon::{Beacon, ClockTrust, MOST_BITMAP, MOST_WINDOWS, Status, Window};
 use homing_protocol::certificate::{DeviceCertificate, DeviceKeys};
-use homing_protocol::command::{BeaconReference, Command, MOST_NAMED_RINGS, Op};
+use homing_protocol::command::{BeaconReference, Command, FURTHEST, MOST_NAMED_RINGS, Op};
 use homing_protocol::enrolment::{Answer, Claim, LONGEST_MODEL};
 use homing_protocol::envelope::{self, LONGEST, MessageType};
 use homing_protocol::id::{BeaconNonce, BootId, ClientId, CommandId, SessionId};
@@ -74,6 +74,12 @@ fn every_order_has_the_same_length_whatever_it_says() {
             Op::ResendReports {
                 first: u64::MAX / 2,
                 last: u64::MAX / 2 + 1023,
+            },
+            Op::Resume {
+                beacon: FURTHEST,
+                receipts: FURTHEST,
+                head: [255; 32],
+                reports: FURTHEST,
             },
         ] {
             assert_eq!(length(&command(op, largest)), 572);
@@ -256,6 +262,8 @@ fn full_status(ring: Option<CommandId>, percent: Option<u8>, number: u64) -> Sta
         presence: number,
         free_mib: u32::MAX,
         refused: u32::MAX,
+        set_back: Some(number),
+        left_at: Some(number),
     }
 }
 
