@@ -23,7 +23,7 @@ use linux::gpsd::Gpsd;
 use linux::identity::SystemIdentity;
 use linux::network::KernelNetwork;
 use linux::power::SysfsPower;
-pub use settings::{Backend, HalSettings, PositionDriver};
+pub use settings::{Backend, HalSettings, PositionDriver, SirenDriver};
 use sim::client::{SimIdentity, SimNetwork, SimPosition, SimPower, SimSoundCard};
 
 /// A phone's capabilities with the drivers that were chosen for them. The fields may be taken apart, so that each can live on the thread that needs it.
@@ -77,17 +77,22 @@ impl Hal {
                 }
             })
             .collect();
+        let sound: Option<Box<dyn SoundCard>> = match settings.siren_driver() {
+            SirenDriver::Alsa => Some(Box::new(AlsaCard::new(roots))),
+            SirenDriver::Simulator => Some(Box::new(SimSoundCard::new(&socket))),
+            SirenDriver::None => None,
+        };
         match settings.backend {
             Backend::Linux => Self {
                 positions,
-                sound: Some(Box::new(AlsaCard::new(roots))),
+                sound,
                 power: Box::new(SysfsPower::new(roots)),
                 network: Box::new(KernelNetwork::new(roots)),
                 identity: Box::new(SystemIdentity::new(roots)),
             },
             Backend::Sim => Self {
                 positions,
-                sound: Some(Box::new(SimSoundCard::new(&socket))),
+                sound,
                 power: Box::new(SimPower::new(&socket)),
                 network: Box::new(SimNetwork::new(&socket)),
                 identity: Box::new(SimIdentity::new(&socket)),

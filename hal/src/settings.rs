@@ -17,6 +17,8 @@ pub struct HalSettings {
     pub sim: SimSettings,
     /// `[hal.position]`.
     pub position: PositionSettings,
+    /// `[hal.siren]`.
+    pub siren: SirenSettings,
 }
 
 /// Whose drivers are used.
@@ -60,6 +62,26 @@ pub enum PositionDriver {
     Simulator,
 }
 
+/// What the siren sounds on.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SirenSettings {
+    /// The driver; the backend's own when not said.
+    pub driver: Option<SirenDriver>,
+}
+
+/// A driver for a loudspeaker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SirenDriver {
+    /// The kernel's sound cards.
+    Alsa,
+    /// The simulated sound card.
+    Simulator,
+    /// None: this phone shall not sound.
+    None,
+}
+
 impl Default for PositionSettings {
     fn default() -> Self {
         Self {
@@ -82,10 +104,22 @@ impl HalSettings {
         }
     }
 
+    /// The siren's driver in effect.
+    #[must_use]
+    pub fn siren_driver(&self) -> SirenDriver {
+        let own = match self.backend {
+            Backend::Linux => SirenDriver::Alsa,
+            Backend::Sim => SirenDriver::Simulator,
+        };
+        self.siren.driver.unwrap_or(own)
+    }
+
     /// Whether any part of the phone would be simulated, which a daemon refuses unless it is allowed on its command line.
     #[must_use]
     pub fn uses_simulator(&self) -> bool {
-        self.backend == Backend::Sim || self.position.sources.contains(&PositionDriver::Simulator)
+        self.backend == Backend::Sim
+            || self.position.sources.contains(&PositionDriver::Simulator)
+            || self.siren.driver == Some(SirenDriver::Simulator)
     }
 
     /// The simulator's control socket in effect.
@@ -127,7 +161,20 @@ mod tests {
         let settings = read("{}").unwrap();
         assert_eq!(settings.position_sources(), [PositionDriver::Gpsd]);
         assert_eq!(settings.position.gpsd.to_string(), DEFAULT_ADDRESS);
+        assert_eq!(settings.siren_driver(), SirenDriver::Alsa);
         assert!(!settings.uses_simulator());
+    }
+
+    #[test]
+    fn the_siren_may_be_another_bodys_or_none() {
+        let settings = read(r#"{"siren":{"driver":"simulator"}}"#).unwrap();
+        assert!(settings.uses_simulator());
+        let settings = read(r#"{"backend":"sim","siren":{"driver":"none"}}"#).unwrap();
+        assert_eq!(settings.siren_driver(), SirenDriver::None);
+        assert_eq!(
+            read(r#"{"backend":"sim"}"#).unwrap().siren_driver(),
+            SirenDriver::Simulator
+        );
     }
 
     #[test]
