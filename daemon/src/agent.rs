@@ -291,6 +291,7 @@ pub(crate) fn embody<T: Transport>(
         refusals: Refusals::default(),
         parked: Vec::new(),
         beacon_at: Duration::MAX,
+        refused_again_at: Duration::ZERO,
         asked_at: None,
         shown: None,
         put_off: None,

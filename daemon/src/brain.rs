@@ -75,6 +75,8 @@ pub(crate) struct Brain<T> {
     pub(crate) looks: history::Looks,
     /// When the next beacon is due, time since boot.
     pub(crate) beacon_at: Duration,
+    /// When what the broker refused is offered again, time since boot.
+    pub(crate) refused_again_at: Duration,
     /// When somebody of the account last ordered anything, time since boot.
     pub(crate) asked_at: Option<Duration>,
     /// Over what this phone was reached at its last beacon.
@@ -430,6 +432,11 @@ impl<T: Transport> Brain<T> {
         self.journal.hold_reserve();
         if self.connected == Connection::Connected && now >= self.beacon_at {
             self.beacon_at = now + self.until_next_beacon(now);
+            if now >= self.refused_again_at {
+                // An interval from here, however often somebody asks for a beacon before.
+                self.refused_again_at = self.beacon_at;
+                self.outbox.try_again();
+            }
             let nonce = BeaconNonce::random(&mut randomness());
             self.handle(&Event::BeaconDue { nonce })?;
             self.journal.compact(&self.state)?;

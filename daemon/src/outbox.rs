@@ -28,7 +28,7 @@ pub struct Outbox {
     /// Positions that a reader asked for again.
     again: BTreeSet<u64>,
     /// What the broker refused on this connection, or could not be struck off: offering it at once again would be a
-    /// loop at the speed of the wire.
+    /// loop at the speed of the wire. It rests until a reader says something or the next beacon is due.
     set_aside: BTreeSet<Waiting>,
     /// What the broker had nobody to give to: receipts wait, until a message of a reader shows that somebody listens.
     unheard: BTreeSet<Waiting>,
@@ -82,7 +82,20 @@ impl Outbox {
 
     /// Somebody of the account has just said something: what nobody listened to is worth saying again.
     pub fn somebody_listens(&mut self) {
-        for row in std::mem::take(&mut self.unheard) {
+        let unheard = std::mem::take(&mut self.unheard);
+        self.offer_again(unheard);
+        self.try_again();
+    }
+
+    /// What the broker refused is worth another attempt: a connection may last for months, and whoever waits for an
+    /// answer must not wait for its end.
+    pub fn try_again(&mut self) {
+        let refused = std::mem::take(&mut self.set_aside);
+        self.offer_again(refused);
+    }
+
+    fn offer_again(&mut self, rows: BTreeSet<Waiting>) {
+        for row in rows {
             if let Waiting::Reports { first, last } = row {
                 self.offered
                     .retain(|number| !(first..=last).contains(number));

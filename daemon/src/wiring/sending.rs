@@ -106,6 +106,31 @@ fn a_broker_that_refuses_is_asked_again_on_the_next_connection_and_not_in_a_loop
 }
 
 #[test]
+fn an_answer_that_the_broker_refused_is_offered_again_when_its_owner_asks_and_with_each_beacon() {
+    run(async {
+        let mut phone = Phone::new().await;
+        let refuse = |phone: &Phone| {
+            let fate = Fate::Refuse(RefusedPublish::QuotaExceeded);
+            phone.hub.instruct(&topic(Channel::Receipt), fate);
+        };
+        refuse(&phone);
+        let (id, sealed) = phone.order(Op::Status);
+        phone.until(|phone| phone.said(id) == [Done]).await;
+        phone.settle().await;
+        refuse(&phone);
+        phone.publish(Channel::Command, sealed);
+        phone.until(|phone| phone.said(id) == [Done, Done]).await;
+        phone.settle().await;
+        // A beacon is due anyway.
+        phone.brain.beacon_at = std::time::Duration::ZERO;
+        phone.brain.refused_again_at = std::time::Duration::ZERO;
+        phone
+            .until(|phone| phone.said(id) == [Done, Done, Done])
+            .await;
+    });
+}
+
+#[test]
 fn a_broker_that_forgets_everything_gets_all_that_waits_and_the_owner_gets_his_answer() {
     run(async {
         let mut phone = Phone::new().await;

@@ -122,31 +122,31 @@ pub(super) fn stopped(
         seq: command.seq,
     });
     // A stop that was held up on its way is about the rings before it, and those it names; not about a newer one.
-    let is_newer = state.open_ring().is_some_and(|open| {
+    let newer = state.open_ring().filter(|open| {
         let ring = &open.accepted;
         (ring.client, ring.session) == (command.client, command.session)
             && ring.seq > command.seq
             && !rings.contains(&ring.id)
     });
-    if is_newer {
-        return advance(
-            state,
-            decision,
-            &stop,
-            CommandState::Done,
-            Saying::default(),
-        );
+    if let Some(newer) = newer {
+        // Until the newer one sounds, what was to be stopped may still do.
+        let to = if newer.state == CommandState::Running {
+            CommandState::Done
+        } else {
+            CommandState::Running
+        };
+        return advance(state, decision, &stop, to, Saying::default());
     }
     // Also when no ring is open: silence is harmless to repeat, and a stop must never leave a sound behind.
     decision.effect(Effect::Silence);
     let Some(open) = state.open_ring() else {
-        return advance(
-            state,
-            decision,
-            &stop,
-            CommandState::Done,
-            Saying::default(),
-        );
+        // Another stop may wait for silence: what it stopped may still sound.
+        let to = if has_open_stop(state) {
+            CommandState::Running
+        } else {
+            CommandState::Done
+        };
+        return advance(state, decision, &stop, to, Saying::default());
     };
     advance(
         state,

@@ -120,6 +120,21 @@ fn a_stop_ends_what_sounds_and_is_done_when_it_is_silent() {
 }
 
 #[test]
+fn a_second_stop_is_not_done_either_before_it_is_silent() {
+    let (house, mut phone) = (House::new(), Phone::new());
+    let _ = phone.receive(&house.sign(&ring(1, 1)));
+    let _ = phone.siren(1, SOUNDING);
+    for seq in [2, 3] {
+        let id = u8::try_from(seq).unwrap();
+        assert!(silences(&phone.receive(&house.sign(&stop(seq, id, &[1])))));
+        assert_eq!(phone.said(id), [Running]);
+    }
+    let _ = phone.siren(1, ENDED);
+    assert_eq!(phone.said(2), [Running, Done]);
+    assert_eq!(phone.said(3), [Running, Done]);
+}
+
+#[test]
 fn a_stop_without_a_ring_is_done_and_still_silences() {
     let (house, mut phone) = (House::new(), Phone::new());
     assert!(silences(&phone.receive(&house.sign(&stop(1, 1, &[])))));
@@ -133,8 +148,10 @@ fn a_stop_that_was_held_up_spares_a_newer_ring_that_it_does_not_name() {
         let _ = phone.receive(&house.sign(&ring(5, 1)));
         let effects = phone.receive(&house.sign(&stop(2, 9, named)));
         assert_eq!(silences(&effects), !is_spared, "{named:?}");
-        let said = if is_spared { Done } else { Running };
-        assert_eq!(phone.said(9), [said], "{named:?}");
+        // What it stops may still sound, until something newer does.
+        assert_eq!(phone.said(9), [Running], "{named:?}");
+        let _ = phone.siren(1, if is_spared { SOUNDING } else { ENDED });
+        assert_eq!(phone.said(9), [Running, Done], "{named:?}");
     }
 }
 
