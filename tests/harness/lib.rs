@@ -3,6 +3,7 @@
 
 mod broker;
 mod gpsd;
+mod guest;
 mod handset;
 mod household;
 mod intruder;
@@ -17,6 +18,7 @@ mod warden;
 
 pub use broker::Broker;
 pub use gpsd::Gpsd;
+pub use guest::{Body, Fittings, GUEST_PATIENCE, Guest, Kit, Said, SerialReceiver, Sound};
 pub use handset::Handset;
 pub use household::{Household, PASSPHRASE, PHONE, Receiver};
 pub use intruder::{Intruder, Message, Papers, Wiretap};

@@ -1,5 +1,7 @@
 //! `test`, `ci` and `bench`: runs the project's own checks in order and stops at the first that fails. Decides nothing itself.
 
+use crate::arm::Profile;
+use crate::qemu::{self, Stage};
 use crate::{house, tidy, tools};
 
 /// `cargo xtask test [FILTER...]`.
@@ -22,7 +24,19 @@ pub(crate) fn test(filters: &[String]) -> Result<(), String> {
         tidy::check()?;
         documentation_tests()?;
     }
-    run_tests(filters, &found)
+    let stage = if filters.is_empty() {
+        qemu::provide(Profile::Quick)?
+    } else {
+        Stage::Missing("only the named tests were wanted; `cargo xtask qemu` tells these".into())
+    };
+    let result = run_tests(filters, &found, &stage);
+    // Each test that was skipped has said so, but a test that passed is not listened to.
+    if let Stage::Missing(reason) = stage
+        && filters.is_empty()
+    {
+        eprintln!("\nSKIPPED: the stories in the emulated phone (tests/qemu): {reason}");
+    }
+    result
 }
 
 /// `cargo xtask ci [--full]`.
@@ -112,7 +126,7 @@ fn documentation_tests() -> Result<(), String> {
     house::run("a documentation test", &mut command)
 }
 
-fn run_tests(filters: &[String], found: &tools::Found) -> Result<(), String> {
+fn run_tests(filters: &[String], found: &tools::Found, stage: &Stage) -> Result<(), String> {
     house::announce("tests");
     let nextest = house::program("cargo-nextest").is_some()
         || std::env::home_dir().is_some_and(|home| home.join(".cargo/bin/cargo-nextest").is_file());
@@ -139,7 +153,7 @@ fn run_tests(filters: &[String], found: &tools::Found) -> Result<(), String> {
         ]);
         command.args(filters);
     }
-    house::run("a test", command.envs(found))
+    house::run("a test", command.envs(found).envs(stage.variables()))
 }
 
 #[cfg(test)]

@@ -1,12 +1,14 @@
 //! `cargo xtask`: what the house can do for a developer, in plain Rust. It must not hold anything the product itself needs.
 #![forbid(unsafe_code)]
 
+mod arm;
 mod campaign;
 mod check;
 mod debian;
 mod demo;
 mod house;
 mod man;
+mod qemu;
 mod tidy;
 mod tools;
 
@@ -20,6 +22,8 @@ cargo xtask COMMAND
   tidy               the project's own rules: who may depend on whom, headers, lengths, manual pages, features
   man                renders the manual pages in docs/man to target/man, for man(1)
   demo [--once]      the guided tour on this machine; --once ends after it, with an error code if a step failed
+  arm [--target T]   homingd for a phone's processor, static, in the profile for phones; T is aarch64 or armv7
+  qemu [STORY...]    the stories of tests/qemu: homingd on ARM in an emulated phone, with a real gpsd and a real broker
   bench [ARGS...]    the benchmarks against real peers, built for release
   campaign NAME      a long run of one harness; its result lies in docs/evidence
   tools              finds mosquitto and gpsd, else unpacks them under target/tools; prints where they are
@@ -68,6 +72,8 @@ fn dispatch(command: &str, rest: &[String]) -> Outcome {
         "tidy" => nothing_more(command, rest).and_then(|()| tidy::run()),
         "man" => nothing_more(command, rest).and_then(|()| man::run()),
         "demo" => demo::run(rest),
+        "arm" => arm::run(rest),
+        "qemu" => qemu::run(rest),
         "bench" => check::bench(rest),
         "campaign" => campaign::run(rest),
         "tools" => nothing_more(command, rest).and_then(|()| tools::print()),
@@ -109,6 +115,18 @@ fn help_of(command: &str) -> &'static str {
              real gpsd, on loopback and in one temporary directory. Afterwards it stays running until\n\
              Ctrl-C; --once ends after the tour, with an error code when a step failed."
         }
+        "arm" => {
+            "cargo xtask arm [--target aarch64|armv7]\n\n\
+             Builds homingd for a phone as one static file (musl: the same for Debian's and Alpine's phones) and\n\
+             prints where it is and its size. Uses the installed Rust where it has the target and there is a musl\n\
+             compiler; else, on Debian, a compiler from Debian's packages unpacked under target/arm; else cross."
+        }
+        "qemu" => {
+            "cargo xtask qemu [STORY...]\n\n\
+             Boots Debian's arm64 kernel with homingd in QEMU (emulated, never KVM) and tells the stories of\n\
+             tests/qemu; with names: those whose name contains one of them. QEMU, kernel, busybox and gpsd come\n\
+             from Debian's packages, unpacked under target/tools and target/arm; nothing is installed."
+        }
         "tools" => {
             "cargo xtask tools\n\n\
              Prints where mosquitto, its clients and gpsd are. Where they are missing and this is Debian,\n\
@@ -131,7 +149,7 @@ mod tests {
 
     #[test]
     fn each_command_in_the_overview_has_help_of_its_own() {
-        for command in ["test", "ci", "tidy", "demo", "tools"] {
+        for command in ["test", "ci", "tidy", "arm", "qemu", "demo", "tools"] {
             assert!(help_of(command).starts_with(&format!("cargo xtask {command}")));
         }
     }

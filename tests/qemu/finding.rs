@@ -1,0 +1,59 @@
+//! The phone joins, is found through a real gpsd, rings, and needs little memory.
+
+use crate::household::{Home, connected_after, figures, kit};
+use e2e::{Body, Fittings, PHONE, SerialReceiver};
+use serde_json::json;
+
+#[test]
+fn an_arm_phone_joins_and_is_located_through_a_serial_receiver_and_a_real_gpsd() {
+    let Some(kit) = kit() else { return };
+    let binary_bytes = std::fs::metadata(kit.homingd()).map_or(0, |data| data.len());
+    let mut home = Home::enrolled(kit, Fittings::default());
+    let joined_s = connected_after(home.guest()).as_secs_f64();
+    let _receiver = home.guest().receiver();
+
+    let found = home.ask(&["locate", PHONE, "--wait", "90s"]);
+    let off = |key: &str, truth: f64| (found[key].as_f64().unwrap_or(f64::NAN) - truth).abs();
+    assert!(
+        off("latitude", SerialReceiver::LATITUDE_DEG) < 1e-4,
+        "{found}"
+    );
+    assert!(
+        off("longitude", SerialReceiver::LONGITUDE_DEG) < 1e-4,
+        "{found}"
+    );
+    // A sign of life with the battery's and the network's state came too.
+    let devices = home.ask(&["devices"]);
+    assert!(devices["last_contact"].is_string(), "{devices}");
+
+    // Measured inside: from outside it would be the emulator's.
+    let memory = home
+        .guest()
+        .run("for p in $(pidof homingd); do grep -q agent /proc/$p/cmdline && cat /proc/$p/smaps_rollup; done; true")
+        .expect_success();
+    let kib = |key: &str| {
+        let line = memory.text.lines().find_map(|line| line.strip_prefix(key));
+        line.and_then(|rest| rest.trim().trim_end_matches(" kB").parse::<u64>().ok())
+            .unwrap_or_else(|| panic!("no {key} in {}", memory.text))
+    };
+    figures(&json!({
+        "first boot to connected, s": joined_s,
+        "agent, resident, KiB": kib("Rss:"),
+        "agent, share, KiB": kib("Pss:"),
+        "agent, anonymous, KiB": kib("Anonymous:"),
+        "homingd, bytes": binary_bytes,
+    }));
+}
+
+#[test]
+fn an_arm_phone_rings() {
+    let Some(kit) = kit() else { return };
+    let fittings = Fittings {
+        body: Body::Simulated,
+        ..Fittings::default()
+    };
+    let mut home = Home::enrolled(kit, fittings);
+    let order = home.ask(&["ring", PHONE, "--for", "2s", "--wait", "60s"]);
+    let id = order["id"].as_str().unwrap_or_default().to_owned();
+    assert_eq!(home.wait_state(&id, &["done", "failed", "refused"]), "done");
+}

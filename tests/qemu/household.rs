@@ -1,0 +1,149 @@
+//! Owner and broker on this machine, the phone in a guest. No checks of its own.
+
+use e2e::{
+    Broker, Fittings, GUEST_PATIENCE, Guest, Kit, Owner, PASSPHRASE, PHONE, Proc, Scratch,
+    free_port, wait_until,
+};
+use serde_json::Value;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Fields are dropped in this order: the folder last.
+pub(crate) struct Home {
+    watch: Proc,
+    pub(crate) guest: Option<Guest>,
+    pub(crate) owner: Owner,
+    _broker: Broker,
+    kit: Kit,
+    fittings: Fittings,
+    folder: PathBuf,
+    _scratch: Scratch,
+}
+
+/// The kit; where there is none, says why the story is skipped.
+pub(crate) fn kit() -> Option<Kit> {
+    match Kit::find() {
+        Ok(kit) => Some(kit),
+        Err(reason) => {
+            eprintln!("SKIPPED: {reason}");
+            None
+        }
+    }
+}
+
+impl Home {
+    /// An account, a broker, a resident watch, and a phone that has just joined.
+    #[track_caller]
+    pub(crate) fn enrolled(kit: Kit, fittings: Fittings) -> Self {
+        let scratch = Scratch::new();
+        let owner = Owner::new(&scratch.folder("laptop"), PASSPHRASE);
+        // The guest's /etc/hosts says where its localhost is: on this machine, as QEMU's network reaches it.
+        let address = format!("mqtts://localhost:{}", free_port());
+        let _ = owner.json(&["init", "--broker", &address]);
+        let broker = Broker::start(&owner.broker_folder());
+        let bundle = scratch.path().join("phone.homing");
+        let out = bundle.display().to_string();
+        let _ = owner
+            .homing(&["device", "add", PHONE, "--out", &out])
+            .expect_success();
+        let watch = owner.start("watch", &["watch", "--json"]);
+        let folder = scratch.folder("guest");
+        let content = std::fs::read(&bundle).expect("the owner has just written it");
+        let files = [("boot/phone.homing", content)];
+        let mut guest = Guest::boot(&kit, &folder, fittings, &files);
+        wait_until(GUEST_PATIENCE, "the phone to have joined", || {
+            (guest.status()["enrolled"] == "yes").then_some(())
+        });
+        let mut home = Self {
+            watch,
+            guest: Some(guest),
+            owner,
+            _broker: broker,
+            kit,
+            fittings,
+            folder,
+            _scratch: scratch,
+        };
+        home.wait_connected();
+        home
+    }
+
+    pub(crate) fn guest(&mut self) -> &mut Guest {
+        self.guest.as_mut().expect("the phone is switched on")
+    }
+
+    /// Waits until the agent says it is connected.
+    #[track_caller]
+    pub(crate) fn wait_connected(&mut self) {
+        wait_until(GUEST_PATIENCE, "the phone to be connected", || {
+            (self.guest().status()["agent"]["broker"] == "connected").then_some(())
+        });
+    }
+
+    /// The battery is pulled out.
+    #[track_caller]
+    pub(crate) fn power_cut(&mut self) {
+        self.guest
+            .take()
+            .expect("the phone is switched on")
+            .power_cut();
+    }
+
+    /// Switched on again, with the same disk and without the bundle.
+    #[track_caller]
+    pub(crate) fn boot(&mut self) -> &mut Guest {
+        let _ = std::fs::remove_file(self.folder.join("console.log"));
+        for socket in ["shell.sock", "receiver.sock"] {
+            let _ = std::fs::remove_file(self.folder.join(socket));
+        }
+        self.guest
+            .insert(Guest::boot(&self.kit, &self.folder, self.fittings, &[]))
+    }
+
+    /// Waits until the resident watch has told that this order reached one of `states`; returns which.
+    #[track_caller]
+    pub(crate) fn wait_state(&mut self, order: &str, states: &[&str]) -> String {
+        let what = format!("order {order} to be {}", states.join(" or "));
+        wait_until(GUEST_PATIENCE, &what, || {
+            let log = self.watch.log();
+            log.split_inclusive('\n')
+                .filter_map(|line| serde_json::from_str::<Value>(line).ok())
+                .filter(|news| news["kind"] == "state" && news["command"] == order)
+                .filter_map(|news| Some(news["detail"].as_str()?.split(' ').next()?.to_owned()))
+                .find(|state| states.contains(&state.as_str()))
+        })
+    }
+
+    /// Asks for the position without waiting for it; returns the order's id.
+    #[track_caller]
+    pub(crate) fn order_position(&self) -> String {
+        let _ = self
+            .owner
+            .homing(&["locate", PHONE, "--wait", "1s"])
+            .expect_code(75);
+        let log = self.owner.homing(&["log", PHONE, "--json"]);
+        let newest = log.expect_success().json_lines().pop();
+        let newest = newest.expect("an order was given");
+        newest["id"]
+            .as_str()
+            .expect("an order has an id")
+            .to_owned()
+    }
+
+    /// `homing ARGUMENTS --json` that must succeed.
+    #[track_caller]
+    pub(crate) fn ask(&self, arguments: &[&str]) -> Value {
+        self.owner.json(arguments)
+    }
+}
+
+/// The kernel's clock when homingd was connected for the first time since this start.
+#[track_caller]
+pub(crate) fn connected_after(guest: &mut Guest) -> Duration {
+    Duration::from_secs_f64(guest.wait_for_line("connected to the broker"))
+}
+
+/// Tells what was measured. Under load an emulated phone is slow, so nothing here fails a story.
+pub(crate) fn figures(measured: &Value) {
+    println!("FIGURES {measured}");
+}

@@ -1,0 +1,6 @@
+//! Stories in an emulated phone: the ARM homingd on Debian's kernel, with a real gpsd and the shipped broker. They must not run where no guest was prepared; then they say so.
+#![forbid(unsafe_code)]
+
+mod finding;
+mod household;
+mod power;

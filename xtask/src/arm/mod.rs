@@ -1,0 +1,106 @@
+//! `cargo xtask arm`: one static program for a phone's processor. Installs nothing; what it needs lies under target/arm.
+
+pub(crate) mod target;
+mod toolchain;
+
+use crate::house;
+use std::path::PathBuf;
+use target::Target;
+
+pub(crate) use toolchain::{Way, find, folder};
+
+/// A profile of Cargo.toml.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Profile {
+    /// What phones get.
+    Phone,
+    /// The same without the long optimisation of the whole program, for tests that only need it to run on ARM.
+    Quick,
+}
+
+impl Profile {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Phone => "phone",
+            Self::Quick => "phone-quick",
+        }
+    }
+}
+
+/// A program of ours: the package and the binary.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Program {
+    pub(crate) package: &'static str,
+    pub(crate) binary: &'static str,
+}
+
+/// What runs on the phone.
+pub(crate) const HOMINGD: Program = Program {
+    package: "homingd",
+    binary: "homingd",
+};
+
+/// The simulated body, for guests that have no such hardware.
+pub(crate) const HOMING_SIM: Program = Program {
+    package: "homing-hal",
+    binary: "homing-sim",
+};
+
+/// `cargo xtask arm [--target aarch64|armv7]`.
+///
+/// # Errors
+/// A wrong argument, no compiler to be had, or a failed build.
+pub(crate) fn run(arguments: &[String]) -> Result<(), String> {
+    let target = match arguments {
+        [] => &target::TARGETS[0],
+        [flag, name] if flag == "--target" => target::by_name(name)?,
+        _ => {
+            return Err(format!(
+                "arm takes --target NAME or nothing, not {arguments:?}"
+            ));
+        }
+    };
+    let way = toolchain::find(target)?;
+    for path in build(&way, target, Profile::Phone, &[HOMINGD])? {
+        println!("{} ({})", path.display(), size(&path)?);
+    }
+    Ok(())
+}
+
+/// Builds programs for a target; returns their files in the same order.
+///
+/// # Errors
+/// The build failed; cargo has said why.
+pub(crate) fn build(
+    way: &Way,
+    target: &Target,
+    profile: Profile,
+    programs: &[Program],
+) -> Result<Vec<PathBuf>, String> {
+    let names: Vec<&str> = programs.iter().map(|program| program.binary).collect();
+    house::announce(&format!(
+        "build: {} for {}, with {}",
+        names.join(", "),
+        target.triple,
+        way.describe()
+    ));
+    let mut cargo = way.cargo(target);
+    cargo.args(["--profile", profile.name()]);
+    for program in programs {
+        cargo.args(["--package", program.package, "--bin", program.binary]);
+    }
+    house::run(&format!("the build for {}", target.name), &mut cargo)?;
+    let built = folder()
+        .join("build")
+        .join(target.triple)
+        .join(profile.name());
+    Ok(names.iter().map(|name| built.join(name)).collect())
+}
+
+fn size(path: &std::path::Path) -> Result<String, String> {
+    let bytes = std::fs::metadata(path)
+        .map_err(|error| format!("could not read {}: {error}", path.display()))?
+        .len();
+    // In thousands of bytes, so that no rounding hides a step over the limit of 6 MB.
+    Ok(format!("{} kB", bytes.div_ceil(1000)))
+}

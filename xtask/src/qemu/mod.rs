@@ -1,0 +1,94 @@
+//! `cargo xtask qemu`: the stories of tests/qemu, in an emulated phone. Prepares what they start; the stories themselves are ordinary tests.
+
+mod guest;
+mod modules;
+
+use crate::arm::target::Target;
+use crate::arm::{self, Profile, Way};
+use crate::check;
+use crate::house;
+use crate::tools::{self, Tool};
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+static QEMU: [Tool; 1] = [Tool {
+    program: "qemu-system-aarch64",
+    variable: "HOMING_TEST_QEMU",
+    package: "qemu-system-arm",
+}];
+
+/// Names and paths.
+type Variables = Vec<(&'static str, PathBuf)>;
+
+/// Whether the stories can be told here.
+#[derive(Debug)]
+pub(crate) enum Stage {
+    /// What they need, as variables of their environment.
+    Ready(Variables),
+    /// What cannot be had here, as one sentence.
+    Missing(String),
+}
+
+impl Stage {
+    /// The variables, or the one that tells each story why it is skipped.
+    pub(crate) fn variables(&self) -> Vec<(&'static str, OsString)> {
+        match self {
+            Self::Ready(variables) => variables
+                .iter()
+                .map(|(name, path)| (*name, path.clone().into_os_string()))
+                .collect(),
+            Self::Missing(reason) => vec![("HOMING_TEST_GUEST_REASON", reason.into())],
+        }
+    }
+}
+
+/// `cargo xtask qemu [STORY...]`: with the very binary that phones get.
+///
+/// # Errors
+/// Something is missing (which is a failure here, where `test` only says it skipped), or a story failed.
+pub(crate) fn run(stories: &[String]) -> Result<(), String> {
+    if let Some(flag) = stories.iter().find(|story| story.starts_with('-')) {
+        return Err(format!("qemu takes names of stories, not {flag:?}"));
+    }
+    let found = tools::provide(&tools::TOOLS)?;
+    let stage = provide(Profile::Phone)?;
+    if let Stage::Missing(reason) = stage {
+        return Err(reason);
+    }
+    check::build()?;
+    house::announce("the stories in the emulated phone");
+    let mut command = house::cargo();
+    command
+        .args(["test", "--locked", "--package", "e2e", "--test", "qemu"])
+        .args(["--", "--nocapture", "--test-threads=1"])
+        .args(stories)
+        .envs(&found)
+        .envs(stage.variables());
+    house::run("a story", &mut command)
+}
+
+/// Unpacks what the guest is made of and builds our programs for it.
+///
+/// # Errors
+/// Only that our programs do not build: whatever else is missing makes a [`Stage::Missing`].
+pub(crate) fn provide(profile: Profile) -> Result<Stage, String> {
+    let target = &arm::target::TARGETS[0];
+    let (way, mut variables) = match foreign(target) {
+        Ok(found) => found,
+        Err(reason) => return Ok(Stage::Missing(reason)),
+    };
+    let built = arm::build(&way, target, profile, &[arm::HOMINGD, arm::HOMING_SIM])?;
+    let names = ["HOMING_TEST_GUEST_HOMINGD", "HOMING_TEST_GUEST_SIM"];
+    variables.extend(names.into_iter().zip(built));
+    Ok(Stage::Ready(variables))
+}
+
+/// Everything that is not ours: QEMU, what the guest is made of, a compiler.
+fn foreign(target: &'static Target) -> Result<(Way, Variables), String> {
+    if house::program("mke2fs").is_none() {
+        return Err("mke2fs (package e2fsprogs) is not here to make the guest's disk".into());
+    }
+    let mut variables: Variables = tools::provide(&QEMU)?.into_iter().collect();
+    variables.push(("HOMING_TEST_GUEST", guest::provide()?));
+    Ok((arm::find(target)?, variables))
+}
