@@ -1,5 +1,6 @@
 //! A TCP proxy that makes a network bad on purpose: cut, stalled, slow. It must not look at or change the bytes.
 
+use std::collections::VecDeque;
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,6 +16,8 @@ enum Weather {
     Open,
     /// Connections stay, nothing passes: a phone in a lift.
     Stalled,
+    /// Connections stay, what is sent is gone for good: each half believes in the other.
+    HalfOpen,
     /// New connections are closed at once: no route.
     Closed,
 }
@@ -22,6 +25,10 @@ enum Weather {
 struct State {
     weather: Weather,
     delay: Duration,
+    /// Bytes that one write carries at most.
+    piece: usize,
+    /// The next connections end after so many bytes each, in the middle of whatever it is.
+    fuses: VecDeque<u64>,
     connections: Vec<TcpStream>,
     ended: bool,
 }
@@ -98,6 +105,8 @@ impl TcpProxy {
             state: Mutex::new(State {
                 weather: Weather::Open,
                 delay: Duration::ZERO,
+                piece: usize::MAX,
+                fuses: VecDeque::new(),
                 connections: Vec::new(),
                 ended: false,
             }),
@@ -130,6 +139,35 @@ impl TcpProxy {
     /// Connections stay, nothing passes any more.
     pub fn stall(&self) {
         self.shared.change(|state| state.weather = Weather::Stalled);
+    }
+
+    /// Connections stay, and what is sent from now on never arrives; a later [`TcpProxy::open`] does not bring it back.
+    pub fn half_open(&self) {
+        self.shared
+            .change(|state| state.weather = Weather::HalfOpen);
+    }
+
+    /// From now on every byte goes alone, in a packet of its own.
+    pub fn trickle(&self) {
+        self.shared.change(|state| state.piece = 1);
+    }
+
+    /// From now on bytes go together again.
+    pub fn flow(&self) {
+        self.shared.change(|state| state.piece = usize::MAX);
+    }
+
+    /// Closes every connection; the next ones end after so many bytes each, counted in both directions: within the
+    /// handshake or within a message.
+    pub fn cut_after(&self, bytes: &[u64]) {
+        self.shared.change(|state| state.fuses.extend(bytes));
+        self.cut();
+    }
+
+    /// Connections that are still to be cut by [`TcpProxy::cut_after`].
+    #[must_use]
+    pub fn cuts_left(&self) -> usize {
+        self.shared.state().fuses.len()
     }
 
     /// Closes every connection and refuses new ones until [`TcpProxy::open`].
@@ -209,7 +247,9 @@ fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
 fn connect(client: TcpStream, server: TcpStream, shared: &Arc<Shared>) -> Option<()> {
     let _ = (client.set_nodelay(true), server.set_nodelay(true));
     let copies = (client.try_clone().ok()?, server.try_clone().ok()?);
+    let mut fuse = u64::MAX;
     shared.change(|state| {
+        fuse = state.fuses.pop_front().unwrap_or(u64::MAX);
         // The weather may have turned since this connection was accepted: one that slipped through would outlive it.
         if state.weather == Weather::Closed || state.ended {
             let _ = (
@@ -221,18 +261,39 @@ fn connect(client: TcpStream, server: TcpStream, shared: &Arc<Shared>) -> Option
         }
     });
     let (client_out, server_out) = (client.try_clone().ok()?, server.try_clone().ok()?);
-    pump(client, server_out, shared, |shared| &shared.up);
-    pump(server, client_out, shared, |shared| &shared.down);
+    let fuse = Arc::new(AtomicU64::new(fuse));
+    let ends = (client.try_clone().ok()?, server.try_clone().ok()?);
+    let up = Course {
+        counter: |shared| &shared.up,
+        fuse: Arc::clone(&fuse),
+        source: ends.0,
+    };
+    let down = Course {
+        counter: |shared| &shared.down,
+        fuse,
+        source: ends.1,
+    };
+    pump(client, server_out, shared, up);
+    pump(server, client_out, shared, down);
     Some(())
+}
+
+/// What one direction of one connection needs to know besides its two ends.
+struct Course {
+    counter: fn(&Shared) -> &AtomicU64,
+    /// Bytes that may still pass, in both directions together.
+    fuse: Arc<AtomicU64>,
+    /// Where the bytes come from: to be told when the fuse has blown.
+    source: TcpStream,
 }
 
 /// One direction: a thread that reads and stamps, and one that writes when the time has come, so that a delay
 /// does not lower the throughput.
-fn pump(from: TcpStream, to: TcpStream, shared: &Arc<Shared>, counter: fn(&Shared) -> &AtomicU64) {
+fn pump(from: TcpStream, to: TcpStream, shared: &Arc<Shared>, course: Course) {
     let (sender, receiver) = channel();
     let (reading, writing) = (Arc::clone(shared), Arc::clone(shared));
     std::thread::spawn(move || read(from, &sender, &reading));
-    std::thread::spawn(move || write(to, &receiver, &writing, counter));
+    std::thread::spawn(move || write(to, &receiver, &writing, &course));
 }
 
 fn read(mut from: TcpStream, into: &Sender<(Instant, Vec<u8>)>, shared: &Shared) {
@@ -245,12 +306,7 @@ fn read(mut from: TcpStream, into: &Sender<(Instant, Vec<u8>)>, shared: &Shared)
     }
 }
 
-fn write(
-    mut to: TcpStream,
-    from: &Receiver<(Instant, Vec<u8>)>,
-    shared: &Shared,
-    counter: fn(&Shared) -> &AtomicU64,
-) {
+fn write(mut to: TcpStream, from: &Receiver<(Instant, Vec<u8>)>, shared: &Shared, course: &Course) {
     while let Ok((due, bytes)) = from.recv() {
         while let Some(left) = due
             .checked_duration_since(Instant::now())
@@ -258,12 +314,38 @@ fn write(
         {
             std::thread::park_timeout(left);
         }
-        if !shared.wait_open() || to.write_all(&bytes).is_err() {
+        if !shared.wait_open() || pass(&mut to, &bytes, shared, course).is_none() {
             break;
         }
-        counter(shared).fetch_add(bytes.len() as u64, Ordering::SeqCst);
     }
     let _ = to.shutdown(Shutdown::Both);
+}
+
+/// Writes what may pass; `None` when the connection is over.
+fn pass(to: &mut TcpStream, bytes: &[u8], shared: &Shared, course: &Course) -> Option<()> {
+    let (weather, piece) = {
+        let state = shared.state();
+        (state.weather, state.piece)
+    };
+    if weather == Weather::HalfOpen {
+        return Some(());
+    }
+    let length = bytes.len() as u64;
+    let spend = |left: u64| Some(left.saturating_sub(length));
+    let left = course
+        .fuse
+        .fetch_update(Ordering::SeqCst, Ordering::SeqCst, spend)
+        .unwrap_or(0);
+    let passing = usize::try_from(left).unwrap_or(usize::MAX).min(bytes.len());
+    for piece in bytes[..passing].chunks(piece) {
+        to.write_all(piece).ok()?;
+    }
+    (course.counter)(shared).fetch_add(passing as u64, Ordering::SeqCst);
+    if left <= length {
+        let _ = course.source.shutdown(Shutdown::Both);
+        return None;
+    }
+    Some(())
 }
 
 #[cfg(test)]
@@ -340,6 +422,38 @@ mod tests {
         assert!(exchange(&mut client(&proxy)).is_err());
         proxy.open();
         assert!(exchange(&mut client(&proxy)).is_ok());
+    }
+
+    #[test]
+    fn a_connection_is_cut_after_its_bytes_and_the_one_after_it_is_not() {
+        let proxy = TcpProxy::start(echo());
+        proxy.cut_after(&[6]);
+        let mut stream = client(&proxy);
+        assert!(
+            exchange(&mut stream).is_err(),
+            "two of four bytes came back"
+        );
+        assert_eq!(proxy.cuts_left(), 0);
+        assert_eq!(proxy.bytes_up() + proxy.bytes_down(), 6);
+        assert!(exchange(&mut client(&proxy)).is_ok());
+    }
+
+    #[test]
+    fn what_is_sent_into_a_half_open_connection_never_arrives() {
+        let proxy = TcpProxy::start(echo());
+        let mut stream = client(&proxy);
+        exchange(&mut stream).unwrap();
+        proxy.half_open();
+        stream.write_all(b"ping").unwrap();
+        stream
+            .set_read_timeout(Some(Duration::from_millis(200)))
+            .unwrap();
+        assert!(exchange(&mut stream).is_err());
+        proxy.open();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        assert_eq!(exchange(&mut stream).unwrap(), *b"ping");
+        proxy.trickle();
+        assert_eq!(exchange(&mut stream).unwrap(), *b"ping");
     }
 
     #[test]

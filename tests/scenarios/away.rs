@@ -14,7 +14,7 @@ fn newest(household: &Household) -> Value {
 }
 
 /// A phone that reaches the broker through another port, as from another network.
-fn enrol_through_proxy(household: &mut Household) -> TcpProxy {
+pub(crate) fn enrol_through_proxy(household: &mut Household) -> TcpProxy {
     let proxy = TcpProxy::start(household.broker.port());
     let path = household.bundle();
     let out = path.display().to_string();

@@ -6,6 +6,7 @@ mod campaign;
 mod check;
 mod debian;
 mod demo;
+mod fuzz;
 mod house;
 mod man;
 mod qemu;
@@ -26,6 +27,7 @@ cargo xtask COMMAND
   qemu [STORY...]    the stories of tests/qemu: homingd on ARM in an emulated phone, with a real gpsd and a real broker
   bench [ARGS...]    the benchmarks against real peers, built for release
   campaign NAME      a long run of one harness; its result lies in docs/evidence
+  fuzz TARGET        libFuzzer on one of the readers of foreign bytes (fuzz/); needs nothing but a C++ compiler
   tools              finds mosquitto and gpsd, else unpacks them under target/tools; prints where they are
 
 cargo xtask COMMAND --help says more.";
@@ -76,6 +78,7 @@ fn dispatch(command: &str, rest: &[String]) -> Outcome {
         "qemu" => qemu::run(rest),
         "bench" => check::bench(rest),
         "campaign" => campaign::run(rest),
+        "fuzz" => fuzz::run(rest),
         "tools" => nothing_more(command, rest).and_then(|()| tools::print()),
         other => Err(format!("there is no command {other:?}\n\n{HELP}")),
     }
@@ -127,6 +130,11 @@ fn help_of(command: &str) -> &'static str {
              tests/qemu; with names: those whose name contains one of them. QEMU, kernel, busybox and gpsd come\n\
              from Debian's packages, unpacked under target/tools and target/arm; nothing is installed."
         }
+        "fuzz" => {
+            "cargo xtask fuzz TARGET [--seconds N]\n\n\
+             Builds the target in fuzz/fuzz_targets with coverage, lets libFuzzer search for N seconds (60), keeps\n\
+             the smallest corpus that reaches as much in fuzz/corpus, and adds the run to docs/evidence/fuzz.json."
+        }
         "tools" => {
             "cargo xtask tools\n\n\
              Prints where mosquitto, its clients and gpsd are. Where they are missing and this is Debian,\n\
@@ -150,6 +158,8 @@ mod tests {
     #[test]
     fn each_command_in_the_overview_has_help_of_its_own() {
         for command in ["test", "ci", "tidy", "arm", "qemu", "demo", "tools"] {
+        }
+        for command in ["test", "ci", "tidy", "demo", "fuzz", "tools"] {
             assert!(help_of(command).starts_with(&format!("cargo xtask {command}")));
         }
     }

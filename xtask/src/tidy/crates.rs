@@ -33,6 +33,17 @@ const INSIDE: &[(&str, &[&str])] = &[
         "homing-bench",
         &["e2e", "homing-link", "homing-owner", "homing-protocol"],
     ),
+    // What is done with bytes nobody vouched for: in all of the phone's readers.
+    (
+        "homing-fuzz",
+        &[
+            "homingd",
+            "homing-policy",
+            "homing-hal",
+            "homing-link",
+            "homing-protocol",
+        ],
+    ),
     ("xtask", &[]),
 ];
 

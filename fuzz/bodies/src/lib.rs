@@ -1,0 +1,82 @@
+//! What is done with bytes that nobody vouched for, one function for each kind: run by libFuzzer (`cargo xtask fuzz`) and, over the committed corpora, by an ordinary test. A body panics when a promise is broken; it must not print, sleep or use a network.
+#![forbid(unsafe_code)]
+
+mod body;
+#[cfg(feature = "daemon")]
+mod daemon;
+mod household;
+mod messages;
+mod words;
+
+/// One target: its name, which is that of its corpus, and its body.
+#[derive(Clone, Copy, Debug)]
+pub struct Target {
+    /// The name, also of `fuzz/corpus/NAME`.
+    pub name: &'static str,
+    /// What is done with the bytes.
+    pub run: fn(&[u8]),
+}
+
+/// Every target.
+pub const TARGETS: &[Target] = &[
+    Target {
+        name: "cbor",
+        run: words::cbor,
+    },
+    Target {
+        name: "envelope",
+        run: words::envelope,
+    },
+    Target {
+        name: "texts",
+        run: words::texts,
+    },
+    Target {
+        name: "journal",
+        run: words::journal,
+    },
+    Target {
+        name: "keyring",
+        run: messages::keyring,
+    },
+    Target {
+        name: "authority",
+        run: messages::authority,
+    },
+    Target {
+        name: "key_set",
+        run: messages::key_set,
+    },
+    Target {
+        name: "messages",
+        run: messages::any,
+    },
+    Target {
+        name: "gpsd",
+        run: body::gpsd,
+    },
+    Target {
+        name: "control_socket",
+        run: body::control_socket,
+    },
+    #[cfg(feature = "daemon")]
+    Target {
+        name: "config",
+        run: daemon::config,
+    },
+    #[cfg(feature = "daemon")]
+    Target {
+        name: "siren_intent",
+        run: daemon::siren_intent,
+    },
+];
+
+/// Runs the target of this name.
+///
+/// # Panics
+/// When there is none, or its body finds a broken promise.
+pub fn run(name: &str, bytes: &[u8]) {
+    let target = TARGETS.iter().find(|target| target.name == name);
+    let target = target.unwrap_or_else(|| panic!("there is no fuzz target {name:?}"));
+    (target.run)(bytes);
+}
