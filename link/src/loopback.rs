@@ -81,6 +81,8 @@ struct Client {
     in_flight: Vec<Token>,
     /// In a seized broker: what this client published and nobody has answered.
     under_way: Vec<(Token, Publication)>,
+    /// In a seized broker: what this client published since somebody asked.
+    published: Vec<Publication>,
     /// In a seized broker: what was handed over and acknowledged since somebody asked.
     acknowledged: Vec<Publication>,
 }
@@ -232,6 +234,7 @@ impl Hub {
             unacknowledged: old.map(|old| old.unacknowledged).unwrap_or_default(),
             in_flight: Vec::new(),
             under_way: Vec::new(),
+            published: Vec::new(),
             acknowledged: Vec::new(),
         };
         let wake = Arc::clone(&client.wake);
@@ -354,6 +357,7 @@ impl Transport for Loopback {
         if state.seized {
             if let Some(client) = state.clients.get_mut(&self.client_id) {
                 client.in_flight.push(token);
+                client.published.push(publication.clone());
                 client.under_way.push((token, publication));
             }
             return Ok(token);

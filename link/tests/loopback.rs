@@ -174,9 +174,10 @@ fn a_seized_broker_does_nothing_unless_it_is_told_to_and_lies_as_told() {
         connected(&mut phone, SessionPresence::Resumed).await;
         let token = phone.publish(live("a/1", "one")).expect("taken");
         assert_eq!(
-            (phone.next_now(), hub.under_way("phone")),
+            (phone.next_now(), hub.take_published("phone")),
             (None, vec![live("a/1", "one")])
         );
+        assert_eq!(hub.unanswered("phone"), 1);
         hub.answer("phone", 0, Answer::Unheard);
         assert_eq!(phone.next_now(), Some(LinkEvent::Unheard(token)));
         hub.hand_over("phone", &live("not/subscribed", "two"));

@@ -41,6 +41,7 @@ pub(crate) const ADDRESS: Address = Address {
 };
 
 /// The owner's keys.
+#[derive(Clone)]
 pub(crate) struct Owner {
     pub(crate) root: SigningKey,
     pub(crate) client: SigningKey,

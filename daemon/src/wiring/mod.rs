@@ -1,6 +1,7 @@
 //! The agent's parts wired together over a broker in memory, a simulated phone and a real journal; it must not open a network socket.
 
 mod disk;
+mod hostile;
 mod house;
 mod io_faults;
 mod joining;

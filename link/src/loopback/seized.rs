@@ -35,17 +35,21 @@ impl Hub {
             .unwrap_or(false)
     }
 
-    /// What this client published and nobody has answered, oldest first.
+    /// What this client published since the last call, oldest first, whether or not it was answered.
     #[must_use]
-    pub fn under_way(&self, client_id: &str) -> Vec<Publication> {
-        self.with(client_id, |client| {
-            let all = client.under_way.iter();
-            all.map(|(_, publication)| publication.clone()).collect()
-        })
-        .unwrap_or_default()
+    pub fn take_published(&self, client_id: &str) -> Vec<Publication> {
+        self.with(client_id, |client| std::mem::take(&mut client.published))
+            .unwrap_or_default()
     }
 
-    /// Answers a publication that is under way, by its place in [`Hub::under_way`]; nothing when there is none.
+    /// How many publications of this client are unanswered.
+    #[must_use]
+    pub fn unanswered(&self, client_id: &str) -> usize {
+        self.with(client_id, |client| client.under_way.len())
+            .unwrap_or(0)
+    }
+
+    /// Answers a publication that is under way, by its place among the unanswered; nothing when there is none.
     pub fn answer(&self, client_id: &str, index: usize, answer: Answer) {
         self.with(client_id, |client| {
             if index >= client.under_way.len() {

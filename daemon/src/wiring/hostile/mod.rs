@@ -1,0 +1,8 @@
+//! A broker that does what it likes, between a real agent on each of two phones and the owner's real logic, by seed and in virtual time. It must not wait for anything real.
+
+mod account;
+mod campaign;
+mod handset;
+mod play;
+mod step;
+mod world;
