@@ -81,7 +81,7 @@ impl Watch {
     }
 
     /// The numbers of the positions that were stored, lowest first; those of one number as often as they came.
-    fn positions(&self) -> Vec<u64> {
+    pub(crate) fn positions(&self) -> Vec<u64> {
         let news = self.news().into_iter();
         let mut numbers: Vec<u64> = news
             .filter(|news| news["kind"] == "position")

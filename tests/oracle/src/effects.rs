@@ -12,6 +12,10 @@ const MOST_STARTS: u64 = 3;
 /// What a sound may last beyond its time, ms: the agent looks after its siren each second.
 const GRACE_MS: u64 = 2_000;
 
+/// What a sound may last beyond its time where only the sum is known, ms: samples are written in blocks of 100 ms, two
+/// of which may wait when the siren starts and when it ends.
+const BLOCKS_MS: u64 = 400;
+
 /// What is known of one order on one phone.
 #[derive(Default)]
 struct Known {
@@ -37,6 +41,7 @@ pub(crate) fn judge(facts: &[Fact], findings: &mut Findings) {
                 known.op = Some(signed.op.clone());
             }
             Fact::Began(effect) => begin(&mut orders, effect, findings),
+            Fact::Played(phone, ms) => played(&orders, *phone, *ms, findings),
             Fact::Ended(effect) => end(&mut orders, effect, findings),
             Fact::Crashed(phone, crash) => cut(&mut orders, *phone, *crash),
             Fact::Published(receipt) | Fact::Told(receipt) => {
@@ -103,6 +108,22 @@ fn end(orders: &mut Orders, effect: &Effect, findings: &mut Findings) {
                 "the ring {command} sounded {} ms on {phone}, ordered were {for_s} s",
                 known.sounded_ms
             ),
+        );
+    }
+}
+
+fn played(orders: &Orders, phone: DeviceId, ms: u64, findings: &mut Findings) {
+    let rings = orders.iter().filter(|((of, _), _)| *of == phone);
+    let allowed: u64 = rings
+        .filter_map(|(_, known)| match known.op {
+            Some(Op::Ring { for_s }) => Some(u64::from(for_s) * 1_000 + BLOCKS_MS),
+            _ => None,
+        })
+        .sum();
+    if ms > allowed {
+        findings.add(
+            Invariant::Once,
+            format!("{phone} played {ms} ms, and all its rings together may take {allowed} ms"),
         );
     }
 }

@@ -15,6 +15,8 @@ pub enum Fact {
     Began(Effect),
     /// It ended.
     Ended(Effect),
+    /// So many milliseconds of sound were heard so far, for whatever ring: where a harness cannot tell them apart.
+    Played(DeviceId, u64),
     /// Something was cut off without a warning.
     Crashed(DeviceId, Crash),
     /// The agent has opened its state.

@@ -186,6 +186,15 @@ fn an_effect_that_comes_twice_or_lasts_too_long_breaks_the_second() {
 }
 
 #[test]
+fn more_sound_than_all_rings_were_ordered_for_breaks_the_second() {
+    let mut facts = story();
+    facts.push(Fact::Played(PHONE, 60_400));
+    assert_eq!(judge(&facts), []);
+    facts.push(Fact::Played(PHONE, 60_401));
+    broken(&facts, Invariant::Once, "all its rings together");
+}
+
+#[test]
 fn two_orders_under_one_number_break_the_second() {
     let mut facts = story();
     let index = at(&facts, |fact| matches!(fact, Fact::AtRest(..)));
