@@ -157,9 +157,9 @@ mod tests {
 
     #[test]
     fn each_command_in_the_overview_has_help_of_its_own() {
-        for command in ["test", "ci", "tidy", "arm", "qemu", "demo", "tools"] {
-        }
-        for command in ["test", "ci", "tidy", "demo", "fuzz", "tools"] {
+        for command in [
+            "test", "ci", "tidy", "arm", "qemu", "demo", "fuzz", "tools",
+        ] {
             assert!(help_of(command).starts_with(&format!("cargo xtask {command}")));
         }
     }
