@@ -1,5 +1,6 @@
 //! The agent's parts wired together over a broker in memory, a simulated phone and a real journal; it must not open a network socket.
 
+mod clocks;
 mod disk;
 mod hostile;
 mod house;
@@ -8,4 +9,5 @@ mod joining;
 mod lists;
 mod memory;
 mod orders;
+mod rig;
 mod sending;

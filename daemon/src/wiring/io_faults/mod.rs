@@ -1,6 +1,5 @@
 //! Every place at which the agent asks the kernel for a file fails once: the places are found by watching a story with strace, and the story is told again for each. It must not name any place itself.
 
-mod body;
 mod story;
 
 use std::collections::BTreeMap;
@@ -59,7 +58,8 @@ fn tell(folder: &Path, arguments: &[&str]) -> Output {
         .expect("strace runs")
 }
 
-fn folder() -> TempDir {
+/// An empty folder.
+pub(super) fn folder() -> TempDir {
     // Where there is one, a disk in memory: what fails is decided here, not by a disk.
     let memory = Path::new("/dev/shm");
     if memory.is_dir() {
