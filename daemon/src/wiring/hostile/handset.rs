@@ -125,6 +125,8 @@ pub(super) struct Handset {
     wall: (u64, ClockTrust),
     wall_set_at_ms: u64,
     disk_fails: bool,
+    /// How often the agent was cut off.
+    pub(super) deaths: u32,
 }
 
 /// 2026-01-01 00:00 UTC.
@@ -159,6 +161,7 @@ impl Handset {
             wall: (TODAY_S, ClockTrust::Unset),
             wall_set_at_ms: *world_ms.borrow(),
             disk_fails: false,
+            deaths: 0,
         };
         handset.boot();
         handset
@@ -257,6 +260,7 @@ impl Handset {
     pub(super) fn die(&mut self, crash: Crash) {
         self.hub.end(&self.name(), homing_link::Disconnect::Broken);
         self.brain = None;
+        self.deaths += 1;
         *self.searching.borrow_mut() = None;
         self.repair_disk();
         self.see(Fact::Crashed(self.address.device, crash));

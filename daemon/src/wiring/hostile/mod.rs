@@ -2,6 +2,7 @@
 
 mod account;
 mod campaign;
+mod crashes;
 mod handset;
 mod play;
 mod step;

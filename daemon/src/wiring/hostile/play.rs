@@ -279,24 +279,26 @@ fn phone(world: &mut World, step: &Step) {
     }
 }
 
-fn sign(world: &mut World, step: &Step) {
+/// ROOT signs a newer authority list.
+pub(super) fn sign_list(world: &mut World, guest_too: usize) {
     let keys = world.owner.keys.clone();
-    if step.verb == Verb::List {
-        let version = world.owner.authority.0 + 1;
-        let own = (&keys.client, Capabilities::full());
-        let guest = (&keys.guest, only_locate());
-        let entries = if step.n.is_multiple_of(2) {
-            vec![own, guest]
-        } else {
-            vec![own]
-        };
-        world.owner.authority = (version, keys.list(version, &entries));
+    let version = world.owner.authority.0 + 1;
+    let own = (&keys.client, Capabilities::full());
+    let guest = (&keys.guest, only_locate());
+    let entries = if guest_too.is_multiple_of(2) {
+        vec![own, guest]
     } else {
-        let which = step.who % 2;
-        let version = world.owner.phones[which].key_set.0 + 1;
-        let signed = key_set(&keys, address(which), version);
-        world.owner.phones[which].key_set = (version, signed);
-    }
+        vec![own]
+    };
+    world.owner.authority = (version, keys.list(version, &entries));
+}
+
+/// ROOT signs a newer key set of a phone.
+pub(super) fn sign_key_set(world: &mut World, which: usize) {
+    let keys = world.owner.keys.clone();
+    let version = world.owner.phones[which].key_set.0 + 1;
+    let signed = key_set(&keys, address(which), version);
+    world.owner.phones[which].key_set = (version, signed);
 }
 
 fn take(world: &mut World, step: &Step) {
@@ -337,7 +339,8 @@ fn take(world: &mut World, step: &Step) {
             let link = world.hub.connect(OWNER, &["homing/v1/+/+/up/+"]);
             world.owner.die(link);
         }
-        Verb::List | Verb::KeySet => sign(world, step),
+        Verb::List => sign_list(world, step.n),
+        Verb::KeySet => sign_key_set(world, step.who % 2),
         Verb::Find
         | Verb::Siren
         | Verb::Kill

@@ -324,37 +324,46 @@ impl World {
         }
     }
 
+    /// Everybody behaves once: the broker passes on and answers, sirens and searches do what they were ordered.
+    pub(super) fn behave(&mut self) {
+        for who in 0..3 {
+            let name = self.name(who);
+            if !self.hub.is_online(&name) {
+                self.hub.welcome(&name, SessionPresence::Fresh);
+            }
+            while self.hub.unanswered(&name) > 0 {
+                self.hub.answer(&name, 0, Answer::Published);
+            }
+        }
+        for publication in std::mem::take(&mut self.mail) {
+            let live = Publication {
+                retention: Retention::Live,
+                ..publication
+            };
+            self.deliver(&live);
+        }
+        for phone in &mut self.phones {
+            phone.siren();
+            phone.find(Ok(7));
+        }
+        self.run();
+    }
+
     /// From here on everybody behaves, until all is done or it has taken too long.
     pub(super) fn settle(&mut self) {
         for phone in &mut self.phones {
             phone.repair_disk();
         }
         for round in 0..600u64 {
-            for who in 0..3 {
-                let name = self.name(who);
-                if !self.hub.is_online(&name) {
-                    self.hub.welcome(&name, SessionPresence::Fresh);
-                }
-                while self.hub.unanswered(&name) > 0 {
-                    self.hub.answer(&name, 0, Answer::Published);
-                }
-            }
-            for publication in std::mem::take(&mut self.mail) {
-                let live = Publication {
-                    retention: Retention::Live,
-                    ..publication
-                };
-                self.deliver(&live);
-            }
-            for phone in &mut self.phones {
-                phone.siren();
-                phone.find(Ok(7));
-            }
-            self.run();
+            self.behave();
             if self.fault.is_some() || (self.mail.is_empty() && self.is_over()) {
                 break;
             }
-            self.later(if round < 60 { 1_000 } else { 61_000 });
+            self.later(match round {
+                0..8 => 1_000,
+                8..24 => 5_000,
+                _ => 61_000,
+            });
         }
         self.look(Expected::AllDelivered);
     }

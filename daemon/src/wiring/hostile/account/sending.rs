@@ -44,25 +44,15 @@ impl Account {
         );
         let (key_set, authority) = (known.key_set.1.clone(), self.authority.1.clone());
         let rng = &mut randomness();
-        if lists {
+        let item = Item::KeySet(device);
+        if lists && self.is_due(&item, now) {
             let sealed = sign::seal_key_set(&key_set, &phone, rng).expect("sealed");
-            self.repeat(
-                Item::KeySet(device),
-                topic,
-                Retention::Retained,
-                now,
-                sealed,
-            );
+            self.repeat(item, topic, Retention::Retained, now, sealed);
         }
-        if older {
+        let item = Item::Authority(device);
+        if older && self.is_due(&item, now) {
             let sealed = sign::seal_authority(&authority, &phone, rng).expect("sealed");
-            self.repeat(
-                Item::Authority(device),
-                topic,
-                Retention::Retained,
-                now,
-                sealed,
-            );
+            self.repeat(item, topic, Retention::Retained, now, sealed);
         }
     }
 
@@ -74,13 +64,13 @@ impl Account {
         };
         let phone = known.phone;
         let device = phone.address.device;
-        let signer = &self.keys.client;
-        let sealed = sign::seal_report_ack(through, &phone, signer, &mut randomness());
-        let (item, topic) = (
-            Item::Acknowledgement(device, through),
-            Topic::Device(device, Channel::Command),
-        );
-        self.repeat(item, topic, Retention::Live, now, sealed.expect("sealed"));
+        let item = Item::Acknowledgement(device, through);
+        if self.is_due(&item, now) {
+            let (signer, rng) = (&self.keys.client, &mut randomness());
+            let sealed = sign::seal_report_ack(through, &phone, signer, rng).expect("sealed");
+            let topic = Topic::Device(device, Channel::Command);
+            self.repeat(item, topic, Retention::Live, now, sealed);
+        }
     }
 
     fn ask_for_missing(&mut self, index: usize, now: i64) {
@@ -119,14 +109,16 @@ impl Account {
         );
     }
 
-    fn repeat(&mut self, item: Item, topic: Topic, retention: Retention, now: i64, bytes: Vec<u8>) {
-        let (last, times) = self.repeated.get(&item).copied().unwrap_or((i64::MIN, 0));
-        if times > 0 {
+    /// Whether something that is no order may be published (again).
+    fn is_due(&self, item: &Item, now: i64) -> bool {
+        self.repeated.get(item).is_none_or(|(last, times)| {
             let wait = (FIRST_WAIT_MS << (times - 1).min(10)).min(LONGEST_WAIT_MS);
-            if now < last.saturating_add(wait) {
-                return;
-            }
-        }
+            now >= last.saturating_add(wait)
+        })
+    }
+
+    fn repeat(&mut self, item: Item, topic: Topic, retention: Retention, now: i64, bytes: Vec<u8>) {
+        let times = self.repeated.get(&item).map_or(0, |(_, times)| *times);
         if self.publish(item.clone(), topic, retention, bytes) {
             self.repeated.insert(item, (now, times + 1));
         }
