@@ -13,7 +13,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), String> {
     if let Some(unknown) = arguments.iter().find(|argument| *argument != "--once") {
         return Err(format!("demo takes --once or nothing, not {unknown:?}"));
     }
-    let found = tools::provide(&tools::TOOLS)?;
+    let found = tools::provide(tools::household())?;
     check::build()?;
     let error = Command::new(house::target().join("debug/homing-demo"))
         .args(arguments)

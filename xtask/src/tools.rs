@@ -1,4 +1,4 @@
-//! Finds the real broker and gpsd that the tests and the demo start. Installs nothing into the system and starts nothing.
+//! Finds the real broker, gpsd and restic that the tests and the demo start. Installs nothing into the system and starts nothing.
 
 use crate::{debian, house};
 use std::collections::BTreeMap;
@@ -12,7 +12,7 @@ pub(crate) struct Tool {
 }
 
 /// Everything foreign that `./test` and `./demo` start.
-pub(crate) static TOOLS: [Tool; 4] = [
+pub(crate) static TOOLS: [Tool; 5] = [
     Tool {
         program: "mosquitto",
         variable: "HOMING_TEST_MOSQUITTO",
@@ -33,7 +33,17 @@ pub(crate) static TOOLS: [Tool; 4] = [
         variable: "HOMING_TEST_GPSD",
         package: "gpsd",
     },
+    Tool {
+        program: "restic",
+        variable: "HOMING_TEST_RESTIC",
+        package: "restic",
+    },
 ];
+
+/// What a household needs: the demo does without the judge of the archive's repositories, which stands last.
+pub(crate) fn household() -> &'static [Tool] {
+    &TOOLS[..4]
+}
 
 /// Variable name → path, for the environment of tests and demo.
 pub(crate) type Found = BTreeMap<&'static str, PathBuf>;

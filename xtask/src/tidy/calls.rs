@@ -24,6 +24,7 @@ const CALLS: &[Call] = &[
             "daemon/src/durable.rs",
             "daemon/src/siren/intent.rs",
             "cli/src/file.rs",
+            "backup/src/store/local.rs",
         ],
     },
     Call {
@@ -79,6 +80,7 @@ const PRODUCT: &[&str] = &[
     "daemon/src/",
     "owner/src/",
     "cli/src/",
+    "backup/src/",
 ];
 
 /// Looks for each call in the product's sources, tests left out.

@@ -12,6 +12,7 @@ const INSIDE: &[(&str, &[&str])] = &[
     ("homing-hal", &["homing-protocol"]),
     ("homing-link", &["homing-protocol"]),
     ("homing-owner", &["homing-protocol"]),
+    ("homing-backup", &[]),
     (
         "homingd",
         &[
@@ -23,7 +24,12 @@ const INSIDE: &[(&str, &[&str])] = &[
     ),
     (
         "homing",
-        &["homing-owner", "homing-link", "homing-protocol"],
+        &[
+            "homing-backup",
+            "homing-owner",
+            "homing-link",
+            "homing-protocol",
+        ],
     ),
     // Judges what harnesses saw, by the protocol's words alone.
     ("homing-oracle", &["homing-protocol"]),
@@ -70,6 +76,7 @@ const WALLS: &[(&str, &[&str])] = &[
     ("sd-notify", &["homingd", "homing"]),
     ("rusqlite", &["homingd", "homing"]),
     // The benchmark's owner issues itself a certificate from the opened kit, as `homing recover` does.
+    ("ureq", &["homing-backup"]),
     ("rcgen", &["homing", "homing-bench"]),
     ("rpassword", &["homing"]),
 ];

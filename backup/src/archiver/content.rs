@@ -1,0 +1,170 @@
+//! A file's content on its way into blobs: cut, hashed, holes skipped. Reads one file at a time through one buffer.
+
+use super::writer::Writer;
+use crate::chunker::{BLOCK_BYTES, Chunker, MAX_BYTES, MIN_BYTES, Scan};
+use crate::error::Result;
+use crate::id::Id;
+use crate::os::source;
+use crate::pack::BlobKind;
+use crate::store::Store;
+use rustix::fs::Stat;
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+
+/// Bytes read at a time once a file is longer than the smallest chunk.
+const STEP: usize = 1 << 20;
+/// How an SQLite database begins (sqlite.org/fileformat2.html, 1.3).
+const SQLITE: &[u8; 16] = b"SQLite format 3\0";
+/// A file with fewer blocks than bytes has holes; a block of `st_blocks` is 512 bytes.
+const STAT_BLOCK: u64 = 512;
+
+/// What a file's content became.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Content {
+    pub(super) blobs: Vec<Id>,
+    pub(super) bytes: u64,
+}
+
+/// Why a file's content did not become blobs.
+pub(super) enum Failure {
+    /// The file cannot be read.
+    Source(std::io::Error),
+    /// The repository cannot be written: nothing goes on.
+    Repository(crate::error::Error),
+}
+
+/// Cuts files, one after the other.
+pub(super) struct Cutter {
+    chunker: Chunker,
+    buffer: Vec<u8>,
+    /// Name of the smallest chunk full of zeros, once there was one.
+    zeros: Option<Id>,
+}
+
+impl Cutter {
+    pub(super) const fn new(chunker: Chunker) -> Self {
+        Self {
+            chunker,
+            buffer: Vec::new(),
+            zeros: None,
+        }
+    }
+
+    /// Stores a file's content. `stop` is asked between chunks; when it says so, what was stored stays and the rest is not read.
+    pub(super) fn store<S: Store>(
+        &mut self,
+        file: &File,
+        stat: &Stat,
+        writer: &mut Writer<'_, S>,
+        stop: &mut dyn FnMut(u64) -> bool,
+    ) -> Result<Content, Failure> {
+        let sparse = source::number(stat.st_blocks).saturating_mul(STAT_BLOCK)
+            < source::number(stat.st_size);
+        let mut content = Content {
+            blobs: Vec::new(),
+            bytes: 0,
+        };
+        let mut blocks = false;
+        self.buffer.clear();
+        loop {
+            if sparse && !blocks {
+                self.skip_hole(file, source::number(stat.st_size), &mut content, writer)?;
+            }
+            let length = if blocks {
+                self.fill(file, content.bytes, BLOCK_BYTES)
+                    .map_err(Failure::Source)?
+                    .min(BLOCK_BYTES)
+            } else {
+                self.next_chunk(file, content.bytes)
+                    .map_err(Failure::Source)?
+            };
+            if length == 0 {
+                return Ok(content);
+            }
+            // A database is changed in place: cuts that depend on content would wander.
+            if content.bytes == 0 && self.buffer.starts_with(SQLITE) && length > BLOCK_BYTES {
+                blocks = true;
+                continue;
+            }
+            let id = writer
+                .add(BlobKind::Data, &self.buffer[..length])
+                .map_err(Failure::Repository)?;
+            content.blobs.push(id);
+            content.bytes += length as u64;
+            let left = self.buffer.len() - length;
+            self.buffer.copy_within(length.., 0);
+            self.buffer.truncate(left);
+            if stop(length as u64) {
+                return Err(Failure::Repository(crate::error::Error::Stopped));
+            }
+        }
+    }
+
+    /// Length of the chunk that starts at `position`, which is where the buffer starts.
+    fn next_chunk(&mut self, file: &File, position: u64) -> std::io::Result<usize> {
+        let mut scan = Scan::default();
+        let mut wanted = MIN_BYTES;
+        loop {
+            let there = self.fill(file, position, wanted)?;
+            if let Some(length) = self.chunker.cut(&self.buffer, &mut scan) {
+                return Ok(length);
+            }
+            if there < wanted {
+                return Ok(there);
+            }
+            wanted = (there + STEP).min(MAX_BYTES + STEP);
+        }
+    }
+
+    /// Reads until the buffer holds `wanted` bytes or the file ends; returns how many it holds.
+    fn fill(&mut self, file: &File, position: u64, wanted: usize) -> std::io::Result<usize> {
+        let mut filled = self.buffer.len();
+        if filled >= wanted {
+            return Ok(filled);
+        }
+        self.buffer.resize(wanted, 0);
+        while filled < wanted {
+            match file.read_at(&mut self.buffer[filled..], position + filled as u64) {
+                Ok(0) => break,
+                Ok(count) => filled += count,
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                Err(error) => {
+                    self.buffer.clear();
+                    return Err(error);
+                }
+            }
+        }
+        self.buffer.truncate(filled);
+        Ok(filled)
+    }
+
+    /// Where a hole begins at a chunk's start, restic's cuts fall at the smallest size, again and again: no need to read it.
+    fn skip_hole<S: Store>(
+        &mut self,
+        file: &File,
+        size: u64,
+        content: &mut Content,
+        writer: &mut Writer<'_, S>,
+    ) -> Result<(), Failure> {
+        let data = source::next_data(file, content.bytes)
+            .map_err(|errno| Failure::Source(errno.into()))?
+            .unwrap_or(size);
+        let chunks = data.saturating_sub(content.bytes) / MIN_BYTES as u64;
+        if chunks == 0 {
+            return Ok(());
+        }
+        let zeros = match self.zeros {
+            Some(id) => id,
+            None => writer
+                .add(BlobKind::Data, &vec![0; MIN_BYTES])
+                .map_err(Failure::Repository)?,
+        };
+        self.zeros = Some(zeros);
+        for _ in 0..chunks {
+            content.blobs.push(zeros);
+        }
+        content.bytes += chunks * MIN_BYTES as u64;
+        self.buffer.clear();
+        Ok(())
+    }
+}

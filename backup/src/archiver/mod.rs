@@ -1,0 +1,295 @@
+//! Backing up folders: packs first, then the index, then the snapshot, which alone makes it count. Deletes nothing.
+
+mod content;
+mod options;
+mod pattern;
+mod state;
+mod walk;
+mod writer;
+
+use crate::clock::Clock;
+use crate::error::{Error, Result};
+use crate::id::Id;
+use crate::lock::{Lock, Sharing};
+use crate::os::identity::{Names, own_ids};
+use crate::os::source::{self, Attributes};
+use crate::pack::BlobKind;
+use crate::repository::Repository;
+use crate::snapshot::{Snapshot, Summary};
+use crate::store::{Kind, Store};
+use crate::tree::{Node, TreeWriter};
+use content::Cutter;
+use rustix::fd::OwnedFd;
+use state::{Keeper, Notes, Scope};
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Component, Path, PathBuf};
+use walk::Walk;
+use writer::Writer;
+
+pub use options::{
+    Caches, FileSystems, Observer, Options, PACK_BYTES, Problem, Progress, Trouble, Unobserved,
+};
+pub use writer::Stored;
+
+/// A finished backup.
+#[derive(Clone, Debug)]
+pub struct Done {
+    /// The snapshot's name.
+    pub id: Id,
+    /// What was written; its summary counts errors.
+    pub snapshot: Snapshot,
+    /// What was stored for it.
+    pub stored: Stored,
+}
+
+/// Backs up folders, given by absolute paths without links in them. One that lies in another adds nothing.
+///
+/// # Errors
+/// The repository cannot be written, is locked, or the observer stopped it ([`Error::Stopped`]). In each case what was stored
+/// is indexed if the store still works, and the next run uses it. Items that cannot be read are no error here: they are
+/// counted in the summary.
+pub fn backup<S: Store>(
+    repository: &Repository<S>,
+    folders: &[&Path],
+    options: &Options,
+    clock: &dyn Clock,
+    observer: &mut dyn Observer,
+) -> Result<Done> {
+    repository.writable()?;
+    let start = clock.now();
+    // A folder that is not there is noticed before anything is locked.
+    for folder in folders {
+        source::open_root(folder).map_err(Error::file("opening", *folder))?;
+    }
+    let keeper = options.state.as_deref().map(Keeper::take).transpose()?;
+    let dead = keeper.as_ref().and_then(|keeper| keeper.dead);
+    let taken = Lock::take(repository, Sharing::Shared, clock, dead)?;
+    let mut writer = Writer::new(repository, clock, taken.lock, options.pack_bytes)?;
+    if taken.abandoned > 0 || dead.is_some() {
+        writer.adopt()?;
+    }
+    let paths = names_of(folders);
+    let parent = newest(repository, options, &paths)?;
+    let names = Names::read(Path::new("/"));
+    let mut scope = Scope {
+        repository: repository.config().id,
+        snapshot: parent.as_ref().map(|(id, _)| *id).unwrap_or_default(),
+        choices: choices(options, &paths, &names),
+    };
+    let notes = match &keeper {
+        Some(keeper) => keeper.load(&scope, &index_files(repository)?),
+        None => Notes::default(),
+    };
+    let mut walk = Walk {
+        writer,
+        cutter: Cutter::new(repository.chunker()?),
+        names,
+        attributes: Attributes::new(),
+        options,
+        observer,
+        progress: Progress::default(),
+        summary: Summary {
+            backup_start: start,
+            ..Summary::default()
+        },
+        path: PathBuf::from("/"),
+        device: 0,
+        notes,
+        recent: parent
+            .as_ref()
+            .map_or(start, |(_, snapshot)| state::recent(snapshot.time)),
+    };
+    let tree = root(
+        &mut walk,
+        folders,
+        parent.as_ref().map(|(_, snapshot)| snapshot.tree),
+    );
+    let Walk {
+        mut writer,
+        mut summary,
+        mut notes,
+        ..
+    } = walk;
+    // What is stored must be findable, however the walk ended.
+    let flushed = writer.flush();
+    let tree = match tree.and_then(|tree| flushed.map(|()| tree)) {
+        Ok(tree) => tree,
+        Err(error) => {
+            // The first error is the one to report; a lock that stays is recognised later.
+            let indexed = writer.write_index();
+            if writer.release().is_ok() && indexed.is_ok() {
+                keeper.iter().for_each(Keeper::ended);
+            }
+            return Err(error);
+        }
+    };
+    let stored = writer.stored;
+    summary.backup_end = clock.now();
+    count(&mut summary, &stored);
+    let parent = parent.map(|(id, _)| id);
+    let snapshot = describe(options, start, tree, parent, paths, summary);
+    let id = repository.save_file(Kind::Snapshot, &snapshot.to_json()?);
+    let stored = writer.release();
+    let (id, stored) = (id?, stored?);
+    if let Some(keeper) = &keeper {
+        scope.snapshot = id;
+        keeper.save(&mut notes, &scope, &index_files(repository)?);
+        keeper.ended();
+    }
+    Ok(Done {
+        id,
+        snapshot,
+        stored,
+    })
+}
+
+fn count(summary: &mut Summary, stored: &Stored) {
+    summary.data_blobs = i64::try_from(stored.data_blobs).unwrap_or(i64::MAX);
+    summary.tree_blobs = i64::try_from(stored.tree_blobs).unwrap_or(i64::MAX);
+    summary.data_added = stored.plain_bytes;
+    summary.data_added_packed = stored.sealed_bytes;
+}
+
+fn index_files<S: Store>(repository: &Repository<S>) -> Result<Vec<Id>> {
+    let files = repository.list(Kind::Index)?;
+    Ok(files.into_iter().map(|(id, _)| id).collect())
+}
+
+/// Everything but the folders' content that decides what their trees look like.
+fn choices(options: &Options, paths: &[String], names: &Names) -> Id {
+    let Options {
+        hostname,
+        excludes,
+        file_systems,
+        caches,
+        ..
+    } = options;
+    let names = names.digest();
+    Id::of(
+        format!("{hostname:?} {excludes:?} {file_systems:?} {caches:?} {paths:?} {names}")
+            .as_bytes(),
+    )
+}
+
+/// The folders as a snapshot names them: sorted, so that their order on a command line does not hide the parent.
+fn names_of(folders: &[&Path]) -> Vec<String> {
+    let mut names: Vec<String> = folders
+        .iter()
+        .map(|folder| folder.to_string_lossy().into_owned())
+        .collect();
+    names.sort();
+    names.dedup();
+    names
+}
+
+/// The newest snapshot of the same folders on the same machine.
+fn newest<S: Store>(
+    repository: &Repository<S>,
+    options: &Options,
+    paths: &[String],
+) -> Result<Option<(Id, Snapshot)>> {
+    let snapshots = repository.snapshots()?;
+    Ok(snapshots
+        .into_iter()
+        .rfind(|(_, snapshot)| snapshot.hostname == options.hostname && snapshot.paths == paths))
+}
+
+fn describe(
+    options: &Options,
+    time: crate::Timestamp,
+    tree: Id,
+    parent: Option<Id>,
+    paths: Vec<String>,
+    summary: Summary,
+) -> Snapshot {
+    let (uid, gid) = own_ids();
+    Snapshot {
+        time,
+        parent,
+        tree,
+        paths,
+        hostname: options.hostname.clone(),
+        username: Names::read(Path::new("/")).user(uid).to_owned(),
+        uid,
+        gid,
+        excludes: options.excludes.clone(),
+        tags: options.tags.clone(),
+        original: None,
+        program_version: options.program_version.clone(),
+        summary: Some(summary),
+        unknown: serde_json::Map::new(),
+    }
+}
+
+/// Stores the folders and, around them, one tree for each folder on the way to them, as restic does for absolute paths.
+fn root<S: Store>(walk: &mut Walk<'_, S>, folders: &[&Path], parent: Option<Id>) -> Result<Id> {
+    let mut routes: Vec<Vec<&OsStr>> = folders.iter().map(|folder| route(folder)).collect();
+    routes.sort();
+    routes.dedup();
+    let routes: Vec<&[&OsStr]> = routes.iter().map(Vec::as_slice).collect();
+    let top = source::open_root(Path::new("/")).map_err(Error::file("opening", "/"))?;
+    below(walk, &top, &routes, parent)
+}
+
+/// The names that lead from `/` to a folder.
+fn route(folder: &Path) -> Vec<&OsStr> {
+    folder
+        .components()
+        .filter_map(|part| match part {
+            Component::Normal(name) => Some(name),
+            _ => None,
+        })
+        .collect()
+}
+
+/// Stores the tree of a folder that is wanted itself (an empty route) or lies on the way to others. Routes are sorted.
+fn below<S: Store>(
+    walk: &mut Walk<'_, S>,
+    within: &OwnedFd,
+    routes: &[&[&OsStr]],
+    parent: Option<Id>,
+) -> Result<Id> {
+    if routes.iter().any(|route| route.is_empty()) {
+        let stat = rustix::fs::fstat(within).map_err(Error::file("looking at", &walk.path))?;
+        walk.device = source::number(stat.st_dev);
+        return walk.folder(within, parent);
+    }
+    let nodes = parent
+        .and_then(|id| walk.writer.load_tree(&id).ok())
+        .unwrap_or_default();
+    let mut tree = TreeWriter::default();
+    for group in routes.chunk_by(|a, b| a[0] == b[0]) {
+        let name = group[0][0];
+        let rest: Vec<&[&OsStr]> = group.iter().map(|route| &route[1..]).collect();
+        let old = nodes
+            .iter()
+            .find(|node| node.name == name.as_bytes())
+            .and_then(|node| node.subtree);
+        walk.path.push(name);
+        tree.push(&on_the_way(walk, within, name, &rest, old)?);
+        walk.path.pop();
+    }
+    walk.writer.add(BlobKind::Tree, &tree.finish())
+}
+
+fn on_the_way<S: Store>(
+    walk: &mut Walk<'_, S>,
+    within: &OwnedFd,
+    name: &OsStr,
+    rest: &[&[&OsStr]],
+    old: Option<Id>,
+) -> Result<Node> {
+    let path = walk.path.clone();
+    let failed = |errno| Error::file("opening", path.clone())(errno);
+    let opened = source::open_folder(within, name.as_bytes()).map_err(failed)?;
+    let stat = rustix::fs::fstat(&opened).map_err(failed)?;
+    let mut node = walk.folder_node(name.as_bytes(), &stat, &opened);
+    node.subtree = Some(below(walk, &opened, rest, old)?);
+    match old {
+        None => walk.summary.dirs_new += 1,
+        Some(_) if node.subtree == old => walk.summary.dirs_unmodified += 1,
+        Some(_) => walk.summary.dirs_changed += 1,
+    }
+    Ok(node)
+}

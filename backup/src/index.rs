@@ -1,0 +1,494 @@
+//! Which blob lies where, compactly: 48 bytes and a table slot for each. Reads and writes index JSON; loads no files.
+
+use crate::error::{Error, Result};
+use crate::id::Id;
+use crate::pack::{BlobKind, Entry};
+use crate::timestamp::Timestamp;
+use serde::Deserialize;
+use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use std::fmt;
+
+/// Slots are allocated in runs, so that growing never copies or doubles what is there.
+const RUN: usize = 1 << 14;
+/// The top bit of a slot's pack number says that it is a tree.
+const TREE: u32 = 1 << 31;
+
+#[derive(Clone, Copy)]
+struct Slot {
+    id: Id,
+    /// Pack number, with [`TREE`].
+    pack: u32,
+    offset: u32,
+    length: u32,
+    /// Plain length; `u32::MAX` where it is not compressed.
+    uncompressed: u32,
+}
+
+/// Number of a pack within one index.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct PackNumber(u32);
+
+/// All blobs that are known to lie in the repository.
+#[derive(Default)]
+pub struct Index {
+    packs: Vec<Id>,
+    runs: Vec<Vec<Slot>>,
+    /// Slot number + 1 at the place its id points to or after it; 0 is free. Its length is a power of two.
+    table: Vec<u32>,
+    count: usize,
+    /// Packs that a prune has marked: they count as absent.
+    marked: Vec<Id>,
+}
+
+impl fmt::Debug for Index {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            formatter,
+            "Index({} blobs in {} packs)",
+            self.count,
+            self.packs.len()
+        )
+    }
+}
+
+impl Index {
+    /// Blobs known.
+    #[must_use]
+    pub const fn len(&self) -> usize {
+        self.count
+    }
+
+    /// Is nothing known?
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// The packs known, in the order of their numbers.
+    #[must_use]
+    pub fn packs(&self) -> &[Id] {
+        &self.packs
+    }
+
+    /// Packs that a prune has marked for removal; their blobs are not known here.
+    #[must_use]
+    pub fn marked(&self) -> &[Id] {
+        &self.marked
+    }
+
+    /// A blob's number in the order of [`Index::iter`].
+    #[must_use]
+    pub fn number(&self, kind: BlobKind, id: &Id) -> Option<usize> {
+        self.place_of(kind, id).map(|number| number - 1)
+    }
+
+    /// A number for a pack; its name may follow with [`Index::name_pack`].
+    pub fn add_pack(&mut self, id: Id) -> PackNumber {
+        self.packs.push(id);
+        // 2^31 packs of any size are more than all blobs of a repository.
+        PackNumber(u32::try_from(self.packs.len() - 1).unwrap_or(0) & !TREE)
+    }
+
+    /// Gives a pack the name it has only now that it is complete.
+    pub fn name_pack(&mut self, pack: PackNumber, id: Id) {
+        if let Some(name) = self.packs.get_mut(pack.0 as usize) {
+            *name = id;
+        }
+    }
+
+    /// Notes a blob. One that is known already stays where it was first found.
+    pub fn insert(&mut self, pack: PackNumber, entry: &Entry) {
+        if self.find(entry.kind, &entry.id).is_some() {
+            return;
+        }
+        if (self.count + 1) * 4 > self.table.len() * 3 {
+            self.grow();
+        }
+        if self.count.is_multiple_of(RUN) {
+            self.runs.push(Vec::with_capacity(RUN));
+        }
+        let tree = if entry.kind == BlobKind::Tree {
+            TREE
+        } else {
+            0
+        };
+        if let Some(run) = self.runs.last_mut() {
+            run.push(Slot {
+                id: entry.id,
+                pack: pack.0 | tree,
+                offset: entry.offset,
+                length: entry.length,
+                uncompressed: entry.uncompressed.unwrap_or(u32::MAX),
+            });
+        }
+        self.count += 1;
+        self.enter(self.count);
+    }
+
+    /// Where a blob lies: the pack's number and the place in it.
+    #[must_use]
+    pub fn find(&self, kind: BlobKind, id: &Id) -> Option<(PackNumber, Entry)> {
+        let slot = self.slot(self.place_of(kind, id)?);
+        Some((PackNumber(slot.pack & !TREE), entry(slot)))
+    }
+
+    /// Number of a blob's slot, counted from 1.
+    fn place_of(&self, kind: BlobKind, id: &Id) -> Option<usize> {
+        if self.table.is_empty() {
+            return None;
+        }
+        let mask = self.table.len() - 1;
+        let mut at = place(id) & mask;
+        loop {
+            let number = self.table[at] as usize;
+            if number == 0 {
+                return None;
+            }
+            let slot = self.slot(number);
+            if slot.id == *id && slot_kind(slot) == kind {
+                return Some(number);
+            }
+            at = (at + 1) & mask;
+        }
+    }
+
+    /// Is the blob known?
+    #[must_use]
+    pub fn contains(&self, kind: BlobKind, id: &Id) -> bool {
+        self.find(kind, id).is_some()
+    }
+
+    /// The name of a pack.
+    #[must_use]
+    pub fn pack(&self, number: PackNumber) -> Id {
+        self.packs
+            .get(number.0 as usize)
+            .copied()
+            .unwrap_or_default()
+    }
+
+    /// All blobs with their packs, in the order they became known.
+    pub fn iter(&self) -> impl Iterator<Item = (PackNumber, Entry)> + '_ {
+        let slots = self.runs.iter().flatten();
+        slots.map(|slot| (PackNumber(slot.pack & !TREE), entry(slot)))
+    }
+
+    fn slot(&self, number: usize) -> &Slot {
+        &self.runs[(number - 1) / RUN][(number - 1) % RUN]
+    }
+
+    fn enter(&mut self, number: usize) {
+        let mask = self.table.len() - 1;
+        let mut at = place(&self.slot(number).id) & mask;
+        while self.table[at] != 0 {
+            at = (at + 1) & mask;
+        }
+        // Memory ends long before 2^32 blobs.
+        self.table[at] = u32::try_from(number).unwrap_or(0);
+    }
+
+    fn grow(&mut self) {
+        let size = (self.table.len() * 2).max(1024);
+        self.table = Vec::new();
+        self.table = vec![0; size];
+        for number in 1..=self.count {
+            self.enter(number);
+        }
+    }
+
+    /// Takes in the JSON of an index file.
+    ///
+    /// # Errors
+    /// Not the JSON of an index. What was read before the fault stays known.
+    pub fn read(&mut self, json: &[u8]) -> Result<()> {
+        read_packs(json, &mut |pack, entries, mark| {
+            if mark.is_some() {
+                self.marked.push(pack);
+                return;
+            }
+            let number = self.add_pack(pack);
+            for entry in &entries {
+                self.insert(number, entry);
+            }
+        })
+    }
+}
+
+fn place(id: &Id) -> usize {
+    // Any part of a digest will do.
+    usize::try_from(id.prefix() & 0xffff_ffff).unwrap_or(0)
+}
+
+const fn slot_kind(slot: &Slot) -> BlobKind {
+    if slot.pack & TREE == 0 {
+        BlobKind::Data
+    } else {
+        BlobKind::Tree
+    }
+}
+
+fn entry(slot: &Slot) -> Entry {
+    Entry {
+        id: slot.id,
+        kind: slot_kind(slot),
+        offset: slot.offset,
+        length: slot.length,
+        uncompressed: (slot.uncompressed != u32::MAX).then_some(slot.uncompressed),
+    }
+}
+
+/// When a pack was marked for removal. rustic marks packs in the same way; restic does not see marked packs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mark {
+    /// At this time.
+    pub at: Timestamp,
+}
+
+/// Calls `each` for every pack of an index file, one at a time, so that only one is in memory.
+///
+/// # Errors
+/// Not the JSON of an index.
+pub fn read_packs(json: &[u8], each: &mut dyn FnMut(Id, Vec<Entry>, Option<Mark>)) -> Result<()> {
+    let mut deserializer = serde_json::Deserializer::from_slice(json);
+    File(each)
+        .deserialize(&mut deserializer)
+        .and_then(|()| deserializer.end())
+        .map_err(|source| Error::Json {
+            what: "an index",
+            source,
+        })
+}
+
+/// Writes an index file's JSON.
+#[must_use]
+pub fn to_json(packs: &[(Id, Vec<Entry>)]) -> Vec<u8> {
+    to_json_with_marks(packs, &[])
+}
+
+/// Writes an index file's JSON, with packs that are to be removed.
+#[must_use]
+pub fn to_json_with_marks(
+    packs: &[(Id, Vec<Entry>)],
+    marked: &[(Id, Vec<Entry>, Mark)],
+) -> Vec<u8> {
+    let mut out = b"{\"packs\":[".to_vec();
+    for (number, (pack, entries)) in packs.iter().enumerate() {
+        write_pack(&mut out, number, pack, entries);
+        out.push(b'}');
+    }
+    if !marked.is_empty() {
+        out.extend_from_slice(b"],\"packs_to_delete\":[");
+    }
+    for (number, (pack, entries, mark)) in marked.iter().enumerate() {
+        write_pack(&mut out, number, pack, entries);
+        out.extend_from_slice(format!(",\"time\":\"{}\"}}", mark.at).as_bytes());
+    }
+    out.extend_from_slice(b"]}");
+    out
+}
+
+/// All of a pack but its closing brace.
+fn write_pack(out: &mut Vec<u8>, number: usize, pack: &Id, entries: &[Entry]) {
+    use std::io::Write;
+    let comma = if number == 0 { "" } else { "," };
+    // Writing into a vector cannot fail.
+    let _ = write!(out, "{comma}{{\"id\":\"{pack}\",\"blobs\":[");
+    for (number, entry) in entries.iter().enumerate() {
+        let comma = if number == 0 { "" } else { "," };
+        let (id, kind) = (entry.id, entry.kind.name());
+        let (offset, length) = (entry.offset, entry.length);
+        let _ = write!(
+            out,
+            "{comma}{{\"id\":\"{id}\",\"type\":\"{kind}\",\"offset\":{offset},\"length\":{length}"
+        );
+        if let Some(uncompressed) = entry.uncompressed {
+            let _ = write!(out, ",\"uncompressed_length\":{uncompressed}");
+        }
+        out.push(b'}');
+    }
+    out.push(b']');
+}
+
+#[derive(Deserialize)]
+struct PackJson {
+    id: Id,
+    blobs: Vec<BlobJson>,
+    #[serde(default)]
+    time: Option<Timestamp>,
+}
+
+#[derive(Deserialize)]
+struct BlobJson {
+    id: Id,
+    #[serde(rename = "type")]
+    kind: KindJson,
+    offset: u32,
+    length: u32,
+    #[serde(default)]
+    uncompressed_length: u32,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum KindJson {
+    Data,
+    Tree,
+}
+
+struct File<'a>(&'a mut dyn FnMut(Id, Vec<Entry>, Option<Mark>));
+
+impl<'de> DeserializeSeed<'de> for File<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for File<'_> {
+    type Value = ();
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("an index with packs")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        while let Some(key) = map.next_key::<std::borrow::Cow<'de, str>>()? {
+            match &*key {
+                "packs" => map.next_value_seed(Packs(&mut *self.0, Standing::Kept))?,
+                "packs_to_delete" => map.next_value_seed(Packs(&mut *self.0, Standing::Marked))?,
+                _ => drop(map.next_value::<IgnoredAny>()?),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Which of the two lists of an index file.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Standing {
+    Kept,
+    Marked,
+}
+
+struct Packs<'a>(&'a mut dyn FnMut(Id, Vec<Entry>, Option<Mark>), Standing);
+
+impl<'de> DeserializeSeed<'de> for Packs<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_seq(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Packs<'_> {
+    type Value = ();
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a list of packs")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut packs: A) -> Result<(), A::Error> {
+        while let Some(PackJson { id, blobs, time }) = packs.next_element()? {
+            let mark = (self.1 == Standing::Marked).then(|| Mark {
+                at: time.unwrap_or_default(),
+            });
+            let entries = blobs.into_iter().map(|blob| Entry {
+                id: blob.id,
+                kind: match blob.kind {
+                    KindJson::Data => BlobKind::Data,
+                    KindJson::Tree => BlobKind::Tree,
+                },
+                offset: blob.offset,
+                length: blob.length,
+                uncompressed: (blob.uncompressed_length != 0).then_some(blob.uncompressed_length),
+            });
+            (self.0)(id, entries.collect(), mark);
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn blob(number: u32) -> Entry {
+        Entry {
+            id: Id::of(&number.to_le_bytes()),
+            kind: if number.is_multiple_of(3) {
+                BlobKind::Tree
+            } else {
+                BlobKind::Data
+            },
+            offset: number,
+            length: number + 40,
+            uncompressed: number.is_multiple_of(2).then_some(number + 7),
+        }
+    }
+
+    #[test]
+    fn everything_inserted_is_found_and_nothing_else() {
+        let mut index = Index::default();
+        assert!(!index.contains(BlobKind::Data, &Id::default()));
+        let pack = index.add_pack(Id::of(b"pack"));
+        for number in 0..50_000 {
+            index.insert(pack, &blob(number));
+            index.insert(pack, &blob(number));
+        }
+        assert_eq!(index.len(), 50_000);
+        for number in 0..50_000 {
+            let expected = blob(number);
+            assert_eq!(
+                index.find(expected.kind, &expected.id),
+                Some((pack, expected))
+            );
+        }
+        assert!(
+            !index.contains(BlobKind::Data, &blob(0).id),
+            "a tree is not data"
+        );
+        assert!(!index.contains(BlobKind::Data, &blob(50_000).id));
+        assert_eq!(index.iter().count(), 50_000);
+    }
+
+    #[test]
+    fn an_index_reads_back_and_ignores_fields_it_does_not_know() {
+        let packs = vec![
+            (Id::of(b"p"), (0..10).map(blob).collect::<Vec<_>>()),
+            (Id::of(b"q"), vec![blob(11)]),
+        ];
+        let json = String::from_utf8(to_json(&packs)).unwrap();
+        let json = json.replacen('{', r#"{"supersedes":["x"],"new":{"a":[1]},"#, 1);
+        let mut read = Vec::new();
+        read_packs(json.as_bytes(), &mut |id, entries, _| {
+            read.push((id, entries))
+        })
+        .unwrap();
+        assert_eq!(read, packs);
+        for cut in 0..json.len() {
+            assert!(read_packs(&json.as_bytes()[..cut], &mut |_, _, _| {}).is_err());
+        }
+    }
+
+    #[test]
+    fn marked_packs_are_read_back_and_their_blobs_count_as_absent() {
+        let mark = Mark {
+            at: Timestamp::new(1_790_000_000, 0),
+        };
+        let json = to_json_with_marks(
+            &[(Id::of(b"p"), vec![blob(1)])],
+            &[(Id::of(b"q"), vec![blob(2)], mark)],
+        );
+        let mut marks = Vec::new();
+        read_packs(&json, &mut |id, entries, mark| {
+            marks.push((id, entries.len(), mark));
+        })
+        .unwrap();
+        let expected = [(Id::of(b"p"), 1, None), (Id::of(b"q"), 1, Some(mark))];
+        assert_eq!(marks, expected);
+        let mut index = Index::default();
+        index.read(&json).unwrap();
+        assert_eq!((index.len(), index.marked()), (1, &[Id::of(b"q")][..]));
+    }
+}

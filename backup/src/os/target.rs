@@ -1,0 +1,151 @@
+//! Writing restored files below one open folder. Never follows a link and never leaves that folder.
+
+use crate::tree::{Node, NodeKind, mode};
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::fs::{
+    AtFlags, FileType, Gid, Mode, OFlags, Stat, Timespec, Timestamps, Uid, XattrFlags,
+};
+use rustix::io::Errno;
+use std::ffi::OsStr;
+use std::fs::File;
+use std::os::unix::ffi::OsStrExt;
+
+/// Makes a folder, or finds the one that is there, and opens it. Anything else in its place is an error.
+pub(crate) fn folder(within: impl AsFd, name: &[u8]) -> Result<OwnedFd, Errno> {
+    match rustix::fs::mkdirat(&within, OsStr::from_bytes(name), Mode::RWXU) {
+        Ok(()) | Err(Errno::EXIST) => {}
+        Err(errno) => return Err(errno),
+    }
+    super::source::open_folder(within, name)
+}
+
+/// Makes a new file under a name that nothing has.
+pub(crate) fn new_file(within: impl AsFd, name: &[u8]) -> Result<File, Errno> {
+    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    let mode = Mode::RUSR | Mode::WUSR;
+    rustix::fs::openat(within, OsStr::from_bytes(name), flags, mode).map(File::from)
+}
+
+/// Moves a finished file to its name, replacing what is there.
+pub(crate) fn settle(within: impl AsFd, from: &[u8], to: &[u8]) -> Result<(), Errno> {
+    let (from, to) = (OsStr::from_bytes(from), OsStr::from_bytes(to));
+    rustix::fs::renameat(&within, from, &within, to)
+}
+
+/// Removes anything but a folder; nothing there is fine.
+pub(crate) fn remove(within: impl AsFd, name: &[u8]) -> Result<(), Errno> {
+    match rustix::fs::unlinkat(within, OsStr::from_bytes(name), AtFlags::empty()) {
+        Err(Errno::NOENT) => Ok(()),
+        done => done,
+    }
+}
+
+/// Makes a hard link beside each other; both folders are open.
+pub(crate) fn link(
+    from: (BorrowedFd<'_>, &[u8]),
+    to: (BorrowedFd<'_>, &[u8]),
+) -> Result<(), Errno> {
+    let (old, new) = (OsStr::from_bytes(from.1), OsStr::from_bytes(to.1));
+    rustix::fs::linkat(from.0, old, to.0, new, AtFlags::empty())
+}
+
+/// Makes a symbolic link, pipe, socket or device.
+pub(crate) fn special(within: impl AsFd, name: &[u8], node: &Node) -> Result<(), Errno> {
+    let kind = match node.kind {
+        NodeKind::Symlink => {
+            let target = OsStr::from_bytes(&node.link_target);
+            return rustix::fs::symlinkat(target, within, OsStr::from_bytes(name));
+        }
+        NodeKind::Fifo => FileType::Fifo,
+        NodeKind::Socket => FileType::Socket,
+        NodeKind::Dev => FileType::BlockDevice,
+        NodeKind::CharDev => FileType::CharacterDevice,
+        NodeKind::File | NodeKind::Dir | NodeKind::Other => return Err(Errno::NOTSUP),
+    };
+    let mode = Mode::RUSR | Mode::WUSR;
+    rustix::fs::mknodat(within, OsStr::from_bytes(name), kind, mode, node.device)
+}
+
+/// Owner, attributes, mode and times of an open file or folder, in the order in which one does not undo the other.
+pub(crate) fn dress_open(file: BorrowedFd<'_>, node: &Node) -> Result<(), Errno> {
+    allowed(rustix::fs::fchown(file, Some(uid(node)), Some(gid(node))))?;
+    for (name, value) in &node.xattrs {
+        allowed(rustix::fs::fsetxattr(
+            file,
+            name,
+            value,
+            XattrFlags::empty(),
+        ))?;
+    }
+    rustix::fs::fchmod(file, permissions(node))?;
+    rustix::fs::futimens(file, &times(node))
+}
+
+/// The same for what is not opened. A link has no mode of its own.
+pub(crate) fn dress_entry(within: BorrowedFd<'_>, name: &[u8], node: &Node) -> Result<(), Errno> {
+    let entry = OsStr::from_bytes(name);
+    let flags = AtFlags::SYMLINK_NOFOLLOW;
+    allowed(rustix::fs::chownat(
+        within,
+        entry,
+        Some(uid(node)),
+        Some(gid(node)),
+        flags,
+    ))?;
+    let path = super::source::through_proc(within, name);
+    for (name, value) in &node.xattrs {
+        allowed(rustix::fs::lsetxattr(
+            &path,
+            name,
+            value,
+            XattrFlags::empty(),
+        ))?;
+    }
+    if node.kind != NodeKind::Symlink {
+        rustix::fs::chmodat(within, entry, permissions(node), AtFlags::empty())?;
+    }
+    rustix::fs::utimensat(within, entry, &times(node), flags)
+}
+
+/// Whether the owner is ours to set, and attributes exist, depends on who we are and on the file system: as with `cp -a`,
+/// only a superuser is told.
+fn allowed(done: Result<(), Errno>) -> Result<(), Errno> {
+    match done {
+        Err(Errno::PERM | Errno::ACCESS | Errno::NOTSUP)
+            if !rustix::process::geteuid().is_root() =>
+        {
+            Ok(())
+        }
+        other => other,
+    }
+}
+
+fn uid(node: &Node) -> Uid {
+    Uid::from_raw_unchecked(node.uid)
+}
+
+fn gid(node: &Node) -> Gid {
+    Gid::from_raw_unchecked(node.gid)
+}
+
+fn permissions(node: &Node) -> Mode {
+    Mode::from_raw_mode(mode::to_unix(node.mode))
+}
+
+fn times(node: &Node) -> Timestamps {
+    let spec = |time: crate::Timestamp| Timespec {
+        tv_sec: time.seconds,
+        tv_nsec: time.nanoseconds.into(),
+    };
+    Timestamps {
+        last_access: spec(node.atime),
+        last_modification: spec(node.mtime),
+    }
+}
+
+/// Could this be what an earlier, interrupted restore finished? Its content must still be compared.
+pub(crate) fn looks_finished(stat: &Stat, node: &Node) -> bool {
+    super::source::kind(stat) == NodeKind::File
+        && super::source::number(stat.st_size) == node.size
+        && super::source::mtime(stat) == node.mtime
+}

@@ -1,0 +1,258 @@
+//! A repository in a local folder, laid out as restic lays it out. Replaces nothing: files appear whole under their names.
+
+use super::{Class, Kind, Name, Store, StoreError};
+use crate::id::Id;
+use rustix::fs::{AtFlags, FileType, Mode, OFlags};
+use rustix::io::Errno;
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+/// A folder of this machine.
+#[derive(Clone, Debug)]
+pub struct LocalStore {
+    root: PathBuf,
+}
+
+/// Files under construction carry this ending and a process id, so that a remnant of a dead process is told from work.
+const UNFINISHED: &str = "-tmp-";
+
+impl LocalStore {
+    /// A store in that folder, which need not exist yet.
+    #[must_use]
+    pub fn new(root: impl Into<PathBuf>) -> Self {
+        Self { root: root.into() }
+    }
+
+    fn folder(&self, kind: Kind) -> PathBuf {
+        self.root.join(kind.folder())
+    }
+
+    fn path(&self, name: Name) -> PathBuf {
+        match name {
+            Name::Config => self.root.join("config"),
+            Name::File(Kind::Pack, id) => {
+                let hex = id.to_string();
+                self.folder(Kind::Pack).join(&hex[..2]).join(hex)
+            }
+            Name::File(kind, id) => self.folder(kind).join(id.to_string()),
+        }
+    }
+
+    fn list_folder(&self, path: &Path, each: &mut dyn FnMut(Id, u64)) -> Result<(), StoreError> {
+        let failed = failure("listing", path);
+        let folder = match open(path, OFlags::RDONLY | OFlags::DIRECTORY) {
+            Ok(folder) => folder,
+            // A repository by another program may lack the folders of kinds it has none of.
+            Err(Errno::NOENT) => return Ok(()),
+            Err(errno) => return Err(failed(errno)),
+        };
+        for entry in rustix::fs::Dir::read_from(&folder).map_err(&failed)? {
+            let entry = entry.map_err(&failed)?;
+            let Some(id) = std::str::from_utf8(entry.file_name().to_bytes())
+                .ok()
+                .and_then(|name| name.parse::<Id>().ok())
+            else {
+                continue;
+            };
+            match rustix::fs::statat(&folder, entry.file_name(), AtFlags::SYMLINK_NOFOLLOW) {
+                Ok(stat) if FileType::from_raw_mode(stat.st_mode).is_file() => {
+                    each(id, u64::try_from(stat.st_size).unwrap_or(0));
+                }
+                // Gone since it was listed: somebody refreshed a lock.
+                Ok(_) | Err(Errno::NOENT) => {}
+                Err(errno) => return Err(failed(errno)),
+            }
+        }
+        Ok(())
+    }
+
+    fn put_new(&self, path: &Path, bytes: &[u8]) -> Result<(), Errno> {
+        let mut unfinished = path.as_os_str().to_owned();
+        unfinished.push(format!("{UNFINISHED}{}", std::process::id()));
+        let unfinished = PathBuf::from(unfinished);
+        let done = write_durably(&unfinished, bytes)
+            .and_then(|()| rustix::fs::rename(&unfinished, path))
+            .and_then(|()| sync_folder(path.parent().unwrap_or(&self.root)));
+        if done.is_err() {
+            // The first failure is the one to report.
+            let _ = rustix::fs::unlink(&unfinished);
+        }
+        done
+    }
+}
+
+impl Store for LocalStore {
+    fn prepare(&self) -> Result<(), StoreError> {
+        make_folder(&self.root)?;
+        for kind in Kind::ALL {
+            make_folder(&self.folder(kind))?;
+        }
+        for byte in 0..=u8::MAX {
+            make_folder(&self.folder(Kind::Pack).join(format!("{byte:02x}")))?;
+        }
+        sync_folder(&self.folder(Kind::Pack))
+            .and_then(|()| sync_folder(&self.root))
+            .map_err(failure("syncing", &self.root))
+    }
+
+    fn list(&self, kind: Kind, each: &mut dyn FnMut(Id, u64)) -> Result<(), StoreError> {
+        let folder = self.folder(kind);
+        if kind != Kind::Pack {
+            return self.list_folder(&folder, each);
+        }
+        for byte in 0..=u8::MAX {
+            self.list_folder(&folder.join(format!("{byte:02x}")), each)?;
+        }
+        Ok(())
+    }
+
+    fn size(&self, name: Name) -> Result<u64, StoreError> {
+        let path = self.path(name);
+        let stat = rustix::fs::stat(&path).map_err(failure("looking for", &path))?;
+        Ok(u64::try_from(stat.st_size).unwrap_or(0))
+    }
+
+    fn get(&self, name: Name) -> Result<Vec<u8>, StoreError> {
+        let path = self.path(name);
+        let failed = failure("reading", &path);
+        let mut bytes = Vec::new();
+        let mut file = File::from(open(&path, OFlags::RDONLY).map_err(&failed)?);
+        file.read_to_end(&mut bytes)
+            .map_err(|error| failed(errno(&error)))?;
+        Ok(bytes)
+    }
+
+    fn get_range(
+        &self,
+        name: Name,
+        offset: u64,
+        length: usize,
+        buffer: &mut Vec<u8>,
+    ) -> Result<(), StoreError> {
+        let path = self.path(name);
+        let failed = failure("reading", &path);
+        let file = File::from(open(&path, OFlags::RDONLY).map_err(&failed)?);
+        buffer.clear();
+        buffer.resize(length, 0);
+        let mut filled = 0;
+        while filled < length {
+            match file.read_at(&mut buffer[filled..], offset + filled as u64) {
+                Ok(0) => break,
+                Ok(count) => filled += count,
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(failed(errno(&error))),
+            }
+        }
+        buffer.truncate(filled);
+        Ok(())
+    }
+
+    fn put(&self, name: Name, bytes: &[u8]) -> Result<(), StoreError> {
+        let path = self.path(name);
+        if self.size(name).is_ok_and(|size| size == bytes.len() as u64) {
+            return Ok(());
+        }
+        match self.put_new(&path, bytes) {
+            // The folder of that first byte was never made, or was tidied away.
+            Err(Errno::NOENT) => {
+                make_folder(path.parent().unwrap_or(&self.root))?;
+                self.put_new(&path, bytes)
+            }
+            done => done,
+        }
+        .map_err(failure("writing", &path))
+    }
+
+    fn remove(&self, name: Name) -> Result<(), StoreError> {
+        let path = self.path(name);
+        rustix::fs::unlink(&path)
+            .and_then(|()| sync_folder(path.parent().unwrap_or(&self.root)))
+            .map_err(failure("removing", &path))
+    }
+}
+
+fn open(path: &Path, flags: OFlags) -> Result<rustix::fd::OwnedFd, Errno> {
+    rustix::fs::open(path, flags | OFlags::CLOEXEC, Mode::empty())
+}
+
+fn write_durably(path: &Path, bytes: &[u8]) -> Result<(), Errno> {
+    let flags =
+        OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    let mut file = File::from(rustix::fs::open(path, flags, Mode::RUSR | Mode::WUSR)?);
+    file.write_all(bytes).map_err(|error| errno(&error))?;
+    // Nobody changes a stored file; restic marks it so too.
+    rustix::fs::fchmod(&file, Mode::RUSR)?;
+    rustix::fs::fsync(&file)
+}
+
+fn sync_folder(path: &Path) -> Result<(), Errno> {
+    rustix::fs::fsync(open(path, OFlags::RDONLY | OFlags::DIRECTORY)?)
+}
+
+fn make_folder(path: &Path) -> Result<(), StoreError> {
+    match rustix::fs::mkdir(path, Mode::RWXU) {
+        Ok(()) | Err(Errno::EXIST) => Ok(()),
+        Err(errno) => Err(failure("making the folder", path)(errno)),
+    }
+}
+
+fn errno(error: &std::io::Error) -> Errno {
+    error
+        .raw_os_error()
+        .map_or(Errno::IO, Errno::from_raw_os_error)
+}
+
+fn failure(what: &'static str, path: &Path) -> impl Fn(Errno) -> StoreError {
+    let subject = OsStr::from_bytes(path.as_os_str().as_bytes())
+        .display()
+        .to_string();
+    move |errno| StoreError {
+        what,
+        subject: subject.clone(),
+        reason: std::io::Error::from(errno).to_string(),
+        class: class(errno),
+    }
+}
+
+fn class(errno: Errno) -> Class {
+    match errno {
+        Errno::NOENT | Errno::NOTDIR => Class::Missing,
+        Errno::ACCESS | Errno::PERM | Errno::ROFS => Class::Denied,
+        Errno::NOSPC | Errno::DQUOT | Errno::FBIG => Class::Full,
+        Errno::AGAIN
+        | Errno::BUSY
+        | Errno::INTR
+        | Errno::TIMEDOUT
+        | Errno::STALE
+        | Errno::NFILE
+        | Errno::MFILE => Class::Temporary,
+        _ => Class::Permanent,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_local_folder_conforms() {
+        let folder = tempfile::tempdir().unwrap();
+        super::super::conformance::check(&|case| LocalStore::new(folder.path().join(case)))
+            .unwrap();
+    }
+
+    #[test]
+    fn a_store_that_may_not_be_written_says_denied() {
+        // Root may write everywhere, except where nothing can be made.
+        let store = LocalStore::new("/proc/self/nowhere");
+        let error = store.prepare().unwrap_err();
+        assert!(
+            matches!(error.class, Class::Denied | Class::Missing),
+            "{error}"
+        );
+    }
+}

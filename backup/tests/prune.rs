@@ -1,0 +1,241 @@
+//! Forgetting and pruning: what snapshots need stays, what nobody needs goes in its time, and restic is content after each step.
+#![forbid(unsafe_code)]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on must stop")]
+
+mod forest;
+mod oracle;
+
+use forest::Forest;
+use homing_backup::archiver::{self, Done, Options, Unobserved};
+use homing_backup::clock::{Clock, FixedClock, SystemClock};
+use homing_backup::prune::{self, Pruned, Repack};
+use homing_backup::reader::Reader;
+use homing_backup::repository::Repository;
+use homing_backup::restore::{self, Conflicts, Selection, Unwatched};
+use homing_backup::retention::{self, Deed, Keep};
+use homing_backup::store::{Fault, Kind, LocalStore, MemoryStore, Name, Store};
+use homing_backup::verify::{self, Depth};
+use homing_backup::{Error, Timestamp};
+use oracle::{PASSWORD, Restic};
+
+const DAY: i64 = 86_400;
+
+fn back_up<S: Store>(repository: &Repository<S>, forest: &Forest) -> Done {
+    let options = Options {
+        pack_bytes: 1 << 20,
+        ..forest::options()
+    };
+    archiver::backup(
+        repository,
+        &[forest.path()],
+        &options,
+        &SystemClock,
+        &mut Unobserved,
+    )
+    .unwrap()
+}
+
+/// A clock so many days ahead.
+fn in_days(days: i64) -> FixedClock {
+    let now = SystemClock.now();
+    FixedClock(Timestamp::new(now.seconds + days * DAY, 0))
+}
+
+fn prune<S: Store>(repository: &Repository<S>, repack: Repack, days: i64) -> Result<Pruned, Error> {
+    let options = prune::Options {
+        repack,
+        ..prune::Options::default()
+    };
+    prune::prune(repository, &options, &in_days(days), &mut || false)
+}
+
+fn forget_all_but_the_newest<S: Store>(repository: &Repository<S>) -> usize {
+    let keep = Keep {
+        last: 1,
+        ..Keep::default()
+    };
+    let done = retention::forget(repository, &keep, Deed::Do, &SystemClock).unwrap();
+    done.removed.len()
+}
+
+fn assert_whole<S: Store>(repository: &Repository<S>, what: &str) {
+    let found = verify::verify(repository, Depth::All, &mut |_, _| false).unwrap();
+    assert_eq!(found.damage, Vec::<String>::new(), "{what}");
+}
+
+fn bytes_of_packs<S: Store>(repository: &Repository<S>) -> u64 {
+    let packs = repository.list(Kind::Pack).unwrap();
+    packs.iter().map(|(_, size)| size).sum()
+}
+
+#[test]
+fn what_no_snapshot_needs_is_marked_and_after_a_day_removed_and_restic_is_content() {
+    let folder = tempfile::tempdir().unwrap();
+    let ours = Repository::create(
+        LocalStore::new(folder.path()),
+        PASSWORD.as_bytes(),
+        &forest::maker(),
+    )
+    .unwrap();
+    let restic = Restic::on(folder.path());
+    let check = || restic.iter().for_each(Restic::check);
+    let mut forest = Forest::grow(41);
+    forest.add_large(6 << 20);
+    back_up(&ours, &forest);
+    std::fs::remove_file(forest.path().join("large")).unwrap();
+    forest.change();
+    back_up(&ours, &forest);
+    assert_eq!(forget_all_but_the_newest(&ours), 1);
+    let before = bytes_of_packs(&ours);
+    let marked = prune(&ours, Repack::Above(20), 0).unwrap();
+    assert!(
+        marked.marked_packs > 0 && marked.removed_packs == 0,
+        "{marked:?}"
+    );
+    assert!(
+        bytes_of_packs(&ours) >= before,
+        "nothing is removed at once"
+    );
+    assert_whole(&ours, "marked");
+    check();
+    let waiting = prune(&ours, Repack::Above(20), 0).unwrap();
+    assert!(waiting.waiting_packs > 0 && waiting.removed_packs == 0);
+    let removed = prune(&ours, Repack::Above(20), 2).unwrap();
+    assert!(removed.removed_packs > 0, "{removed:?}");
+    assert!(bytes_of_packs(&ours) + (5 << 20) < before);
+    assert_whole(&ours, "removed");
+    check();
+    let again = prune(&ours, Repack::Above(20), 4).unwrap();
+    assert_eq!((again.marked_packs, again.removed_packs), (0, 0));
+    let (_, newest) = ours.snapshots().unwrap().pop().unwrap();
+    let target = tempfile::tempdir().unwrap();
+    let mut reader = Reader::new(&ours).unwrap();
+    restore::execute(
+        &mut reader,
+        newest.tree,
+        &Selection::default(),
+        target.path(),
+        Conflicts::Keep,
+        &mut Unwatched,
+    )
+    .unwrap();
+    let inside = target.path().join(forest.path().strip_prefix("/").unwrap());
+    forest::assert_same(forest.path(), &inside);
+}
+
+#[test]
+fn a_marked_pack_that_is_needed_again_is_taken_back() {
+    let store = MemoryStore::default();
+    let ours = Repository::create(store.clone(), PASSWORD.as_bytes(), &forest::maker()).unwrap();
+    let forest = Forest::grow(42);
+    let done = back_up(&ours, &forest);
+    let name = Name::File(Kind::Snapshot, done.id);
+    let snapshot = store.get(name).unwrap();
+    store.remove(name).unwrap();
+    let marked = prune(&ours, Repack::Never, 0).unwrap();
+    assert!(marked.marked_packs > 0 && marked.kept_bytes == 0);
+    // A client that knows nothing of marks held on to its blobs.
+    store.put(name, &snapshot).unwrap();
+    let back = prune(&ours, Repack::Never, 2).unwrap();
+    assert_eq!(back.recovered_packs, marked.marked_packs);
+    assert_eq!(back.removed_packs, 0);
+    assert_whole(&ours, "taken back");
+}
+
+#[test]
+fn a_prune_that_dies_at_any_change_loses_nothing_and_the_next_ends_it() {
+    let empty = MemoryStore::default();
+    let ours = Repository::create(empty.clone(), PASSWORD.as_bytes(), &forest::maker()).unwrap();
+    let mut forest = Forest::grow(43);
+    forest.add_large(3 << 20);
+    back_up(&ours, &forest);
+    std::fs::remove_file(forest.path().join("large")).unwrap();
+    forest.change();
+    back_up(&ours, &forest);
+    forget_all_but_the_newest(&ours);
+    let days = [0, 2];
+    for phase in 0..2 {
+        for at in 0..40 {
+            let store = empty.fork();
+            let ours = Repository::open(store.clone(), PASSWORD.as_bytes()).unwrap();
+            for earlier in &days[..phase] {
+                prune(&ours, Repack::Above(5), *earlier).unwrap();
+            }
+            store.inject(Fault::CrashAt(at));
+            let died = prune(&ours, Repack::Above(5), days[phase]).is_err();
+            store.inject(Fault::None);
+            assert_whole(&ours, "after a death");
+            for (id, _) in ours.list(Kind::Lock).unwrap() {
+                store.remove(Name::File(Kind::Lock, id)).unwrap();
+            }
+            for day in [3, 6, 9] {
+                prune(&ours, Repack::Above(5), day).unwrap();
+            }
+            assert_whole(&ours, "after the next prunes");
+            let found = verify::verify(&ours, Depth::Structure, &mut |_, _| false).unwrap();
+            assert_eq!(found.unindexed_packs, 0);
+            if !died {
+                assert!(at > 2, "it had no changes to make");
+                break;
+            }
+        }
+    }
+}
+
+#[test]
+fn a_repository_that_lacks_a_needed_pack_is_not_pruned() {
+    let store = MemoryStore::default();
+    let ours = Repository::create(store.clone(), PASSWORD.as_bytes(), &forest::maker()).unwrap();
+    let forest = Forest::grow(44);
+    forest.add_large(3 << 20);
+    back_up(&ours, &forest);
+    let (pack, _) = ours.list(Kind::Pack).unwrap()[0];
+    store.remove(Name::File(Kind::Pack, pack)).unwrap();
+    let before = store.names().len();
+    prune(&ours, Repack::Above(20), 9).unwrap_err();
+    assert_eq!(store.names().len(), before);
+}
+
+#[test]
+fn a_lost_index_is_rebuilt_from_the_packs() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = LocalStore::new(folder.path());
+    let ours = Repository::create(store.clone(), PASSWORD.as_bytes(), &forest::maker()).unwrap();
+    let forest = Forest::grow(45);
+    back_up(&ours, &forest);
+    for (id, _) in ours.list(Kind::Index).unwrap() {
+        store.remove(Name::File(Kind::Index, id)).unwrap();
+    }
+    assert!(Reader::new(&ours).unwrap().index().is_empty());
+    let rebuilt = prune::rebuild_index(&ours, &SystemClock, &mut || false).unwrap();
+    assert!(rebuilt.packs > 0 && rebuilt.damaged.is_empty());
+    assert_whole(&ours, "rebuilt");
+    if let Some(restic) = Restic::on(folder.path()) {
+        restic.check();
+    }
+}
+
+#[test]
+fn restic_forgets_and_prunes_in_our_repository_and_we_go_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let ours = Repository::create(
+        LocalStore::new(folder.path()),
+        PASSWORD.as_bytes(),
+        &forest::maker(),
+    )
+    .unwrap();
+    let Some(restic) = Restic::on(folder.path()) else {
+        return;
+    };
+    let mut forest = Forest::grow(46);
+    back_up(&ours, &forest);
+    forest.change();
+    back_up(&ours, &forest);
+    restic.run(&["forget", "--keep-last", "1", "--prune", "--max-unused", "0"]);
+    assert_whole(&ours, "pruned by restic");
+    forest.change();
+    back_up(&ours, &forest);
+    restic.run(&["rebuild-index"]);
+    restic.check();
+    assert_whole(&ours, "indexed by restic");
+}

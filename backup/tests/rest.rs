@@ -1,0 +1,213 @@
+//! The REST store against a server that is restic's equal in manners, and against one that has none. Backs up little.
+#![forbid(unsafe_code)]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on must stop")]
+
+mod forest;
+mod oracle;
+mod server;
+
+use forest::Forest;
+use homing_backup::Error;
+use homing_backup::Id;
+use homing_backup::archiver::{self, Done, Unobserved};
+use homing_backup::clock::SystemClock;
+use homing_backup::repository::Repository;
+use homing_backup::store::{
+    Class, Going, Kind, Name, Patience, PatientStore, RestOptions, RestStore, Store, StoreError,
+    conformance,
+};
+use homing_backup::verify::{self, Depth};
+use oracle::{PASSWORD, Restic};
+use server::{Server, Treat, Version};
+use std::cell::Cell;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+use zeroize::Zeroizing;
+
+fn quick() -> RestOptions {
+    RestOptions {
+        silence: Duration::from_millis(700),
+        ..RestOptions::default()
+    }
+}
+
+fn store(server: &Server, path: &str) -> RestStore {
+    RestStore::new(&server.address(path), &quick()).unwrap()
+}
+
+/// Pauses that take no time; counts them.
+#[derive(Clone, Default)]
+struct Fast(Rc<Cell<Duration>>);
+
+impl Patience for Fast {
+    fn now(&self) -> Duration {
+        self.0.get()
+    }
+
+    fn wait(&self, time: Duration, _: &StoreError) -> Going {
+        self.0.set(self.0.get() + time);
+        Going::On
+    }
+}
+
+fn patient(server: &Server) -> PatientStore<RestStore, Fast> {
+    PatientStore::new(store(server, "r"), Fast::default(), Duration::from_secs(60))
+}
+
+fn back_up<S: Store>(repository: &Repository<S>, forest: &Forest) -> Result<Done, Error> {
+    archiver::backup(
+        repository,
+        &[forest.path()],
+        &forest::options(),
+        &SystemClock,
+        &mut Unobserved,
+    )
+}
+
+#[test]
+fn a_server_of_either_version_conforms() {
+    for version in [Version::One, Version::Two] {
+        let server = Server::start(version, None);
+        conformance::check(&|case| store(&server, case)).unwrap();
+    }
+}
+
+#[test]
+fn restic_and_we_work_on_one_server_in_turns() {
+    let server = Server::start(Version::Two, None);
+    let Some(restic) = Restic::at(&format!("rest:{}", server.address("r"))) else {
+        return;
+    };
+    restic.run(&["init", "--repository-version", "2"]);
+    let forest = Forest::grow(31);
+    restic.run(&["backup", "--host", "other", forest.path().to_str().unwrap()]);
+    let ours = Repository::open(store(&server, "r"), PASSWORD.as_bytes()).unwrap();
+    let done = back_up(&ours, &forest).unwrap();
+    assert_eq!(done.stored.data_blobs, 0, "restic's own cuts are used");
+    restic.check();
+    let target = tempfile::tempdir().unwrap();
+    let to = target.path().to_str().unwrap();
+    restic.run(&["restore", &done.id.to_string(), "--target", to]);
+    let inside = target.path().join(forest.path().strip_prefix("/").unwrap());
+    forest::assert_same(forest.path(), &inside);
+}
+
+#[test]
+fn a_login_is_sent_and_a_wrong_one_is_refused_as_denied() {
+    // base64("anna:hunter2")
+    let server = Server::start(Version::Two, Some("Basic YW5uYTpodW50ZXIy"));
+    let denied = store(&server, "r").prepare().unwrap_err();
+    assert_eq!(denied.class, Class::Denied, "{denied}");
+    let options = RestOptions {
+        login: Some(("anna".into(), Zeroizing::new("hunter2".into()))),
+        ..quick()
+    };
+    RestStore::new(&server.address("r"), &options)
+        .unwrap()
+        .prepare()
+        .unwrap();
+}
+
+#[test]
+fn each_misbehaviour_is_told_for_what_it_is() {
+    let server = Server::start(Version::Two, None);
+    let store = store(&server, "r");
+    let content = vec![7; 300_000];
+    let name = Name::File(Kind::Pack, Id::of(&content));
+    store.put(name, &content).unwrap();
+    for (treat, class) in [
+        (Treat::Status(500), Class::Temporary),
+        (Treat::Status(503), Class::Temporary),
+        (Treat::Status(429), Class::Temporary),
+        (Treat::Status(507), Class::Full),
+        (Treat::Status(403), Class::Denied),
+        (Treat::Status(302), Class::Permanent),
+        (Treat::Status(400), Class::Permanent),
+        (Treat::Status(404), Class::Missing),
+        (Treat::Hang, Class::Temporary),
+        (Treat::DoAndReset, Class::Temporary),
+        (Treat::ResetInBody, Class::Temporary),
+        (Treat::TooShort, Class::Temporary),
+    ] {
+        server.treat(std::slice::from_ref(&treat));
+        let began = Instant::now();
+        let failed = store.get(name).unwrap_err();
+        assert_eq!(failed.class, class, "{treat:?}: {failed}");
+        assert!(began.elapsed() < Duration::from_secs(20), "{treat:?}");
+        assert_eq!(store.get(name).unwrap(), content, "after {treat:?}");
+    }
+    server.treat(&[Treat::Slow]);
+    assert_eq!(store.get(name).unwrap(), content);
+}
+
+#[test]
+fn nobody_there_is_temporary() {
+    let address = Server::start(Version::Two, None).address("r");
+    let store = RestStore::new(&address, &quick()).unwrap();
+    assert_eq!(store.prepare().unwrap_err().class, Class::Temporary);
+}
+
+#[test]
+fn a_file_whose_acknowledgement_was_lost_is_stored_once_and_believed() {
+    let server = Server::start(Version::Two, None);
+    let store = patient(&server);
+    let name = Name::File(Kind::Pack, Id::of(b"pack"));
+    server.treat(&[Treat::DoAndReset]);
+    store.put(name, b"pack").unwrap();
+    assert_eq!(store.get(name).unwrap(), b"pack");
+    server.treat(&[Treat::DoAndReset]);
+    store.remove(name).unwrap();
+    assert_eq!(store.get(name).unwrap_err().class, Class::Missing);
+}
+
+#[test]
+fn a_backup_through_a_server_with_bad_days_is_complete() {
+    let server = Server::start(Version::Two, None);
+    let repository =
+        Repository::create(patient(&server), PASSWORD.as_bytes(), &forest::maker()).unwrap();
+    let forest = Forest::grow(32);
+    let bad_day: Vec<Treat> = [
+        Treat::Status(500),
+        Treat::Well,
+        Treat::DoAndReset,
+        Treat::Well,
+        Treat::ResetInBody,
+        Treat::TooShort,
+        Treat::Slow,
+        Treat::Status(503),
+    ]
+    .into_iter()
+    .cycle()
+    .take(80)
+    .collect();
+    server.treat(&bad_day);
+    let done = back_up(&repository, &forest).unwrap();
+    assert_eq!(done.snapshot.summary.unwrap().errors, 0);
+    let found = verify::verify(&repository, Depth::All, &mut |_, _| false).unwrap();
+    assert_eq!((found.damage, found.unindexed_packs), (Vec::new(), 0));
+}
+
+#[test]
+fn a_server_that_stays_broken_ends_the_run_without_a_snapshot_and_without_spinning() {
+    let server = Server::start(Version::Two, None);
+    let repository =
+        Repository::create(patient(&server), PASSWORD.as_bytes(), &forest::maker()).unwrap();
+    let forest = Forest::grow(33);
+    for (status, class) in [(500, Class::Temporary), (507, Class::Full)] {
+        let before = server.requests();
+        server.treat(&vec![Treat::Status(status); 300]);
+        let failed = back_up(&repository, &forest).unwrap_err();
+        assert!(
+            matches!(failed, Error::Store(ref error) if error.class == class),
+            "{failed}"
+        );
+        let asked = server.requests() - before;
+        assert!(
+            asked < 60,
+            "{asked} requests to a server that answers {status}"
+        );
+        server.treat(&[]);
+        assert!(repository.list(Kind::Snapshot).unwrap().is_empty());
+    }
+    back_up(&repository, &forest).unwrap();
+}
