@@ -112,6 +112,9 @@ pub(crate) enum Device {
         /// How long the phone keeps its movement history: off, 7d, 30d or 365d
         #[arg(long, value_name = "DURATION", default_value = "30d")]
         history: History,
+        /// NAME is a phone of the account that joins once more, wiped or in another body: it keeps name and history; every older order, bundle and certificate of it is dead
+        #[arg(long)]
+        again: bool,
     },
     /// Show one phone in full
     Show {
@@ -134,6 +137,7 @@ pub(crate) enum Device {
         wait: Span,
     },
     /// End a phone's membership: certificate revoked, nothing more sent or believed
+    #[command(visible_alias = "remove")]
     Revoke {
         /// Name or id
         name: String,

@@ -52,12 +52,21 @@ pub(crate) fn freshen(store: &Store, account: &mut Unlocked) -> Result<(), Error
 /// Brings account and rows together: whoever is put out in either is put out in both, every other phone is remembered as it is known here.
 pub(crate) fn take_in(store: &mut Store, account: &mut Unlocked) -> Result<RevocationList, Error> {
     let listed = revoked_serials(&account.full.crl_pem)?;
-    let mut out = Vec::new();
-    for row in store.devices()? {
-        let is_listed = listed
-            .iter()
-            .any(|serial| serial.0.as_slice() == row.tls_serial);
-        if is_listed || row.standing == Standing::Revoked {
+    let mut out = store.retired_serials()?;
+    let is_listed = |serial: &[u8]| listed.iter().any(|one| one.0.as_slice() == serial);
+    for mut row in store.devices()? {
+        let kept = account.find.devices.iter();
+        let elsewhere = kept
+            .filter(|known| known.device == row.id && known.tls_serial != row.tls_serial)
+            .find(|known| is_listed(&row.tls_serial) && !is_listed(&known.tls_serial));
+        if let Some(known) = elsewhere
+            && row.standing != Standing::Revoked
+        {
+            // Its old certificate was revoked because another machine enrols it again.
+            store.invited_elsewhere(&row, &known.tls_serial)?;
+            row = store.device(row.id)?.ok_or(Error::Damaged("device"))?;
+        }
+        if is_listed(&row.tls_serial) || row.standing == Standing::Revoked {
             store.revoked(row.id)?;
             account.forget(row.id);
             out.push(row.tls_serial);

@@ -20,6 +20,7 @@ use crate::alarm::Alarm;
 use crate::args::Order;
 use crate::brain::Brain;
 use crate::config::{self, Settings, Simulator, Source};
+use crate::crash::CrashPoint;
 use crate::error::Error;
 use crate::exit::ExitError;
 use crate::folder::FolderWatch;
@@ -32,7 +33,7 @@ use crate::signal::{AsyncSignals, Signal, Signals};
 use crate::siren::intent;
 use crate::status::{Connection, Refusals, StatusFile};
 use crate::worker::{self, Search, Searcher};
-use crate::{boottime, enrol, folder, history, log, notify, wallclock};
+use crate::{boottime, enrol, folder, history, log, membership, notify, wallclock};
 
 /// How long the broker keeps our session while we are away: a phone in a drawer for a year.
 const SESSION_EXPIRY: Duration = Duration::from_secs(366 * 24 * 3600);
@@ -53,6 +54,7 @@ pub fn run(order: &Order) -> Result<(), ExitError> {
     let settings = config::load(&order.source)?.settings;
     log::start(settings.log);
     let faults = test_faults(order)?;
+    membership::settle(&settings.state_dir, &mut CrashPoint::default())?;
     let identity = Identity::load(&settings.state_dir)?.ok_or_else(|| {
         Error::Enrolment(
             "this phone has not joined an account: run `homingd enrol BUNDLE` first".into(),
@@ -89,6 +91,12 @@ pub(crate) fn simulate_clocks(order: &Order) -> Result<(), Error> {
 }
 
 /// The whole number that a flag for tests carries, if it was given.
+/// The crash point that a test asks for, if one does.
+pub(crate) fn crash_point(order: &Order) -> Result<CrashPoint, Error> {
+    let at = for_tests(order, "--crash-at")?;
+    Ok(CrashPoint::at(at.and_then(|at| u64::try_from(at).ok())))
+}
+
 fn for_tests(order: &Order, flag: &'static str) -> Result<Option<i64>, Error> {
     let Some(text) = order.value(flag) else {
         return Ok(None);
@@ -104,7 +112,10 @@ fn for_tests(order: &Order, flag: &'static str) -> Result<Option<i64>, Error> {
         .ok_or_else(|| Error::Usage(format!("{flag} takes a whole number")))
 }
 
-fn link_settings(settings: &Settings, identity: &Identity) -> Result<LinkSettings, Error> {
+pub(crate) fn link_settings(
+    settings: &Settings,
+    identity: &Identity,
+) -> Result<LinkSettings, Error> {
     let bundle = &identity.bundle;
     let endpoint: Endpoint = bundle.broker.parse()?;
     let credentials = Credentials {

@@ -1,5 +1,6 @@
 //! Joining an account: `homingd enrol` asks the person at the phone and makes keys; the agent then claims the bundle until the owner answers. First claim wins, and the owner's side says which that is.
 
+use std::cmp::Ordering;
 use std::io::{BufRead, IsTerminal, Read, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -19,7 +20,7 @@ use crate::args::{Order, Switch};
 use crate::error::Error;
 use crate::exit::ExitError;
 use crate::keystore::Identity;
-use crate::{config, print, scribe, status, wallclock};
+use crate::{agent, config, membership, print, scribe, status, wallclock};
 
 /// A bundle is some 4 KiB; whatever is longer than this is none.
 const LONGEST_BUNDLE: u64 = 64 * 1024;
@@ -49,9 +50,7 @@ pub fn run(order: &Order) -> Result<(), ExitError> {
             })?;
     }
     status::refuse_second(&settings.runtime_dir)?;
-    if let Some(present) = Identity::load(&settings.state_dir)? {
-        return Err(joined_already(&present, &bundle).into());
-    }
+    let mut crash = agent::crash_point(order)?;
     if !settings.state_dir.is_dir() {
         return Err(Error::Enrolment(format!(
             "the state directory {} is missing; create it for the user that runs the agent",
@@ -60,12 +59,16 @@ pub fn run(order: &Order) -> Result<(), ExitError> {
         .into());
     }
     become_owner_of(&settings.state_dir)?;
+    membership::settle(&settings.state_dir, &mut crash)?;
+    if let Some(present) = Identity::load(&settings.state_dir)? {
+        refuse_joined(&present, &bundle)?;
+    }
     print(&consent_text(&bundle))?;
     if order.switch("--yes") == Switch::Off {
         ask()?;
     }
-    let identity = Identity::create(&settings.state_dir, bundle, wallclock::unix_s())?;
-    identity.store(&settings.state_dir)?;
+    let (identity, actor) = Identity::fresh(bundle, wallclock::unix_s());
+    membership::join(&settings.state_dir, &identity, &actor, &mut crash)?;
     print(&format!(
         "Consent recorded. Fingerprint of this phone: {}\nThe agent now claims the bundle: start or restart it (systemctl restart homingd-agent).\n",
         identity.public().fingerprint()
@@ -89,21 +92,28 @@ fn read_bundle(path: &Path) -> Result<Bundle, Error> {
     })
 }
 
-fn joined_already(present: &Identity, bundle: &Bundle) -> Error {
-    let same = present.bundle.address == bundle.address && present.bundle.epoch == bundle.epoch;
-    Error::Enrolment(if same {
-        "this phone has claimed this bundle already".into()
-    } else {
-        format!(
-            "this phone already belongs to account {} as \"{}\"",
-            present.bundle.address.account, present.bundle.name
-        )
-    })
+/// A phone that has joined takes one kind of bundle only: of the same phone, with a higher enrolment number.
+fn refuse_joined(present: &Identity, bundle: &Bundle) -> Result<(), Error> {
+    let (ours, theirs) = (&present.bundle, bundle);
+    let same = ours.address == theirs.address && ours.root == theirs.root;
+    let why = match theirs.epoch.cmp(&ours.epoch) {
+        Ordering::Greater if same => return Ok(()),
+        Ordering::Equal if same => "this phone has claimed this bundle already".to_owned(),
+        Ordering::Less if same => format!(
+            "this bundle is of enrolment {}, this phone has joined under {}: it is dead",
+            theirs.epoch, ours.epoch
+        ),
+        _ => format!(
+            "this phone already belongs to account {} as \"{}\"; take it out first: homingd leave {}",
+            ours.address.account, ours.name, ours.name
+        ),
+    };
+    Err(Error::Enrolment(why))
 }
 
 /// Under sudo the keys must belong to the user that runs the agent, not to root: becomes the owner of the state directory,
 /// for good. The bundle has been read by then, so it may lie where only root can.
-fn become_owner_of(folder: &Path) -> Result<(), Error> {
+pub(crate) fn become_owner_of(folder: &Path) -> Result<(), Error> {
     let of_folder = |source| Error::Folder {
         path: folder.to_owned(),
         source,

@@ -54,8 +54,7 @@ impl Identity {
     /// # Errors
     /// [`Error::Replace`], [`Error::Folder`].
     pub fn create(state_dir: &Path, bundle: Bundle, consent_at: u64) -> Result<Self, Error> {
-        let rng = &mut randomness();
-        let actor = SigningKey::generate(rng);
+        let (identity, actor) = Self::fresh(bundle, consent_at);
         let folder = state_dir.join("actor");
         folder::ensure(&folder)?;
         durable::replace(
@@ -63,7 +62,15 @@ impl Identity {
             actor.to_bytes().as_ref(),
             Access::Private,
         )?;
-        Ok(Self {
+        Ok(identity)
+    }
+
+    /// Fresh keys for a bundle, with ACT_SIG's secret; nothing is written.
+    #[must_use]
+    pub fn fresh(bundle: Bundle, consent_at: u64) -> (Self, SigningKey) {
+        let rng = &mut randomness();
+        let actor = SigningKey::generate(rng);
+        let identity = Self {
             retention_days: bundle.retention_days,
             bundle,
             agent: SigningKey::generate(rng),
@@ -72,7 +79,8 @@ impl Identity {
             consent_at,
             certificate: None,
             first_key_set: Vec::new(),
-        })
+        };
+        (identity, actor)
     }
 
     /// The public keys as the owner certifies them.
@@ -90,6 +98,14 @@ impl Identity {
     /// # Errors
     /// [`Error::Replace`], [`Error::Folder`].
     pub fn store(&self, state_dir: &Path) -> Result<(), Error> {
+        let path = path(state_dir);
+        folder::ensure(path.parent().unwrap_or(state_dir))?;
+        durable::replace(&path, &self.encode(), Access::Private)
+    }
+
+    /// The file's bytes.
+    #[must_use]
+    pub fn encode(&self) -> Zeroizing<Vec<u8>> {
         let mut map = Map::new()
             .text(0, MAGIC)
             .bytes(1, &self.bundle.encode())
@@ -101,9 +117,7 @@ impl Identity {
         if let Some(certificate) = &self.certificate {
             map = map.bytes(7, certificate).bytes(8, &self.first_key_set);
         }
-        let path = path(state_dir);
-        folder::ensure(path.parent().unwrap_or(state_dir))?;
-        durable::replace(&path, &Zeroizing::new(map.encode()), Access::Private)
+        Zeroizing::new(map.encode())
     }
 
     /// Loads it; `None` when this phone has not claimed a bundle.

@@ -19,8 +19,10 @@ pub mod folder;
 mod history;
 pub mod journal;
 pub mod keystore;
+mod leave;
 pub mod ledger;
 pub mod log;
+mod membership;
 pub mod notify;
 pub mod outbox;
 mod perform;
@@ -67,6 +69,7 @@ fn dispatch(order: &Order) -> Result<(), ExitError> {
     match order.name {
         Name::Agent => agent::run(order),
         Name::Enrol => enrol::run(order),
+        Name::Leave => leave::run(order),
         Name::Ledger => ledger::run(order),
         Name::Status => status::run(order),
         Name::Siren => {

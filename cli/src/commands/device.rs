@@ -34,7 +34,15 @@ pub(crate) fn run(context: &Context, command: Device) -> Result<(), Error> {
             out,
             wait,
             history,
-        } => add(context, &name, &out, wait, history),
+            again,
+        } => {
+            let whom = if again {
+                Whom::Known(&name)
+            } else {
+                Whom::New(&name)
+            };
+            add(context, whom, &out, wait, history)
+        }
         Device::Accept { name, wait } => accept(context, &name, wait),
         Device::Show { name } => show::device(context, &name),
         Device::Rename { name, new_name } => rename(context, &name, &new_name),
@@ -71,33 +79,65 @@ pub(super) fn meet(store: Store) -> Result<Store, Error> {
     })
 }
 
+/// Which phone gets a bundle.
+#[derive(Clone, Copy, Debug)]
+enum Whom<'a> {
+    /// One that will be called so.
+    New(&'a str),
+    /// One of the account, which joins once more.
+    Known(&'a str),
+}
+
+/// The phone that is invited: its name, and what its next enrolment is.
+fn invited(store: &Store, whom: Whom<'_>) -> Result<(String, Invitation), Error> {
+    let account = store.account()?.id;
+    let secret = Psk::generate(&mut rng());
+    match whom {
+        Whom::New(name) => {
+            if store.device_named(name).is_ok() {
+                return Err(Error::Usage(format!("a phone is called {name:?} already")));
+            }
+            let device = DeviceId::random(&mut rng());
+            let invitation = Invitation {
+                address: Address { account, device },
+                epoch: 1,
+                secret,
+                key_sets: 0,
+            };
+            Ok((name.to_owned(), invitation))
+        }
+        Whom::Known(name) => {
+            let row = store.device_named(name)?;
+            let invitation = Invitation {
+                address: row.address(account),
+                epoch: row.epoch + 1,
+                secret,
+                key_sets: row.key_set_version,
+            };
+            Ok((row.name, invitation))
+        }
+    }
+}
+
 fn add(
     context: &Context,
-    name: &str,
+    whom: Whom<'_>,
     out: &Path,
     wait: Option<Span>,
     history: History,
 ) -> Result<(), Error> {
-    check_name(name)?;
+    if let Whom::New(name) = whom {
+        check_name(name)?;
+    }
     refuse_existing(out, "--out")?;
     let store = Store::open(&context.home)?;
-    if store.device_named(name).is_ok() {
-        return Err(Error::Usage(format!("a phone is called {name:?} already")));
-    }
+    invited(&store, whom)?;
     let mut store = meet(store)?;
     let mut account = unlock(context, &mut store)?;
     let held = store.account()?;
-    let address = Address {
-        account: held.id,
-        device: DeviceId::random(&mut rng()),
-    };
+    let (name, invitation) = invited(&store, whom)?;
+    let (name, address) = (name.as_str(), invitation.address);
     let tls = household(&account)?.issue_client(&address.device.to_string())?;
-    let invitation = Invitation {
-        address,
-        epoch: 1,
-        secret: Psk::generate(&mut rng()),
-        key_sets: 0,
-    };
     let bundle = Bundle {
         address,
         epoch: invitation.epoch,
@@ -112,14 +152,30 @@ fn add(
         secret: invitation.secret.clone(),
         retention_days: history.days(),
     };
-    store.invite(&invitation, name, &tls.serial.0)?;
-    if let Err(error) = file::replace(out, &bundle.encode(), Access::Private) {
-        store.withdraw(address.device)?;
-        return Err(error);
+    match whom {
+        Whom::New(_) => {
+            store.invite(&invitation, name, &tls.serial.0)?;
+            if let Err(error) = file::replace(out, &bundle.encode(), Access::Private) {
+                store.withdraw(address.device)?;
+                return Err(error);
+            }
+        }
+        Whom::Known(_) => {
+            // A bundle of which nobody knows is worth nothing; ending the old enrolment cannot be taken back.
+            file::replace(out, &bundle.encode(), Access::Private)?;
+            store.invite_again(&invitation, &tls.serial.0)?;
+        }
     }
     // The row that was just stored comes into it like every other.
     renewal::change(&mut store, &mut account, |_, _| Ok(()))?;
     report_bundle(context, name, address.device, out)?;
+    if let Whom::Known(_) = whom {
+        context.out.text(&format!(
+            "Every older order to {} has ended, and what its former keys sign is not believed. {}",
+            harmless(name),
+            BrokerFiles::inside(store.home()).advice()
+        ))?;
+    }
     match wait {
         Some(wait) => join(context, store, account, address.device, wait),
         None => context.out.text(&format!(

@@ -135,6 +135,11 @@ impl Known {
                     news.at.rfc3339(),
                     news.detail
                 ),
+                NewsKind::Left => format!(
+                    "its user took it out of the account (told at {}): it cannot be found any more. To end its certificate: homing device revoke {}",
+                    news.at.rfc3339(),
+                    harmless(&self.row.name),
+                ),
                 NewsKind::RolledBack => format!(
                     "the phone's state was set back to an older one (seen at {}; beacon {} was known). It is found and rings; the rest waits. If you restored it: homing resume {}. If not, somebody did: homing device add --again, or homing device revoke",
                     news.at.rfc3339(),

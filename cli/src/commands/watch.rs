@@ -95,6 +95,15 @@ impl Line {
                     "ALARM: its state was set back to an older one although beacon {detail} was known. It is found and rings; the rest waits for: homing resume {name}"
                 )
             }
+            word if word == NewsKind::Resumed.word() => {
+                "counts on after its state was set back".to_owned()
+            }
+            word if word == NewsKind::InvitedAgain.word() => {
+                format!("is invited once more, enrolment {detail}; what was before is dead")
+            }
+            word if word == NewsKind::Left.word() => {
+                "ALARM: its user took it out of the account; it cannot be found any more".to_owned()
+            }
             word => word.to_owned(),
         };
         format!("{}  {name}  {what}", at.short(at))

@@ -190,13 +190,14 @@ pub(super) fn merge_known(
         let set = KeySet::verify(&known.key_set, &membership.root, &address)
             .map_err(homing_owner::Error::Stored)?;
         let name = name_for(transaction, known)?;
+        super::again::meet_epoch(transaction, known.device, phone.epoch, &known.tls_serial)?;
         transaction.execute(
             "INSERT INTO device (id, name, standing, epoch, tls_serial, certificate, key_set, key_set_version, fingerprint, added_at)
              VALUES (?, ?, 'enrolled', ?, ?, ?, ?, ?, ?, ?)
              ON CONFLICT (id) DO UPDATE SET name = excluded.name, certificate = excluded.certificate, key_set = excluded.key_set,
                key_set_version = excluded.key_set_version, fingerprint = excluded.fingerprint,
                standing = CASE standing WHEN 'revoked' THEN 'revoked' ELSE 'enrolled' END
-             WHERE excluded.key_set_version >= key_set_version",
+             WHERE excluded.key_set_version >= key_set_version AND excluded.epoch = epoch",
             params![
                 known.device.0, name, phone.epoch, known.tls_serial, known.certificate, known.key_set,
                 int(set.version), phone.keys.fingerprint(), UnixMs::now().0,
@@ -378,7 +379,7 @@ impl Store {
     /// Stores ROOT's word on a claimed phone, and the answer to publish until its first beacon.
     pub(crate) fn enrolled(&mut self, id: DeviceId, accepted: &Accepted) -> Result<(), Error> {
         let transaction = self.write()?;
-        let sql = "UPDATE device SET standing = 'enrolled', certificate = ?, key_set = ?, key_set_version = 1, answer = ? WHERE id = ? AND standing = 'claimed'";
+        let sql = "UPDATE device SET standing = 'enrolled', certificate = ?, key_set = ?, key_set_version = key_set_version + 1, answer = ? WHERE id = ? AND standing = 'claimed'";
         transaction.execute(
             sql,
             params![

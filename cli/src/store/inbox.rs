@@ -89,9 +89,14 @@ impl NewsKind {
         Self::Left,
     ];
     /// What somebody should look at, and what is kept longer than other news.
-    const ALARMS: [Self; 3] = [Self::RivalClaim, Self::BrokenChain, Self::RolledBack];
+    const ALARMS: [Self; 4] = [
+        Self::RivalClaim,
+        Self::BrokenChain,
+        Self::RolledBack,
+        Self::Left,
+    ];
     /// What ends alarms, and is kept as long.
-    const ENDS: [Self; 3] = [Self::Resumed, Self::InvitedAgain, Self::Left];
+    const ENDS: [Self; 2] = [Self::Resumed, Self::InvitedAgain];
     /// Whether somebody should look at it.
     pub(crate) fn is_alarm(self) -> bool {
         Self::ALARMS.contains(&self)
@@ -264,6 +269,14 @@ impl Store {
             touch(&transaction, device, made_at.unwrap_or(at))?;
             vouch(&transaction, device, &heard.beacon, at)?;
             past::look_for_resume(&transaction, device, heard)?;
+            if heard
+                .status
+                .as_ref()
+                .is_some_and(|status| status.left_at.is_some())
+            {
+                order::cancel_open(&transaction, device, "the phone has left the account")?;
+                tell(&transaction, device, None, NewsKind::Left, "")?;
+            }
         }
         transaction.commit()?;
         Ok(())
@@ -447,8 +460,15 @@ impl Store {
             of_kind.map_or(0, |news| news.id)
         };
         let (resumed, again) = (last(NewsKind::Resumed), last(NewsKind::InvitedAgain));
+        // A phone that shows itself after it has said goodbye was cut off while it left, and is still there.
+        let shown = last(NewsKind::Beacon);
         news.retain(|news| {
-            news.id > again && (news.id > resumed || news.kind == NewsKind::RivalClaim)
+            let began = match news.kind {
+                NewsKind::RivalClaim => again,
+                NewsKind::Left => again.max(shown),
+                _ => again.max(resumed),
+            };
+            news.id > began
         });
         news.retain(|news| news.device == device && news.kind.is_alarm());
         Ok(news)

@@ -1,5 +1,6 @@
 //! The owner's durable state: one SQLite database, safe with several processes at once. Sends nothing and decides nothing.
 
+mod again;
 mod client;
 mod device;
 mod inbox;

@@ -244,6 +244,27 @@ pub(super) fn requeue(
     }
 }
 
+/// Ends every open order of a phone here, because it will never be done; part of the caller's transaction.
+pub(super) fn cancel_open(
+    transaction: &Transaction<'_>,
+    device: DeviceId,
+    why: &str,
+) -> Result<(), Error> {
+    let open = "SELECT id FROM command WHERE device = ? AND finished = 0";
+    let mut statement = transaction.prepare(open)?;
+    let ids = statement.query_map([device.0], |row| row.get::<_, Vec<u8>>(0))?;
+    for id in ids.collect::<Result<Vec<_>, _>>()? {
+        let step = Step {
+            state: State::Cancelled,
+            at: UnixMs::now().0,
+            witness: Witness::Owner,
+            detail: why.to_owned(),
+        };
+        record(transaction, CommandId(fixed(&id, "order")?), step)?;
+    }
+    Ok(())
+}
+
 /// Whether this is an order of ours to count on after a state was set back; part of the caller's transaction.
 pub(super) fn is_resume(transaction: &Transaction<'_>, id: CommandId) -> Result<bool, Error> {
     let sql = "SELECT count(*) > 0 FROM command WHERE id = ? AND op LIKE 'resume %'";

@@ -74,6 +74,7 @@ pub(super) fn prepare(connection: &Connection) -> Result<(), Error> {
          CREATE TABLE IF NOT EXISTS beacon_mark (device BLOB NOT NULL, counter INTEGER NOT NULL, nonce BLOB NOT NULL,
            receipts INTEGER NOT NULL, head BLOB NOT NULL, reports INTEGER NOT NULL, past INTEGER NOT NULL DEFAULT 0,
            PRIMARY KEY (device, counter, nonce)) STRICT;
+         CREATE TABLE IF NOT EXISTS retired (serial BLOB PRIMARY KEY) STRICT;
          CREATE TABLE IF NOT EXISTS set_back (device BLOB PRIMARY KEY, counter INTEGER NOT NULL, nonce BLOB,
            receipts INTEGER NOT NULL, head BLOB NOT NULL, reports INTEGER NOT NULL, told INTEGER NOT NULL DEFAULT 0,
            noticed_at INTEGER NOT NULL) STRICT;",

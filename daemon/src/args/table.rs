@@ -7,6 +7,8 @@ pub enum Name {
     Agent,
     /// `homingd enrol`
     Enrol,
+    /// `homingd leave`
+    Leave,
     /// `homingd ledger`
     Ledger,
     /// `homingd status`
@@ -78,8 +80,14 @@ const JSON: Flag = Flag {
     summary: "print one JSON object",
 };
 
+const CRASH_AT: Flag = Flag {
+    name: "--crash-at",
+    value: Some("N"),
+    summary: "for tests: cut the power at the Nth point",
+};
+
 /// Every subcommand, in the order of the overview.
-pub static SUBCOMMANDS: [Subcommand; 7] = [
+pub static SUBCOMMANDS: [Subcommand; 8] = [
     Subcommand {
         name: Name::Agent,
         word: "agent",
@@ -91,11 +99,7 @@ pub static SUBCOMMANDS: [Subcommand; 7] = [
 acknowledges or acts, answers each, and goes on where it was after a restart.
 It must have joined an account: see enrol.",
         flags: &[
-            Flag {
-                name: "--crash-at",
-                value: Some("N"),
-                summary: "for tests: cut the power at the Nth point",
-            },
+            CRASH_AT,
             Flag {
                 name: "--clock-offset",
                 value: Some("SECONDS"),
@@ -113,8 +117,10 @@ It must have joined an account: see enrol.",
         most_operands: 1,
         about: "Shows what the owner will be able to do, asks the person at the phone, records
 their consent and makes the phone's keys. The agent then claims the bundle; the
-first claim of a bundle wins.",
+first claim of a bundle wins. A phone that has joined takes a bundle of the same
+phone with a higher enrolment number; whatever was ordered before is dead then.",
         flags: &[
+            CRASH_AT,
             Flag {
                 name: "--yes",
                 value: None,
@@ -124,6 +130,25 @@ first claim of a bundle wins.",
                 name: "--retention-days",
                 value: Some("DAYS"),
                 summary: "keep positions for so long; 0 keeps none",
+            },
+        ],
+    },
+    Subcommand {
+        name: Name::Leave,
+        word: "leave",
+        summary: "take this phone out of its account",
+        operands: "NAME",
+        least_operands: 1,
+        most_operands: 1,
+        about: "NAME is what the phone is called in the account (homingd status), typed to be
+sure. Tells the owner, then removes keys, positions, orders and ledger. The agent
+must be stopped. Needs root, or the agent's user.",
+        flags: &[
+            CRASH_AT,
+            Flag {
+                name: "--untold",
+                value: None,
+                summary: "leave even if the owner cannot be told now",
             },
         ],
     },

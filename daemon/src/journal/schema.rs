@@ -56,7 +56,7 @@ fn bring_up(db: &mut Connection, first_facts: &[Record]) -> Result<(), Error> {
     let doing = failed("bring the tables to this version");
     let version = version_of(db).map_err(&doing)?;
     if version == SCHEMA {
-        return Ok(());
+        return begin_anew(db, first_facts).map_err(&doing);
     }
     let tx = db
         .transaction_with_behavior(TransactionBehavior::Immediate)
@@ -81,6 +81,22 @@ fn bring_up(db: &mut Connection, first_facts: &[Record]) -> Result<(), Error> {
     tx.pragma_update(None, "user_version", SCHEMA)
         .map_err(&doing)?;
     tx.commit().map_err(&doing)
+}
+
+/// A journal without any fact was emptied for a new enrolment; only the ledger is left in it.
+fn begin_anew(db: &mut Connection, first_facts: &[Record]) -> rusqlite::Result<()> {
+    let begun = "SELECT EXISTS (SELECT 1 FROM record)";
+    if first_facts.is_empty() || db.query_row(begun, [], |row| row.get(0))? {
+        return Ok(());
+    }
+    let tx = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    for fact in first_facts {
+        tx.execute(
+            "INSERT INTO record (bytes) VALUES (?1)",
+            [codec::encode(fact)],
+        )?;
+    }
+    tx.commit()
 }
 
 /// Writes what an earlier process left in the log into the file, and waits for the disk. After an fsync that failed the

@@ -23,7 +23,7 @@ fn of(state: &State, id: CommandId) -> CommandState {
     state.command(id).expect("it was taken on").state
 }
 
-fn open<'a>(state: &'a State, kind: fn(&Op) -> bool) -> Option<&'a Accepted> {
+fn open(state: &State, kind: fn(&Op) -> bool) -> Option<&Accepted> {
     let mut entries = state.open().map(|entry| &entry.accepted);
     entries.find(|accepted| kind(&accepted.op))
 }
