@@ -12,7 +12,7 @@ use crate::log::Level;
 pub struct Settings {
     /// `state_dir`: what must survive a restart.
     pub state_dir: PathBuf,
-    /// `runtime_dir`: sockets, gone after a restart.
+    /// `runtime_dir`: what the running agent shows of itself, gone after a restart.
     pub runtime_dir: PathBuf,
     /// `log`: how much is logged.
     pub log: Level,
