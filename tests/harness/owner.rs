@@ -143,6 +143,7 @@ pub struct Owner {
     home: PathBuf,
     work: PathBuf,
     passphrase: String,
+    environment: Vec<(String, PathBuf)>,
 }
 
 impl Owner {
@@ -159,7 +160,14 @@ impl Owner {
             home: folder.join("owner"),
             work: folder.to_path_buf(),
             passphrase: passphrase.to_owned(),
+            environment: Vec::new(),
         }
+    }
+
+    /// From now on commands run with this variable set: another home, another runtime folder.
+    pub fn set_variable(&mut self, name: &str, value: &Path) {
+        self.environment
+            .push((name.to_owned(), value.to_path_buf()));
     }
 
     /// What follows `--home`.
@@ -238,6 +246,8 @@ impl Owner {
             .args(["--passphrase-fd", "0"])
             .args(arguments);
         command.current_dir(&self.work).env("NO_COLOR", "1");
+        let variables = self.environment.iter();
+        command.envs(variables.map(|(name, value)| (name, value)));
         command
     }
 }

@@ -93,6 +93,55 @@ fn systemd_finds_nothing_to_correct_in_the_units() {
     assert!(about_ours.is_empty(), "{}", about_ours.join("\n"));
 }
 
+/// The unit of the owner's own systemd; another unit's text is as in the test above.
+#[test]
+fn systemd_finds_nothing_to_correct_in_the_owners_unit() {
+    let folder = tempfile::tempdir().unwrap();
+    let shipped = text(&tree().join("usr/lib/systemd/user/homing-watch.service"));
+    let copy = folder.path().join("homing-watch.service");
+    let changed: String = shipped
+        .replace("/usr/bin/homing", "/bin/true")
+        .lines()
+        .filter(|line| !line.starts_with("Documentation="))
+        .map(|line| format!("{line}\n"))
+        .collect();
+    std::fs::write(&copy, changed).unwrap();
+    let Some(output) = systemd_analyze(&["verify", "--user", &copy.display().to_string()]) else {
+        return;
+    };
+    let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+    let about_ours: Vec<&str> = errors
+        .lines()
+        .filter(|line| line.contains("homing-watch"))
+        .collect();
+    assert!(about_ours.is_empty(), "{}", about_ours.join("\n"));
+    for line in [
+        "Type=notify",
+        "Restart=always",
+        "RestartPreventExitStatus=64 77 78",
+        "StartLimitIntervalSec=0",
+        "ProtectSystem=strict",
+        "ReadWritePaths=%h/.local/share/homing",
+        "NoNewPrivileges=yes",
+        "WantedBy=default.target",
+    ] {
+        assert!(shipped.lines().any(|found| found == line), "{line}");
+    }
+    // A user's manager cannot take away what its user has not got, and fails where it is told to.
+    for needs_privileges in [
+        "CapabilityBoundingSet",
+        "PrivateDevices",
+        "ProtectKernel",
+        "ProtectClock",
+        "User=",
+    ] {
+        assert!(
+            !shipped.contains(&format!("\n{needs_privileges}")),
+            "{needs_privileges}"
+        );
+    }
+}
+
 #[test]
 fn a_service_is_not_restarted_after_what_a_restart_cannot_heal() {
     for service in SERVICES {

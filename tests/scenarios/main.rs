@@ -21,6 +21,7 @@ mod intruder;
 mod joining;
 mod kills;
 mod recovery;
+mod resident;
 mod rollback;
 mod secrets;
 mod siren;

@@ -1,4 +1,5 @@
 //! `devices`, `device show`, `status`: what is known here, with where it comes from.
+use super::table::Table;
 use super::{Context, Housekeeping as _, glance};
 use crate::clock::UnixMs;
 use crate::duration::ago;
@@ -217,50 +218,105 @@ pub(crate) fn devices(context: &Context) -> Result<(), Error> {
             .out
             .text("No phone yet; add one with: homing device add NAME --out BUNDLE --wait");
     }
+    let mut table = Table::new([
+        "NAME",
+        "LAST CONTACT",
+        "NEXT CONTACT",
+        "BATTERY",
+        "NETWORK",
+        "MODE",
+    ]);
+    let mut notes = Vec::new();
     for row in rows {
         let known = Known::read(&store, &account, row)?;
         let summary = known.summary(&store)?;
-        context
-            .out
-            .both(&line(context, &known, &summary), &summary)?;
+        context.out.json(&summary)?;
+        table.row(cells(&known, &summary, UnixMs::now()));
+        notes.extend(remarks(context, &known, &summary));
+    }
+    for line in table.lines().into_iter().chain(notes) {
+        context.out.text(&line)?;
     }
     Ok(())
 }
 
-fn line(context: &Context, known: &Known, summary: &Summary) -> String {
-    let now = UnixMs::now();
-    let mut parts = vec![harmless(&summary.name)];
-    match known.row.standing {
-        Standing::Enrolled => {
-            parts.push(known.contact_sentence(now));
-            parts.extend(
-                summary
-                    .battery_percent
-                    .map(|percent| format!("battery {percent} %")),
-            );
-            parts.extend(summary.network.map(|network| format!("network {network}")));
-            if let Some(mode @ "ringing") = summary.mode {
-                parts.push(context.out.toned(Tone::Warning, mode));
+/// One phone's row.
+fn cells(known: &Known, summary: &Summary, now: UnixMs) -> [String; 6] {
+    let is_in = known.row.standing == Standing::Enrolled;
+    let last = known.row.last_contact.filter(|_| is_in);
+    let next = known.next_contact().filter(|_| is_in);
+    let battery = summary.battery_percent.map(|percent| {
+        let charging = summary
+            .charging
+            .filter(|word| ["charging", "full"].contains(word));
+        charging.map_or_else(
+            || format!("{percent} %"),
+            |word| format!("{percent} %, {word}"),
+        )
+    });
+    let network = summary.network.map(|network| {
+        let metered = (summary.metered == Some("yes")).then_some(", metered");
+        format!("{network}{}", metered.unwrap_or_default())
+    });
+    let mode = if is_in {
+        summary.mode.unwrap_or_default()
+    } else {
+        summary.standing
+    };
+    [
+        harmless(&summary.name),
+        last.map_or_else(
+            || if is_in { "never" } else { "" }.to_owned(),
+            |last| format!("{} ago", ago(age(last, now))),
+        ),
+        next.map_or_else(String::new, |next| {
+            if next > now {
+                format!("by {}", next.short(now))
+            } else {
+                format!("overdue since {}", next.short(now))
             }
-        }
-        Standing::Invited => parts.push("has not joined yet".to_owned()),
-        Standing::Claimed => parts.push(format!(
-            "wants to join (fingerprint {}): homing device accept {}",
-            summary.fingerprint,
-            harmless(&summary.name)
-        )),
-        Standing::Revoked => parts.push(context.out.toned(Tone::Faint, "revoked")),
-    }
-    if summary.queued_orders > 0 {
-        parts.push(format!("{} orders under way", summary.queued_orders));
-    }
-    if !summary.alarms.is_empty() {
-        parts.push(context.out.toned(
-            Tone::Warning,
-            &format!("{} alarms: homing device show", summary.alarms.len()),
+        }),
+        battery.filter(|_| is_in).unwrap_or_default(),
+        network.filter(|_| is_in).unwrap_or_default(),
+        mode.to_owned(),
+    ]
+}
+
+/// What does not fit into a column, a line each.
+fn remarks(context: &Context, known: &Known, summary: &Summary) -> Vec<String> {
+    let name = harmless(&summary.name);
+    let mut remarks = Vec::new();
+    if known.row.standing == Standing::Claimed {
+        remarks.push(format!(
+            "{name} wants to join, fingerprint {}: homing device accept {name}",
+            summary.fingerprint
         ));
     }
-    parts.join("; ")
+    if summary.queued_orders > 0 {
+        remarks.push(format!(
+            "{name}: {} under way",
+            orders(summary.queued_orders)
+        ));
+    }
+    if !summary.alarms.is_empty() {
+        let alarms = match summary.alarms.len() {
+            1 => "1 alarm".to_owned(),
+            more => format!("{more} alarms"),
+        };
+        remarks.push(context.out.toned(
+            Tone::Warning,
+            &format!("{name}: {alarms}: homing device show {name}"),
+        ));
+    }
+    remarks
+}
+
+/// So many orders, in words.
+fn orders(number: usize) -> String {
+    match number {
+        1 => "1 order".to_owned(),
+        more => format!("{more} orders"),
+    }
 }
 
 /// `homing device show NAME`.
@@ -301,7 +357,7 @@ pub(crate) fn device(context: &Context, name: &str) -> Result<(), Error> {
                         .map(|number| format!("{number} messages since the phone's agent started")),
                 ),
             ),
-            ("under way", format!("{} orders", summary.queued_orders)),
+            ("under way", orders(summary.queued_orders)),
         ]
     {
         context.out.text(&format!("{label:<12} {value}"))?;
@@ -369,7 +425,7 @@ pub(crate) fn status(context: &Context) -> Result<(), Error> {
         ("client", account.client.id().to_string()),
         ("broker", account.broker.clone()),
         ("phones", enrolled.to_string()),
-        ("under way", format!("{queued} orders")),
+        ("under way", orders(queued)),
         (
             "keyring",
             if published {

@@ -78,6 +78,8 @@ fn user_folder(name: &str, otherwise: &str) -> Result<PathBuf, Error> {
 
 /// The shipped unit for this program and folder.
 fn rendered(program: &Path, home: &Path) -> Result<String, Error> {
+    let is_temporary = |path: &Path| path.starts_with("/tmp") || path.starts_with("/var/tmp");
+    let in_tmp = is_temporary(program) || is_temporary(home);
     let (program, home) = (quoted(program)?, quoted(home)?);
     let state = home.trim_matches('"');
     let line = |line: &str| {
@@ -89,6 +91,9 @@ fn rendered(program: &Path, home: &Path) -> Result<String, Error> {
             format!("ConditionPathExists={state}/homing.db\n")
         } else if line.starts_with("ReadWritePaths=") {
             format!("ReadWritePaths={home}\n")
+        } else if line.starts_with("PrivateTmp=") && in_tmp {
+            // It would not see its own files.
+            "PrivateTmp=no\n".to_owned()
         } else {
             format!("{line}\n")
         }
@@ -333,6 +338,8 @@ mod tests {
         assert_eq!(written.len(), shipped.len());
         let differ = written.iter().zip(&shipped).filter(|(a, b)| a != b);
         assert_eq!(differ.count(), 3);
+        let text = rendered(Path::new("/tmp/homing"), home).expect("rendered");
+        assert!(text.contains("PrivateTmp=no\n"));
     }
 
     #[test]

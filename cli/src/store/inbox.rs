@@ -474,6 +474,14 @@ impl Store {
         Ok(news)
     }
 
+    /// Sets when the newest beacon was made, as if time had passed.
+    #[cfg(test)]
+    pub(crate) fn beacon_was_made(&self, device: DeviceId, at: UnixMs) -> Result<(), Error> {
+        let sql = "UPDATE device SET beacon_made_at = ? WHERE id = ?";
+        self.connection.execute(sql, params![at.0, device.0])?;
+        Ok(())
+    }
+
     /// Sets when a phone was last heard of, as if time had passed.
     #[cfg(test)]
     pub(crate) fn contact_was(&self, device: DeviceId, at: UnixMs) -> Result<(), Error> {

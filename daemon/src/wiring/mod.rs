@@ -9,5 +9,6 @@ mod joining;
 mod lists;
 mod memory;
 mod orders;
+mod promise;
 mod rig;
 mod sending;

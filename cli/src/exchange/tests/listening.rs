@@ -170,3 +170,35 @@ async fn a_call_leaves_as_soon_as_its_own_word_is_back() {
     );
     assert!(call.echo.awaited.is_none() && call.in_flight.is_empty());
 }
+
+#[tokio::test]
+async fn a_promise_counts_from_its_beacon_and_not_from_what_came_later() {
+    let mut house = household();
+    let hub = Hub::new();
+    let (mut owner, mut link) = joined(&house, &hub).await;
+    let device = house.device();
+    let row =
+        |owner: &Exchange<Loopback>| owner.store.device(device).expect("asked").expect("known");
+    let made = row(&owner).beacon_made_at.expect("heard");
+    let id = house.order(Op::Ring { for_s: 5 });
+    let command = house.phone.verify(
+        &order_at_phone(&mut owner, &mut link).await,
+        &house.authority(),
+    );
+    // As if the beacon had come ten minutes ago.
+    let before = UnixMs(made.0 - 600_000);
+    owner.store.beacon_was_made(device, before).expect("set");
+    let receipt = house
+        .phone
+        .receipt(&command, CommandState::Running, &Detail::default());
+    hub.inject(&house.phone.publication(Channel::Receipt, receipt));
+    until(&mut owner, "running", |store| {
+        state(store, id) == State::Running
+    })
+    .await;
+    let now = row(&owner);
+    assert!(now.last_contact >= Some(made), "the receipt is a contact");
+    let account = owner.store.account().expect("account");
+    let known = crate::commands::show::Known::read(&owner.store, &account, now).expect("read");
+    assert_eq!(known.next_contact(), Some(UnixMs(before.0 + 900_000)));
+}

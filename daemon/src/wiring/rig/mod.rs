@@ -8,7 +8,7 @@ use std::time::Duration;
 use homing_link::loopback::{Hub, Loopback};
 use homing_link::{Publication, Retention};
 use homing_policy::{Batch, Journal as _, Record};
-use homing_protocol::beacon::ClockTrust;
+use homing_protocol::beacon::{Beacon, ClockTrust};
 use homing_protocol::certificate::DeviceCertificate;
 use homing_protocol::command::{BeaconReference, Command, Op};
 use homing_protocol::id::{CommandId, SessionId};
@@ -317,6 +317,20 @@ impl Rig {
             assert!(*first == publication.payload, "one number, two receipts");
         }
         heard.publications = seen.len();
+    }
+
+    /// Of each beacon that was published, by its number, in how many seconds it promises the next one.
+    pub(super) fn promises(&self) -> BTreeMap<u64, u32> {
+        let topic = Topic::Device(ADDRESS.device, Channel::Beacon).to_string();
+        let agent = self.identity.agent.public();
+        let seen = self.hub.seen().into_iter();
+        let beacons = seen.filter(|publication| publication.topic == topic);
+        let promise = |publication: Publication| {
+            let verified = Beacon::verify(&publication.payload, &ADDRESS, &agent);
+            let beacon = verified.expect("a phone's own beacon").0;
+            (beacon.counter, beacon.next_contact_s)
+        };
+        beacons.map(promise).collect()
     }
 
     /// What the owner was told last of an order.
