@@ -12,6 +12,7 @@ pub struct Handset {
     folder: PathBuf,
     config: PathBuf,
     clock_offset_s: i64,
+    clock_rate: u32,
     crash_at: Option<u32>,
     agent: Option<Proc>,
     siren: Option<Proc>,
@@ -47,6 +48,7 @@ impl Handset {
             folder: folder.to_path_buf(),
             config: folder.join("homingd.toml"),
             clock_offset_s: 0,
+            clock_rate: 1,
             crash_at: None,
             agent: None,
             siren: None,
@@ -71,6 +73,11 @@ impl Handset {
     /// From the agent's next start on, its wall clock is off by so many seconds.
     pub fn set_clock_offset(&mut self, seconds: i64) {
         self.clock_offset_s = seconds;
+    }
+
+    /// From the next start of agent and siren on, their clock since boot goes so many times faster.
+    pub fn set_clock_rate(&mut self, times: u32) {
+        self.clock_rate = times;
     }
 
     /// From the agent's next start on, it ends as by a power cut at this point: odd numbers lie before a commit to
@@ -139,7 +146,8 @@ impl Handset {
         {
             let offset = self.clock_offset_s.to_string();
             let crash_at = self.crash_at.map(|point| point.to_string());
-            let mut arguments = vec!["agent"];
+            let rate = self.clock_rate.to_string();
+            let mut arguments = vec!["agent", "--clock-rate", &rate];
             if self.clock_offset_s != 0 {
                 arguments.extend(["--clock-offset", &offset]);
             }
@@ -161,7 +169,9 @@ impl Handset {
             .as_mut()
             .is_none_or(|siren| siren.ended().is_some())
         {
-            self.siren = Some(self.resident("siren", &["siren", "--resident"]));
+            let rate = self.clock_rate.to_string();
+            let arguments = ["siren", "--resident", "--clock-rate", &rate];
+            self.siren = Some(self.resident("siren", &arguments));
         }
     }
 

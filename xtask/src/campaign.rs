@@ -66,6 +66,30 @@ const CAMPAIGNS: &[Campaign] = &[
         test: "chaos::a_campaign_of_bad_networks",
         needs: Needs::Programs,
     },
+    Campaign {
+        name: "io-faults",
+        says: "each file operation of the agent fails at each of its first hits, in each way it can",
+        count: ("--hits", 5),
+        package: &["homingd", "--lib"],
+        test: "wiring::io_faults::a_campaign_of_io_faults",
+        needs: Needs::Nothing,
+    },
+    Campaign {
+        name: "clocks",
+        says: "wall clocks that jump, are believed or not, and phones that sleep for weeks",
+        count: ("--schedules", 50_000),
+        package: &["homingd", "--lib"],
+        test: "wiring::clocks::a_campaign_of_clocks",
+        needs: Needs::Nothing,
+    },
+    Campaign {
+        name: "day",
+        says: "a normal day of the real agent in minutes: nothing grows",
+        count: ("--hours", 24),
+        package: &["e2e", "--test", "scenarios"],
+        test: "day::a_whole_day",
+        needs: Needs::Programs,
+    },
 ];
 
 /// How often; read by the test.

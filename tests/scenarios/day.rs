@@ -1,0 +1,155 @@
+//! A normal day in minutes: the agent's clock since boot goes faster, its owner asks, its networks change, its broker restarts; nothing grows. It must not judge by a single reading.
+
+use e2e::{Household, PHONE, Receiver, wait_until};
+use serde_json::{Value, json};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// How many times faster the day passes: a step of some two seconds is eight minutes of it.
+const RATE: u32 = 240;
+/// How much the agent may grow after its warm-up: the design's figure.
+const MOST_DRIFT: f64 = 0.05;
+
+/// What the agent uses at one moment.
+#[derive(Clone, Copy, Debug)]
+struct Reading {
+    rss_kib: u64,
+    descriptors: usize,
+}
+
+fn read(pid: u32) -> Reading {
+    let process = Path::new("/proc").join(pid.to_string());
+    let status = std::fs::read_to_string(process.join("status")).unwrap();
+    let rss = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let rss = rss.and_then(|text| text.split_whitespace().next()?.parse().ok());
+    Reading {
+        rss_kib: rss.unwrap(),
+        descriptors: std::fs::read_dir(process.join("fd")).unwrap().count(),
+    }
+}
+
+/// One step of the day; every kind comes round.
+fn step(household: &mut Household, number: u32) {
+    let sim = &household.sim;
+    match number % 8 {
+        0 => {
+            let way = json!([[52.516, 13.377], [52.53, 13.41], [52.50, 13.36]]);
+            sim.ask(json!({"set": "track", "points": way, "speed_m_s": 8.0, "repeat": "loop"}));
+        }
+        // A receiver takes real seconds, minutes of this day: some searches are answered as hanging, and their positions
+        // come all the same.
+        1 => drop(household.owner.homing(&["locate", PHONE])),
+        2 => drop(sim.ask(json!({"set": "network", "kind": "cellular", "metered": "yes"}))),
+        3 => {
+            let rung = household.owner.json(&["ring", PHONE, "--for", "1h"]);
+            assert_eq!(rung["state"], "running", "{rung}");
+            let stopped = household.owner.json(&["ring", PHONE, "--stop"]);
+            assert_eq!(stopped["state"], "done", "{stopped}");
+        }
+        4 => drop(sim.ask(json!({"set": "position", "lat": 52.52, "lon": 13.4}))),
+        5 => drop(sim.ask(json!({"set": "network", "kind": "wifi", "metered": "no"}))),
+        6 => {
+            household.broker.restart();
+            household.wait_connected();
+        }
+        _ => drop(household.owner.homing(&["track", PHONE, "--since", "24h"])),
+    }
+}
+
+fn median(mut values: Vec<u64>) -> u64 {
+    values.sort_unstable();
+    values[values.len() / 2]
+}
+
+/// Lives through so many hours; what was read after each step, and when.
+fn live(hours: u32) -> (Vec<Reading>, Value) {
+    let mut household = Household::without_phone(Receiver::Simulated);
+    household
+        .sim
+        .ask(json!({"set": "position", "first_fix_ms": 0}));
+    household.handset.set_clock_rate(RATE);
+    household.enrol();
+    household.start_watch();
+    household.wait_connected();
+    let pid = household.handset.agent().unwrap().id();
+    let (began, day) = (Instant::now(), Duration::from_secs(3600) * hours / RATE);
+    let (mut readings, mut number) = (Vec::new(), 0);
+    while began.elapsed() < day {
+        let next = Instant::now() + Duration::from_secs(2);
+        step(&mut household, number);
+        number += 1;
+        wait_until(Duration::from_secs(30), "the next step", || {
+            (Instant::now() >= next).then_some(())
+        });
+        readings.push(read(pid));
+    }
+    let status = household.status();
+    assert_eq!(household.handset.agent().unwrap().id(), pid);
+    assert!(
+        household.handset.agent().unwrap().ended().is_none(),
+        "the same process"
+    );
+    (readings, status["agent"].clone())
+}
+
+/// How a day went: what was used at first, after the warm-up, and at its end.
+fn judge(readings: &[Reading], most_drift: f64) -> Value {
+    let quarter = readings.len() / 4;
+    let rss = |part: &[Reading]| median(part.iter().map(|reading| reading.rss_kib).collect());
+    // Connections come and go; what is never given back shows in the least.
+    let open = |part: &[Reading]| {
+        part.iter()
+            .map(|reading| reading.descriptors)
+            .min()
+            .unwrap()
+    };
+    let (warm, last) = (
+        &readings[quarter..2 * quarter],
+        &readings[readings.len() - quarter..],
+    );
+    let drift = (rss(last) as f64 - rss(warm) as f64) / rss(warm) as f64;
+    assert!(
+        drift < most_drift,
+        "the agent grows by {drift:.3}: {readings:?}"
+    );
+    assert!(open(last) <= open(warm), "descriptors: {readings:?}");
+    json!({
+        "rss_kib_first": readings[0].rss_kib,
+        "rss_kib_warm": rss(warm),
+        "rss_kib_end": rss(last),
+        "rss_drift": (drift * 10_000.0).round() / 10_000.0,
+        "descriptors_warm": open(warm),
+        "descriptors_end": open(last),
+        "steps": readings.len(),
+    })
+}
+
+#[test]
+fn a_part_of_a_day_in_seconds_leaves_nothing_behind() {
+    let (readings, agent) = live(2);
+    // In so short a time some pages of the program are still touched for the first time.
+    judge(&readings, 2.0 * MOST_DRIFT);
+    // Beacons each quarter of an hour at least while it is asked, and positions of a phone that moves.
+    assert!(agent["beacons"].as_u64() >= Some(5), "{agent}");
+    assert!(agent["reports"].as_u64() >= Some(3), "{agent}");
+}
+
+#[test]
+#[ignore = "by hand: cargo xtask campaign day"]
+fn a_whole_day() {
+    let hours = std::env::var("HOMING_CAMPAIGN_COUNT").ok();
+    let hours = hours.and_then(|text| text.parse().ok()).unwrap_or(24);
+    let began = Instant::now();
+    let (readings, agent) = live(hours);
+    let mut result = judge(&readings, MOST_DRIFT);
+    for name in ["beacons", "receipts", "reports"] {
+        result[name] = agent[name].clone();
+    }
+    result["campaign"] = "day".into();
+    result["simulated_hours"] = hours.into();
+    result["violations"] = 0.into();
+    result["seconds"] = began.elapsed().as_secs().into();
+    if let Some(path) = std::env::var_os("HOMING_CAMPAIGN_RESULT") {
+        std::fs::write(path, format!("{result:#}\n")).unwrap();
+    }
+}
