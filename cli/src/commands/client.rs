@@ -3,6 +3,7 @@ use super::account::{
     common_name, delegate_name, machine_name, refuse_account, refuse_existing, unlock,
 };
 use super::device::{check_name, meet};
+use super::table::Table;
 use super::{Context, glance};
 use crate::args::Client;
 use crate::clock::UnixMs;
@@ -332,6 +333,7 @@ pub(crate) fn list(context: &Context) -> Result<(), Error> {
     let list = AuthorityList::verify(&account.authority, &account.root, account.id)
         .map_err(homing_owner::Error::Stored)?;
     let names = store.client_names()?;
+    let mut table = Table::new(["ID", "NAME", "KIND", "READS", "MAY ORDER"]);
     for entry in &list.entries {
         let id = entry.key.client_id();
         let kind = match entry.kind {
@@ -344,23 +346,26 @@ pub(crate) fn list(context: &Context) -> Result<(), Error> {
             ClientKind::Find => "whoever signs in with the passphrase",
             _ => "name unknown here",
         });
-        let here = if id == account.client.id() {
-            "; this machine"
-        } else {
-            ""
-        };
+        let is_here = id == account.client.id();
         let (can, reads) = (
             entry.capabilities.words(),
             reads_word(reads_of(&store, &account, id)?),
         );
-        context.out.both(
-            &format!(
-                "{id}  {}; {kind}; may {}; reads {reads}{here}",
-                harmless(shown),
-                can.join(", ")
-            ),
-            &json!({ "id": id.to_string(), "name": name, "kind": kind, "can": can, "reads": reads, "this_machine": !here.is_empty() }),
-        )?;
+        context.out.json(&json!({ "id": id.to_string(), "name": name, "kind": kind, "can": can, "reads": reads, "this_machine": is_here }))?;
+        let mut shown = harmless(shown);
+        if is_here {
+            shown.push_str(" (this machine)");
+        }
+        table.row([
+            id.to_string(),
+            shown,
+            kind.to_owned(),
+            reads.to_owned(),
+            can.join(", "),
+        ]);
+    }
+    for line in table.lines() {
+        context.out.text(&line)?;
     }
     Ok(())
 }

@@ -334,7 +334,7 @@ pub(crate) fn device(context: &Context, name: &str) -> Result<(), Error> {
             ("id", summary.id.clone()),
             ("standing", summary.standing.to_owned()),
             ("fingerprint", summary.fingerprint.clone()),
-            ("added", known.row.added_at.rfc3339()),
+            ("added", known.row.added_at.dated()),
             ("contact", known.contact_sentence(UnixMs::now())),
             (
                 "battery",

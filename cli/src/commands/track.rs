@@ -220,11 +220,11 @@ fn table(context: &Context, history: &History) -> String {
         }
         text.push('\n');
     }
-    text.push_str(&format!(
-        "{}: {} positions\n",
-        harmless(&history.name),
-        history.points.len()
-    ));
+    let number = match history.points.len() {
+        1 => "1 position".to_owned(),
+        more => format!("{more} positions"),
+    };
+    text.push_str(&format!("{}: {number}\n", harmless(&history.name)));
     text
 }
 
