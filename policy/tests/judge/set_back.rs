@@ -270,3 +270,16 @@ fn numbers_that_a_resume_passed_over_are_said_to_be_gone() {
             .is_some()
     );
 }
+
+#[test]
+fn the_farthest_past_that_anybody_knew_is_remembered_and_written_down_once() {
+    let (house, mut phone) = (House::new(), Phone::new());
+    for (id, quoted, known, written) in [(1, 30, 30, 1), (2, 20, 30, 1), (3, 40, 40, 2)] {
+        let order = locate(id.into(), id).quoting(Some(quoting(quoted)));
+        let _ = phone.receive(&house.sign(&order));
+        assert_eq!(phone.state.set_back, Some(known));
+        let records = phone.journal.records.iter();
+        let set_back = records.filter(|record| matches!(record, Record::SetBack { .. }));
+        assert_eq!(set_back.count(), written, "after one that quotes {quoted}");
+    }
+}
