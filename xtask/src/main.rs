@@ -9,6 +9,7 @@ mod demo;
 mod fuzz;
 mod house;
 mod man;
+mod package;
 mod qemu;
 mod tidy;
 mod tools;
@@ -19,12 +20,13 @@ const HELP: &str = "\
 cargo xtask COMMAND
 
   test [FILTER...]   everything that must hold: tidy, format, clippy, build, tests (with names: those tests only)
-  ci [--full]        what continuous integration runs: test; --full builds the release binaries too
+  ci [--full]        what continuous integration runs: test; --full also the release, the emulated phone, the packages
   tidy               the project's own rules: who may depend on whom, headers, lengths, manual pages, features
   man                renders the manual pages in docs/man to target/man, for man(1)
   demo [--once]      the guided tour on this machine; --once ends after it, with an error code if a step failed
   arm [--target T]   homingd for a phone's processor, static, in the profile for phones; T is aarch64 or armv7
   qemu [STORY...]    the stories of tests/qemu: homingd on ARM in an emulated phone, with a real gpsd and a real broker
+  package [ARGS...]  .deb packages and a tarball for amd64, arm64 or armhf, in target/package
   bench [ARGS...]    the benchmarks against real peers, built for release
   campaign NAME      a long run of one harness; its result lies in docs/evidence
   fuzz TARGET        libFuzzer on one of the readers of foreign bytes (fuzz/); needs nothing but a C++ compiler
@@ -76,6 +78,7 @@ fn dispatch(command: &str, rest: &[String]) -> Outcome {
         "demo" => demo::run(rest),
         "arm" => arm::run(rest),
         "qemu" => qemu::run(rest),
+        "package" => package::run(rest),
         "bench" => check::bench(rest),
         "campaign" => campaign::run(rest),
         "fuzz" => fuzz::run(rest),
@@ -101,7 +104,8 @@ fn help_of(command: &str) -> &'static str {
         }
         "ci" => {
             "cargo xtask ci [--full]\n\n\
-             The same as `cargo xtask test`; --full also builds the release binaries."
+             The same as `cargo xtask test`; --full also builds the release binaries, tells the stories of\n\
+             tests/qemu, and installs, upgrades, removes and purges the packages in a root of their own."
         }
         "man" => {
             "cargo xtask man\n\n\
@@ -129,6 +133,13 @@ fn help_of(command: &str) -> &'static str {
              Boots Debian's arm64 kernel with homingd in QEMU (emulated, never KVM) and tells the stories of\n\
              tests/qemu; with names: those whose name contains one of them. QEMU, kernel, busybox and gpsd come\n\
              from Debian's packages, unpacked under target/tools and target/arm; nothing is installed."
+        }
+        "package" => {
+            "cargo xtask package [--target amd64|arm64|armhf] [--from FOLDER]\n\n\
+             Builds homingd and homing for release and packs them: two .deb and a tarball with install.sh and\n\
+             uninstall.sh, in target/package. amd64 uses this machine's Rust, the others what `arm` uses;\n\
+             --from takes both programs from a folder instead of building them. --trial packs what lies in\n\
+             target/release and tries it: lintian, and a life in a root of its own (as root, with mmdebstrap)."
         }
         "fuzz" => {
             "cargo xtask fuzz TARGET [--seconds N]\n\n\
@@ -158,7 +169,7 @@ mod tests {
     #[test]
     fn each_command_in_the_overview_has_help_of_its_own() {
         for command in [
-            "test", "ci", "tidy", "arm", "qemu", "demo", "fuzz", "tools",
+            "test", "ci", "tidy", "arm", "qemu", "package", "demo", "fuzz", "tools",
         ] {
             assert!(help_of(command).starts_with(&format!("cargo xtask {command}")));
         }

@@ -1,0 +1,45 @@
+#!/bin/sh
+# Installs Homing from an unpacked tarball, for systems without its package. As root: ./install.sh
+set -eu
+[ "$(id -u)" = 0 ] || { echo "install.sh: only root can install" >&2; exit 77; }
+here=$(CDPATH= cd -- "$(dirname -- "$0")" && pwd)
+list=/usr/share/homing/installed
+
+install -d /usr/share/homing
+(cd "$here/tree" && find . -type f | sed 's|^\.||') >"$list.new"
+while read -r file; do
+    case $file in
+        # What an administrator may have changed is not written over.
+        /etc/*) if [ -e "$file" ]; then install -D -m 0644 "$here/tree$file" "$file.new"; continue; fi ;;
+    esac
+    mode=0644
+    if [ -x "$here/tree$file" ]; then mode=0755; fi
+    install -D -m "$mode" "$here/tree$file" "$file"
+done <"$list.new"
+mv "$list.new" "$list"
+
+if command -v systemd-sysusers >/dev/null && [ -d /run/systemd/system ]; then
+    systemd-sysusers homing.conf
+    systemd-tmpfiles --create homing.conf
+    systemctl daemon-reload
+    systemctl enable --now homingd-agent.service homingd-siren.path
+else
+    # busybox and shadow spell these differently.
+    getent group homing-siren >/dev/null || groupadd -r homing-siren 2>/dev/null || addgroup -S homing-siren
+    getent group homing >/dev/null || groupadd -r homing 2>/dev/null || addgroup -S homing
+    getent passwd homing >/dev/null || useradd -r -g homing -G homing-siren -d /var/lib/homing -s /sbin/nologin homing 2>/dev/null ||
+        { adduser -S -D -H -G homing -h /var/lib/homing homing && addgroup homing homing-siren; }
+    getent passwd homing-siren >/dev/null || useradd -r -g homing-siren -G audio -d /var/lib/homing/siren -s /sbin/nologin homing-siren 2>/dev/null ||
+        { adduser -S -D -H -G homing-siren -h /var/lib/homing/siren homing-siren && addgroup homing-siren audio; }
+    install -d -o homing -g homing-siren -m 0710 /var/lib/homing
+    install -d -o homing -g homing-siren -m 2770 /var/lib/homing/siren
+    if command -v rc-update >/dev/null; then
+        rc-update add homingd-siren default
+        rc-update add homingd-agent default
+        if [ -d /run/openrc ]; then
+            rc-service homingd-siren start
+            rc-service homingd-agent start
+        fi
+    fi
+fi
+echo "Homing is installed. Join an account with: homingd enrol BUNDLE"

@@ -1,0 +1,33 @@
+#!/bin/sh
+# Removes what install.sh has installed. As root: ./uninstall.sh [--purge]; --purge also deletes keys, journal and users.
+set -eu
+[ "$(id -u)" = 0 ] || { echo "uninstall.sh: only root can remove" >&2; exit 77; }
+list=/usr/share/homing/installed
+[ -e "$list" ] || { echo "uninstall.sh: Homing was not installed by install.sh" >&2; exit 78; }
+
+if [ -e /var/lib/homing/identity/identity.cbor ] && [ "${HOMING_REMOVE_ENROLLED:-}" != yes ]; then
+    echo "uninstall.sh: this phone belongs to a Homing account. To remove it all the same:" >&2
+    echo "  HOMING_REMOVE_ENROLLED=yes ./uninstall.sh" >&2
+    exit 77
+fi
+if [ -d /run/systemd/system ]; then
+    systemctl disable --now homingd-agent.service homingd-siren.path homingd-siren.service 2>/dev/null || true
+elif command -v rc-update >/dev/null; then
+    for service in homingd-agent homingd-siren; do
+        if [ -d /run/openrc ]; then rc-service "$service" stop || true; fi
+        rc-update del "$service" default 2>/dev/null || true
+    done
+fi
+while read -r file; do
+    case $file in /etc/*) [ "${1:-}" = --purge ] || continue ;; esac
+    rm -f "$file" "$file.new"
+done <"$list"
+rm -rf /usr/share/homing
+if [ "${1:-}" = --purge ]; then
+    rm -rf /var/lib/homing /etc/homing /run/homing
+    for user in homing homing-siren; do
+        { userdel "$user" || deluser "$user"; } 2>/dev/null || true
+        { groupdel "$user" || delgroup "$user"; } 2>/dev/null || true
+    done
+fi
+if [ -d /run/systemd/system ]; then systemctl daemon-reload; fi

@@ -1,0 +1,47 @@
+#!/bin/sh
+# Installs, upgrades, removes and purges the packages inside a root of its own, and says what each left. As root:
+# trial.sh ROOT PACKAGE.deb...   ROOT is a fresh minimal Debian (mmdebstrap) with adduser, init-system-helpers, openrc.
+set -eu
+root=$1; shift
+fail() { echo "trial: $*" >&2; exit 1; }
+inside() { chroot "$root" "$@"; }
+# Everything the packages could touch, but for what every dpkg run changes.
+state() { (cd "$root" && find etc usr var/lib run -xdev \( -path var/lib/dpkg -o -path etc/ld.so.cache -o -path run/adduser -o -path var/lib/systemd/deb-systemd-helper-enabled \) -prune -o -print 2>/dev/null | sort; sed 's/:[^:]*$//' etc/passwd | sort; cut -d: -f1,4 etc/group | sort); }
+
+mkdir -p "$root/trial"
+cp "$@" "$root/trial/"
+# No supervisor runs in this root, and none may be started.
+printf '#!/bin/sh\nexit 101\n' >"$root/usr/sbin/policy-rc.d"
+chmod 755 "$root/usr/sbin/policy-rc.d"
+state >"$root/trial/before"
+
+inside sh -c 'dpkg -i /trial/*.deb' >/dev/null || fail "installation failed"
+for path in usr/bin/homingd usr/bin/homing etc/homing/homingd.toml usr/lib/systemd/system/homingd-agent.service \
+    usr/share/man/man8/homingd.8.gz usr/share/doc/homingd/copyright usr/share/bash-completion/completions/homing; do
+    [ -e "$root/$path" ] || fail "/$path was not installed"
+done
+for link in homingd-agent.service homingd-siren.path; do
+    [ -L "$root/etc/systemd/system/multi-user.target.wants/$link" ] || fail "$link is not enabled"
+done
+[ "$(inside stat -c %U:%G:%a /var/lib/homing)" = homing:homing-siren:710 ] || fail "/var/lib/homing is not the agent's"
+[ "$(inside stat -c %U:%G:%a /var/lib/homing/siren)" = homing:homing-siren:2770 ] || fail "the siren's folder is wrong"
+inside id -nG homing-siren | grep -qw audio || fail "the siren is not in the group audio"
+inside homingd check-config || fail "the shipped configuration is refused"
+inside homing --version >/dev/null || fail "homing does not run"
+
+echo '# an administrator was here' >>"$root/etc/homing/homingd.toml"
+inside sh -c 'dpkg -i --force-confold /trial/*.deb' >/dev/null || fail "the upgrade failed"
+grep -q 'administrator was here' "$root/etc/homing/homingd.toml" || fail "the upgrade wrote over a changed configuration"
+
+mkdir -p "$root/var/lib/homing/identity"
+touch "$root/var/lib/homing/identity/identity.cbor"
+if inside dpkg -r homingd </dev/null >/dev/null 2>&1; then fail "an enrolled phone let itself be removed unasked"; fi
+[ -x "$root/usr/bin/homingd" ] || fail "the refused removal took homingd away"
+inside env HOMING_REMOVE_ENROLLED=yes dpkg -r homingd homing >/dev/null || fail "the confirmed removal failed"
+[ -e "$root/var/lib/homing/identity/identity.cbor" ] || fail "removal (without purge) took the keys"
+[ -e "$root/usr/bin/homingd" ] && fail "removal left homingd"
+
+inside dpkg --purge homingd homing >/dev/null 2>&1 || fail "purging failed"
+state >"$root/trial/after"
+diff "$root/trial/before" "$root/trial/after" || fail "purging left this behind (>) or took that away (<)"
+echo "trial: installed, upgraded, refused, removed, purged: nothing left"

@@ -1,0 +1,118 @@
+//! The packages' life in a root of their own: lintian, then the scripts in packaging/. Installs nothing on this machine.
+
+use crate::debian::apt;
+use crate::house;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// Packs what `target/release` holds and tries it: lintian, installation, upgrade, removal, purge, OpenRC. Says aloud
+/// what cannot be tried here.
+///
+/// # Errors
+/// The packages cannot be built, lintian finds an error or a warning, or a trial failed.
+pub(crate) fn trial() -> Result<(), String> {
+    house::announce("packages: built and tried in a root of their own");
+    if let Some(reason) = missing() {
+        eprintln!("SKIPPED: the packages' trial: {reason}");
+        return Ok(());
+    }
+    let release = house::target().join("release");
+    crate::man::run()?;
+    let made = super::build("amd64", &[release.join("homingd"), release.join("homing")])?;
+    let debs: Vec<&PathBuf> = made
+        .iter()
+        .filter(|path| path.extension().is_some_and(|extension| extension == "deb"))
+        .collect();
+    if house::program("lintian").is_some() {
+        house::run(
+            "lintian",
+            Command::new("lintian")
+                .args(["--allow-root", "--fail-on", "error,warning"])
+                .args(&debs),
+        )?;
+    } else {
+        eprintln!("SKIPPED: lintian is not here (package lintian)");
+    }
+    let whole = fresh_root()?;
+    let scripts = house::root().join("packaging");
+    let root = unpacked(&whole)?;
+    house::run(
+        "the packages' trial",
+        Command::new(scripts.join("trial.sh"))
+            .arg(&root)
+            .args(&debs),
+    )?;
+    let root = unpacked(&whole)?;
+    install(&root, &debs)?;
+    house::run(
+        "the trial under OpenRC",
+        Command::new(scripts.join("trial-openrc.sh")).arg(&root),
+    )?;
+    std::fs::remove_dir_all(&root)
+        .map_err(|error| format!("could not remove {}: {error}", root.display()))
+}
+
+fn missing() -> Option<String> {
+    let user = house::output("asking who this is", Command::new("id").arg("-u"));
+    if user.as_deref() != Ok("0") {
+        return Some("only root can enter another root".into());
+    }
+    if !cfg!(target_arch = "x86_64") {
+        return Some("it is written for amd64".into());
+    }
+    ["mmdebstrap", "dpkg-deb", "chroot", "unshare"]
+        .into_iter()
+        .find(|name| house::program(name).is_none())
+        .map(|name| format!("{name} is not here"))
+}
+
+/// A minimal Debian as a tar archive, made once.
+fn fresh_root() -> Result<PathBuf, String> {
+    let whole = house::target().join("package-root.tar");
+    if !whole.is_file() {
+        house::announce("making a minimal Debian (about 100 MB of packages)");
+        let part = whole.with_extension("part.tar");
+        house::run(
+            "mmdebstrap",
+            Command::new("mmdebstrap")
+                .args(["--quiet", "--variant=minbase"])
+                .arg("--aptopt=Acquire::Languages \"none\"")
+                .arg("--include=adduser,init-system-helpers,systemd,openrc,procps")
+                .arg("bookworm")
+                .arg(&part),
+        )?;
+        std::fs::rename(&part, &whole)
+            .map_err(|error| format!("could not name {}: {error}", whole.display()))?;
+    }
+    Ok(whole)
+}
+
+fn unpacked(whole: &Path) -> Result<PathBuf, String> {
+    let root = house::target().join("package/root");
+    let _ = std::fs::remove_dir_all(&root);
+    apt::make_folder(&root)?;
+    house::output(
+        "unpacking the minimal Debian",
+        Command::new("tar")
+            .arg("-xf")
+            .arg(whole)
+            .arg("-C")
+            .arg(&root),
+    )?;
+    Ok(root)
+}
+
+fn install(root: &Path, debs: &[&PathBuf]) -> Result<(), String> {
+    for deb in debs {
+        let name = deb.file_name().unwrap_or_default();
+        std::fs::copy(deb, root.join("tmp").join(name))
+            .map_err(|error| format!("could not copy {}: {error}", deb.display()))?;
+    }
+    house::output(
+        "installing the packages in their root",
+        Command::new("chroot")
+            .arg(root)
+            .args(["sh", "-c", "dpkg -i /tmp/*.deb"]),
+    )
+    .map(drop)
+}
