@@ -8,7 +8,7 @@ use crate::duration::{Span, ago};
 use crate::error::Error;
 use crate::exchange::{Acceptance, Exchange, Stay, rng};
 use crate::output::{Tone, harmless};
-use crate::store::{DeviceRow, Order, Standing, Store};
+use crate::store::{DeviceRow, Order, Standing, Store, Withdrawn};
 use homing_link::MqttLink;
 use homing_owner::clients::own_entry;
 use homing_owner::delivery::{State, Witness};
@@ -173,10 +173,10 @@ fn stop(store: &mut Store, row: &DeviceRow) -> Result<CommandId, Error> {
     let heard = Known::read(store, &account, row.clone())?.heard;
     ids.extend(heard.and_then(|heard| heard.status?.ring));
     for open in store.open_rings(row.id)? {
-        if open.signed_times == 0 {
-            store.conclude(open.intent.id, State::Cancelled, "before it was sent")?;
-        } else if !ids.contains(&open.intent.id) {
-            ids.push(open.intent.id);
+        let ring = open.intent.id;
+        // `homing watch` may be signing it at this very moment.
+        if store.end_unsent(ring, State::Cancelled)? == Withdrawn::TooLate && !ids.contains(&ring) {
+            ids.push(ring);
         }
     }
     order(store, row, ring_stop(&ids), None)

@@ -257,8 +257,8 @@ impl<T: Transport> Exchange<T> {
             .filter(|row| row.envelope.is_none())
         {
             if row.signed_times == 0 && is_past(&row, now) {
-                self.store
-                    .conclude(row.intent.id, State::Expired, "before it was sent")?;
+                // Another process may have signed it meanwhile: then it is on its way.
+                let _ = self.store.end_unsent(row.intent.id, State::Expired)?;
                 continue;
             }
             let Some(known) = known.iter().find(|known| known.row.id == row.device) else {

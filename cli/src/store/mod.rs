@@ -13,7 +13,7 @@ mod track;
 
 pub(crate) use device::{DeviceRow, LONGEST_NAME, Standing};
 pub(crate) use inbox::{News, NewsKind, Origin};
-pub(crate) use order::{Order, OutboxRow};
+pub(crate) use order::{Order, OutboxRow, Withdrawn};
 pub(crate) use track::StoredReport;
 
 use crate::clock::UnixMs;

@@ -19,6 +19,16 @@ pub(crate) struct Order {
     pub(crate) report: Option<u64>,
 }
 
+/// Whether an order could be ended without its phone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub(crate) enum Withdrawn {
+    /// It had never left this machine.
+    Here,
+    /// It was signed: it may be anywhere.
+    TooLate,
+}
+
 /// One order that has not ended, as the outbox needs it.
 #[derive(Clone, Debug)]
 pub(crate) struct OutboxRow {
@@ -396,6 +406,26 @@ impl Store {
                     row.get(0)
                 });
         Ok(taken.optional()?)
+    }
+
+    /// Ends an order that has never left this machine, unless another process has signed it meanwhile: one that was
+    /// signed may have arrived, and only the phone knows how it ends.
+    pub(crate) fn end_unsent(&mut self, id: CommandId, end: State) -> Result<Withdrawn, Error> {
+        let step = Step {
+            state: end,
+            at: UnixMs::now().0,
+            witness: Witness::Owner,
+            detail: "before it was sent".to_owned(),
+        };
+        let transaction = self.write()?;
+        let unsigned = "SELECT count(*) > 0 FROM command WHERE id = ? AND signed_times = 0";
+        let is_here: bool = transaction.query_row(unsigned, [id.0], |row| row.get(0))?;
+        if !is_here {
+            return Ok(Withdrawn::TooLate);
+        }
+        record(&transaction, id, step)?;
+        transaction.commit()?;
+        Ok(Withdrawn::Here)
     }
 
     /// Records what this client did or concluded itself.

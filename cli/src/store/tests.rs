@@ -89,6 +89,29 @@ fn of_two_processes_one_publishes() {
 }
 
 #[test]
+fn an_order_that_another_process_has_signed_meanwhile_is_not_ended_here() {
+    let house = household();
+    house.enrol();
+    let mut one = house.store();
+    for (signed, expected, end) in [
+        (true, Withdrawn::TooLate, State::Queued),
+        (false, Withdrawn::Here, State::Cancelled),
+    ] {
+        let id = house.order(Op::Ring { for_s: 5 });
+        let open = one.open_rings(house.device()).expect("asked");
+        assert_eq!(open[0].signed_times, 0, "as this process has seen it");
+        if signed {
+            house.store().sign(id, |_| Ok(vec![9])).expect("signed");
+        }
+        assert_eq!(
+            one.end_unsent(id, State::Cancelled).expect("asked"),
+            expected
+        );
+        assert_eq!(one.order(id).expect("known").progress.state(), end);
+    }
+}
+
+#[test]
 fn an_order_and_its_steps_outlive_the_process() {
     let house = household();
     house.enrol();
