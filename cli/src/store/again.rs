@@ -25,7 +25,7 @@ fn end_enrolment(
     transaction.execute(
         "UPDATE device SET standing = 'invited', epoch = ?1, tls_serial = ?2, secret = NULL, claim = NULL, certificate = x'',
            key_set = x'', answer = NULL, fingerprint = '', beacon = NULL, beacon_counter = 0, beacon_live_at = NULL,
-           reports_from = 1, acknowledged = 0 WHERE id = ?3",
+           beacon_made_at = NULL, revoked_at = NULL, reports_from = 1, acknowledged = 0 WHERE id = ?3",
         params![epoch, tls_serial, device.0],
     )?;
     for channel in [Channel::Beacon, Channel::Authority, Channel::Enrol] {

@@ -264,11 +264,10 @@ pub(super) fn put_away(
         params![device.0, int(heard.beacon.counter)],
     )?;
     end_era(transaction, device, "set-back")?;
-    transaction.execute("DELETE FROM vouched WHERE device = ?", [device.0])?;
     // Up to where both pasts agree, positions need not be asked for.
     transaction.execute(
         "UPDATE device SET reports_from = min(?1, acknowledged) + 1, acknowledged = min(?1, acknowledged),
-           beacon = NULL, beacon_counter = 0, beacon_live_at = NULL, beacon_made_at = NULL, receipts_from = 0 WHERE id = ?2",
+           beacon = NULL, beacon_counter = 0, beacon_live_at = NULL, beacon_made_at = NULL WHERE id = ?2",
         params![int(status.map_or(0, |status| status.reports)), device.0],
     )?;
     Ok(())
@@ -292,6 +291,10 @@ pub(super) fn end_era(
         params![device.0, era],
     )?;
     transaction.execute("DELETE FROM report WHERE device = ?", [device.0])?;
+    // What it vouched for and what was forgotten were receipts of that time; it counts them anew.
+    transaction.execute("DELETE FROM vouched WHERE device = ?", [device.0])?;
+    let anew = "UPDATE device SET receipts_from = 0 WHERE id = ?";
+    transaction.execute(anew, [device.0])?;
     transaction.execute("UPDATE past SET receipts = 0 WHERE device = ?", [device.0])?;
     move_receipts(transaction, device, era, i64::MAX)
 }

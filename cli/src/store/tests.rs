@@ -435,3 +435,33 @@ fn what_has_ended_keeps_no_sealed_bytes() {
         .expect("asked");
     assert!(left);
 }
+
+#[test]
+fn a_phone_that_is_enrolled_again_owes_nothing_of_its_former_enrolment() {
+    let mut house = household();
+    house.enrol();
+    let device = house.device();
+    let command = crate::pretend::any_command(&house);
+    let now = UnixMs::now();
+    let running = homing_protocol::receipt::CommandState::Running;
+    let _lost = house.phone.receipt(&command, running, &Default::default());
+    beacon_comes(&house, 1, UnixMs(now.0 - 4_000_000));
+    beacon_comes(&house, 2, now);
+    let mut store = house.store();
+    let forgotten = "UPDATE device SET receipts_from = 2001";
+    store.connection.execute(forgotten, []).expect("set");
+    assert_eq!(store.receipts_due(device).expect("asked"), 1);
+    let again = homing_owner::enrol::Invitation {
+        epoch: 2,
+        ..house.invitation.clone()
+    };
+    store.invite_again(&again, &[2; 16]).expect("invited");
+    assert_eq!(store.receipts_due(device).expect("asked"), 0);
+    let from: i64 = store
+        .connection
+        .query_row("SELECT receipts_from FROM device", [], |row| row.get(0))
+        .expect("asked");
+    assert_eq!(from, 0);
+    let row = store.device(device).expect("asked").expect("known");
+    assert_eq!((row.beacon_made_at, row.revoked_at), (None, None));
+}
