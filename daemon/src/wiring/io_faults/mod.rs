@@ -13,6 +13,8 @@ use tempfile::TempDir;
 const FOLDER: &str = "HOMING_TEST_IO_FOLDER";
 /// What the child looks for when its setting is done; it is nowhere.
 const BEGINS: &str = "/homing-the-story-begins";
+/// The same before what the story led to is judged.
+const ENDS: &str = "/homing-the-story-ends";
 /// System calls that have to do with files and their descriptors.
 const CALLS: &str = "openat,read,pread64,write,pwrite64,fsync,fdatasync,ftruncate,fallocate,rename,renameat,renameat2,\
                      unlink,unlinkat,link,linkat,mkdir,mkdirat,fchmod,fstat,newfstatat,statx,mmap,flock";
@@ -99,14 +101,15 @@ fn find_sites() -> BTreeMap<Site, Passed> {
     let text = std::fs::read_to_string(&log).expect("strace's log");
     std::fs::remove_file(&log).expect("strace's log");
     assert_told(&told, "without a fault");
-    let begins = text.lines().position(|line| line.contains(BEGINS));
-    let begins = begins.expect("the story's beginning is in the log");
+    let mark = |word: &str| text.lines().position(|line| line.contains(word));
+    let begins = mark(BEGINS).expect("the story's beginning is in the log");
+    let ends = mark(ENDS).expect("the story's end is in the log");
     let teller = text
         .lines()
         .nth(begins)
         .and_then(|line| line.split(' ').next());
     let mut sites: BTreeMap<Site, Passed> = BTreeMap::new();
-    for (number, line) in text.lines().enumerate() {
+    for (number, line) in text.lines().enumerate().take(ends) {
         let Some((thread, call, Some(path))) = read_line(line, &name) else {
             continue;
         };
@@ -169,7 +172,9 @@ fn faults(site: &Site) -> &'static [&'static str] {
 #[ignore = "told by the other tests of this file, in a child of their own"]
 fn the_story() {
     if let Some(folder) = std::env::var_os(FOLDER) {
-        story::tell(Path::new(&folder), || drop(std::fs::metadata(BEGINS)));
+        let begins = || drop(std::fs::metadata(BEGINS));
+        let ends = || drop(std::fs::metadata(ENDS));
+        story::tell(Path::new(&folder), begins, ends);
         println!("the story was told");
     }
 }

@@ -8,8 +8,8 @@ use homing_protocol::receipt::CommandState;
 use crate::siren::report::Phase;
 use crate::wiring::rig::Rig;
 
-/// Tells it in an empty folder; `begins` is called between the setting and the story.
-pub(super) fn tell(folder: &Path, begins: impl FnOnce()) {
+/// Tells it in an empty folder; `begins` is called between the setting and the story, `ends` before it is judged.
+pub(super) fn tell(folder: &Path, begins: impl FnOnce(), ends: impl FnOnce()) {
     let mut rig = Rig::new(folder);
     begins();
     rig.start();
@@ -37,5 +37,6 @@ pub(super) fn tell(folder: &Path, begins: impl FnOnce()) {
             rig.told(order) == Some(CommandState::Done)
         });
     }
+    ends();
     rig.check();
 }
