@@ -10,7 +10,9 @@ fn corpus(name: &str) -> Vec<PathBuf> {
         .join(name);
     let entries = std::fs::read_dir(&folder)
         .unwrap_or_else(|error| panic!("no corpus {}: {error}", folder.display()));
-    let mut files: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
+    let mut files: Vec<_> = entries
+        .map(|entry| entry.expect("the folder can be read").path())
+        .collect();
     files.sort();
     files
 }
