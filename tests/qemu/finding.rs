@@ -1,7 +1,7 @@
-//! The phone joins, is found through a real gpsd, rings, and needs little memory.
+//! The phone joins, is found through a real gpsd, and needs little memory.
 
 use crate::household::{Home, connected_after, figures, kit};
-use e2e::{Body, Fittings, PHONE, SerialReceiver};
+use e2e::{Fittings, PHONE, SerialReceiver};
 use serde_json::json;
 
 #[test]
@@ -43,17 +43,4 @@ fn an_arm_phone_joins_and_is_located_through_a_serial_receiver_and_a_real_gpsd()
         "agent, anonymous, KiB": kib("Anonymous:"),
         "homingd, bytes": binary_bytes,
     }));
-}
-
-#[test]
-fn an_arm_phone_rings() {
-    let Some(kit) = kit() else { return };
-    let fittings = Fittings {
-        body: Body::Simulated,
-        ..Fittings::default()
-    };
-    let mut home = Home::enrolled(kit, fittings);
-    let order = home.ask(&["ring", PHONE, "--for", "2s", "--wait", "60s"]);
-    let id = order["id"].as_str().unwrap_or_default().to_owned();
-    assert_eq!(home.wait_state(&id, &["done", "failed", "refused"]), "done");
 }
