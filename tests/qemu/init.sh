@@ -47,7 +47,14 @@ keep homing-siren "homingd siren --resident $simulator" &
 chown root:dialout /dev/ttyS0
 chmod 0660 /dev/ttyS0
 keep root "gpsd -N -b -s 9600 -S 2947 /dev/ttyS0" &
-grep -q sound /proc/cmdline && load /etc/modules.sound
+if grep -q sound /proc/cmdline; then
+    load /etc/modules.sound
+    tries=100
+    while [ ! -e /dev/snd/controlC0 ] && [ $tries -gt 0 ]; do sleep 0.1; tries=$((tries - 1)); done
+    # As udev does.
+    chown root:audio /dev/snd/*
+    chmod 0660 /dev/snd/*
+fi
 
 # The story types here. Kept open: a terminal forgets its settings when the last one closes it.
 exec 3<>/dev/hvc0

@@ -4,3 +4,5 @@
 mod finding;
 mod household;
 mod power;
+mod sound;
+mod wav;

@@ -1,6 +1,6 @@
 //! What every guest is made of, prepared by `cargo xtask`. It must not download or build anything.
 
-use super::Archive;
+use super::{Archive, Sound};
 use std::path::{Path, PathBuf};
 
 /// The programs of busybox that a guest's scripts and stories use.
@@ -50,9 +50,10 @@ impl Kit {
         &self.homingd
     }
 
-    /// The initial RAM disk: busybox, modules, gpsd, homingd, `files`, and tests/qemu/init.sh as the first process.
+    /// The initial RAM disk: busybox, modules, gpsd, homingd, with a sound card amixer, `files`, and
+    /// tests/qemu/init.sh as the first process.
     #[track_caller]
-    pub(crate) fn initial_ram_disk(&self, files: &[(&str, Vec<u8>)]) -> Vec<u8> {
+    pub(crate) fn initial_ram_disk(&self, sound: Sound, files: &[(&str, Vec<u8>)]) -> Vec<u8> {
         let mut disk = Archive::default();
         for folder in [
             "proc", "sys", "dev", "run", "tmp", "root", "var/lib", "boot",
@@ -73,6 +74,9 @@ impl Kit {
             }
         }
         self.add_gpsd(&mut disk);
+        if sound != Sound::Absent {
+            self.add_mixer(&mut disk);
+        }
         disk.file("usr/bin/homingd", 0o755, &read(&self.homingd));
         disk.file("usr/bin/homing-sim", 0o755, &read(&self.sim));
         disk.file("etc/passwd", 0o644, PASSWD.as_bytes());
@@ -84,6 +88,26 @@ impl Kit {
             disk.file(path, 0o644, content);
         }
         disk.finish()
+    }
+
+    /// amixer, ALSA's library, and the configuration without which it opens nothing.
+    #[track_caller]
+    fn add_mixer(&self, disk: &mut Archive) {
+        let root = self.guest.join("mixer");
+        disk.file("usr/bin/amixer", 0o755, &read(&root.join("usr/bin/amixer")));
+        let library = read(&root.join("usr/lib/aarch64-linux-gnu/libasound.so.2"));
+        disk.file("lib/aarch64-linux-gnu/libasound.so.2", 0o755, &library);
+        for folder in ["", "cards", "ctl", "pcm"] {
+            let folder = format!("usr/share/alsa/{folder}");
+            let entries = std::fs::read_dir(root.join(&folder));
+            for entry in entries.into_iter().flatten().flatten() {
+                let name = entry.file_name().to_string_lossy().into_owned();
+                if name.ends_with(".conf") {
+                    let path = format!("{folder}/{name}").replace("//", "/");
+                    disk.file(&path, 0o644, &read(&entry.path()));
+                }
+            }
+        }
     }
 
     /// gpsd and each library that lies beside it, all in one folder that its loader looks into.

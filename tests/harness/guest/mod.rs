@@ -73,7 +73,7 @@ impl Guest {
             make_disk(&disk);
         }
         let initrd = folder.join("initrd.cpio");
-        write(&initrd, &kit.initial_ram_disk(files));
+        write(&initrd, &kit.initial_ram_disk(fittings.sound, files));
         let mut command = qemu(kit, folder, &initrd, fittings);
         let mut process = Proc::start("qemu", folder, command.stdin(Stdio::null()));
         let socket = wait_until(PATIENCE, "QEMU to open the guest's console", || {

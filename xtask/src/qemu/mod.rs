@@ -1,6 +1,7 @@
 //! `cargo xtask qemu`: the stories of tests/qemu, in an emulated phone. Prepares what they start; the stories themselves are ordinary tests.
 
 mod guest;
+mod mixer;
 mod modules;
 
 use crate::arm::target::Target;
@@ -89,6 +90,8 @@ fn foreign(target: &'static Target) -> Result<(Way, Variables), String> {
         return Err("mke2fs (package e2fsprogs) is not here to make the guest's disk".into());
     }
     let mut variables: Variables = tools::provide(&QEMU)?.into_iter().collect();
-    variables.push(("HOMING_TEST_GUEST", guest::provide()?));
+    let guest = guest::provide()?;
+    mixer::provide(&guest)?;
+    variables.push(("HOMING_TEST_GUEST", guest));
     Ok((arm::find(target)?, variables))
 }
