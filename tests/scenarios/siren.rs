@@ -175,11 +175,11 @@ fn a_siren_that_is_killed_carries_on_and_never_past_its_deadline() {
         "{played} ms of 5 s"
     );
 
-    // Nobody is left to sound; the order is answered all the same, and a late siren does not make up for it.
+    // Nobody is left to sound; the order is answered all the same, not as done, and a late siren does not make up for it.
     let ring = queue(&household.owner, &["ring", PHONE, "--for", "2s"]);
     watch.wait_state(&ring, &["running"]);
     household.handset.kill9_siren();
-    assert_eq!(watch.wait_end(&ring), "done");
+    assert_eq!(watch.wait_end(&ring), "failed");
     let killed_at = wait_played_out(&household);
     household.handset.start_siren();
     assert_eq!(wait_played_out(&household), killed_at);
