@@ -98,13 +98,7 @@ pub(super) fn refused(
 }
 
 /// The same for an order that is new and paid for.
-fn refuse(
-    state: &State,
-    now: &Now,
-    refusal: Refusal,
-    command: &Command,
-    decision: &mut Decision,
-) {
+fn refuse(state: &State, now: &Now, refusal: Refusal, command: &Command, decision: &mut Decision) {
     decision.count_refusal(refusal);
     decision.record(Record::Accepted(crate::record::Accepted {
         id: command.id,
