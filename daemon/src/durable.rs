@@ -73,6 +73,19 @@ pub fn hide(path: &Path) -> Result<(), Error> {
     }
 }
 
+/// Gives the finished file `from` the name `to`, in the same folder, and returns once that is on the disk.
+///
+/// # Errors
+/// [`Error::Replace`] with the first system call that failed.
+pub fn take_name(from: &Path, to: &Path) -> Result<(), Error> {
+    fs::rename(from, to)
+        .and_then(|()| sync_folder_of(to))
+        .map_err(|source| Error::Replace {
+            path: to.to_owned(),
+            source,
+        })
+}
+
 /// Removes `path` and returns once that is on the disk; a path that is not there is a success.
 ///
 /// # Errors
@@ -135,7 +148,7 @@ fn temporary_beside(path: &Path) -> io::Result<PathBuf> {
     Ok(path.with_file_name(hidden))
 }
 
-pub(crate) fn sync_folder_of(path: &Path) -> io::Result<()> {
+fn sync_folder_of(path: &Path) -> io::Result<()> {
     let folder = match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),

@@ -99,10 +99,7 @@ fn finish_joining(state_dir: &Path, crash: &mut CrashPoint) -> Result<(), Error>
     );
     durable::replace(&actor.join("act_sig"), &secret, Access::Private)?;
     crash.pass()?;
-    let (from, to) = (next(state_dir), keystore::path(state_dir));
-    std::fs::rename(&from, &to)
-        .and_then(|()| durable::sync_folder_of(&to))
-        .map_err(|source| Error::Replace { path: to, source })?;
+    durable::take_name(&next(state_dir), &keystore::path(state_dir))?;
     crash.pass()
 }
 

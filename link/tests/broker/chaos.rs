@@ -205,7 +205,7 @@ fn a_hundred_bad_networks_lose_nothing_in_either_direction() {
 
 /// Stalls of up to 30 s, worse weather, as many seeds as asked for: `cargo xtask campaign bad-network`.
 #[test]
-#[ignore = "minutes: a campaign"]
+#[ignore = "by hand: cargo xtask campaign bad-network"]
 fn a_campaign_of_bad_networks() {
     let told = |name, otherwise| {
         std::env::var(name).map_or(otherwise, |text| text.parse().expect("a whole number"))

@@ -173,7 +173,7 @@ fn no_order_of_rings_under_a_changing_clock_breaks_a_promise() {
 
 /// The whole small household: `cargo xtask campaign small-model`.
 #[test]
-#[ignore = "minutes: a campaign"]
+#[ignore = "by hand: cargo xtask campaign small-model"]
 #[expect(
     clippy::disallowed_methods,
     reason = "a campaign is told by its environment how far it goes, and writes down what it found"

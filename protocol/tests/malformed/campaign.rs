@@ -128,7 +128,7 @@ fn signed_by_a_client(numbers: &mut Numbers, payloads: &[Vec<u8>]) {
 }
 
 #[test]
-#[ignore = "minutes: a campaign"]
+#[ignore = "by hand: cargo xtask campaign malformed"]
 #[expect(
     clippy::disallowed_methods,
     reason = "a campaign is told by its environment how far it goes, and writes down what it found"

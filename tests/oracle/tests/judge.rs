@@ -1,4 +1,5 @@
 //! The oracle can fail: a story in which every promise is kept, and one change for each way of breaking one.
+#![forbid(unsafe_code)]
 
 use homing_oracle::{
     Beacon, Crash, Effect, Entry, Expected, Fact, Invariant, Journal, Kind, Meaning, Receipt, Rest,
