@@ -22,8 +22,13 @@ const LASTING: Duration = Duration::from_millis(500);
 const CALLS: &str = "openat,read,pread64,write,pwrite64,ftruncate,rename,renameat,renameat2,unlink,unlinkat,link,\
                      linkat,mkdir,fchmod,fstat,newfstatat,statx,inotify_add_watch";
 
+/// Debian's strace, from the PATH or where `cargo xtask test` has unpacked it.
+fn strace() -> Command {
+    Command::new(std::env::var_os("HOMING_TEST_STRACE").unwrap_or_else(|| "strace".into()))
+}
+
 fn has_strace() -> bool {
-    Command::new("strace")
+    strace()
         .args(["-qq", "-o", "/dev/null", "true"])
         .output()
         .is_ok_and(|output| output.status.success())
@@ -32,7 +37,7 @@ fn has_strace() -> bool {
 /// Starts a siren under strace, as a supervisor would start it.
 fn start_traced(phone: &Phone, arguments: &[String]) -> Process {
     let plain = phone.command(&["siren"]);
-    let mut traced = Command::new("strace");
+    let mut traced = strace();
     traced
         .args(["-f", "-qq", "-y"])
         .args(arguments)

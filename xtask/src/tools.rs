@@ -1,4 +1,4 @@
-//! Finds the real broker, gpsd and restic that the tests and the demo start. Installs nothing into the system and starts nothing.
+//! Finds the real broker, gpsd, restic and strace that the tests and the demo start. Installs nothing into the system and starts nothing.
 
 use crate::{debian, house};
 use std::collections::BTreeMap;
@@ -12,7 +12,7 @@ pub(crate) struct Tool {
 }
 
 /// Everything foreign that `./test` and `./demo` start.
-pub(crate) static TOOLS: [Tool; 5] = [
+pub(crate) static TOOLS: [Tool; 6] = [
     Tool {
         program: "mosquitto",
         variable: "HOMING_TEST_MOSQUITTO",
@@ -38,9 +38,14 @@ pub(crate) static TOOLS: [Tool; 5] = [
         variable: "HOMING_TEST_RESTIC",
         package: "restic",
     },
+    Tool {
+        program: "strace",
+        variable: "HOMING_TEST_STRACE",
+        package: "strace",
+    },
 ];
 
-/// What a household needs: the demo does without the judge of the archive's repositories, which stands last.
+/// What a household needs: the demo does without the judges of the archive and of failing disks, which stand last.
 pub(crate) fn household() -> &'static [Tool] {
     &TOOLS[..4]
 }

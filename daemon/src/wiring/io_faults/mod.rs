@@ -35,8 +35,13 @@ struct Passed {
     within: u32,
 }
 
+/// Debian's strace, from the PATH or where `cargo xtask test` has unpacked it.
+fn strace() -> Command {
+    Command::new(std::env::var_os("HOMING_TEST_STRACE").unwrap_or_else(|| "strace".into()))
+}
+
 fn has_strace() -> bool {
-    Command::new("strace")
+    strace()
         .args(["-qq", "-o", "/dev/null", "true"])
         .output()
         .is_ok_and(|output| output.status.success())
@@ -44,7 +49,7 @@ fn has_strace() -> bool {
 
 /// Tells the story in a child of its own under strace with these arguments.
 fn tell(folder: &Path, arguments: &[&str]) -> Output {
-    Command::new("strace")
+    strace()
         .args(["-f", "-qq", "-y"])
         .args(arguments)
         .arg(std::env::current_exe().expect("this test has a file"))
