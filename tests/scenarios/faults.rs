@@ -369,11 +369,7 @@ fn a_state_of_the_owner_that_is_missing_or_damaged_is_one_sentence() {
     assert!(wrong.contains("wrong passphrase"), "{wrong}");
     assert!(!folder.join("bundle").exists());
     let nobody = owner.homing(&["locate", "nobody"]);
-    assert!(
-        nobody
-            .sentence("homing", 64)
-            .contains("no device is called")
-    );
+    assert!(nobody.sentence("homing", 64).contains("no phone is called"));
 
     let database = owner.home().join("homing.db");
     for content in [&b"#".repeat(8192)[..], b"SQLite format 3\0"] {

@@ -185,7 +185,7 @@ fn a_revoked_phone_is_refused_and_the_others_are_not() {
     });
     let unknown = household.owner.homing(&["ring", PHONE]);
     let unknown = unknown.sentence("homing", 64);
-    assert!(unknown.contains("no device is called"), "{unknown}");
+    assert!(unknown.contains("was put out of the account"), "{unknown}");
     let devices = household.owner.homing(&["devices", "--json"]);
     for device in devices.expect_success().json_lines() {
         assert_eq!(device["standing"], "revoked", "{device}");

@@ -79,7 +79,8 @@ fn hours_without_an_owner_arrive_whole_in_batches_and_as_files() {
         (status["agent"]["reports"] == status["agent"]["reports_stored"]).then_some(())
     });
     // Far fewer reports than positions were sent.
-    let orders = household.log();
+    let orders = household.owner.homing(&["log", PHONE, "--all", "--json"]);
+    let orders = orders.expect_success().json_lines();
     let asked = orders
         .iter()
         .filter(|order| order["op"] == "resend-reports");

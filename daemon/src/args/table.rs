@@ -141,8 +141,8 @@ phone with a higher enrolment number; whatever was ordered before is dead then."
         least_operands: 1,
         most_operands: 1,
         about: "NAME is what the phone is called in the account (homingd status), typed to be
-sure. Tells the owner, then removes keys, positions, orders and ledger. The agent
-must be stopped. Needs root, or the agent's user.",
+sure. Tells the owner, then removes keys, positions, orders and ledger. The
+agent must be stopped. Needs root, or the agent's user.",
         flags: &[
             CRASH_AT,
             Flag {
