@@ -24,6 +24,15 @@ pub enum Seen {
     Yes,
 }
 
+/// Whether every receipt that the phone's newest beacon counts is here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Receipts {
+    /// As far as is known.
+    Whole,
+    /// It counts more than are here.
+    Missing,
+}
+
 /// What is known about one command on its way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sending {
@@ -37,6 +46,8 @@ pub struct Sending {
     pub seen: Seen,
     /// When that beacon arrived, if there is one.
     pub beacon_at: Option<UnixMs>,
+    /// Whether it counts receipts that are not here.
+    pub receipts: Receipts,
 }
 
 /// What to do with a command now.
@@ -89,6 +100,16 @@ pub fn next(sending: &Sending, connected_at: UnixMs, now: UnixMs) -> Next {
     // A beacon that came after it without it: lost, unless the two crossed on their way.
     let missed = sending.seen == Seen::No && sending.beacon_at.is_some_and(|at| at > published_at);
     let due = if missed { due.min(travelled) } else { due };
+    // The broker has lost a receipt: the phone gives it again to whoever asks with the same command, once a connection.
+    let asks = accepted && sending.receipts == Receipts::Missing && published_at < connected_at;
+    let settled = sending
+        .beacon_at
+        .map_or(connected_at, |at| at.max(connected_at));
+    let due = if asks {
+        due.min(settled.saturating_add(TRAVEL_MS))
+    } else {
+        due
+    };
     if now >= due {
         Next::Publish
     } else {
@@ -120,6 +141,7 @@ mod tests {
             published_times: times,
             seen: Seen::Unknown,
             beacon_at: None,
+            receipts: Receipts::Whole,
         }
     }
 
@@ -193,6 +215,37 @@ mod tests {
         ] {
             assert_eq!(next(&sending, CONNECTED, now), expected, "{what}");
         }
+    }
+
+    #[test]
+    fn a_receipt_that_the_broker_has_lost_is_asked_for_once_on_the_next_connection() {
+        let beacon = CONNECTED + 500;
+        let accepted = Sending {
+            state: State::Running,
+            beacon_at: Some(beacon),
+            receipts: Receipts::Missing,
+            ..sent(CONNECTED - 1, 1)
+        };
+        let due = beacon + TRAVEL_MS;
+        assert_eq!(next(&accepted, CONNECTED, beacon), Next::WaitUntil(due));
+        assert_eq!(next(&accepted, CONNECTED, due), Next::Publish);
+        let again = Sending {
+            published_at: Some(due),
+            published_times: 2,
+            ..accepted
+        };
+        assert_eq!(
+            next(&again, CONNECTED, due + 1),
+            Next::WaitUntil(due + 120_000)
+        );
+        let whole = Sending {
+            receipts: Receipts::Whole,
+            ..accepted
+        };
+        assert_eq!(
+            next(&whole, CONNECTED, due),
+            Next::WaitUntil(CONNECTED - 1 + 60_000)
+        );
     }
 
     #[test]

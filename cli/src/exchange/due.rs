@@ -8,7 +8,7 @@ use homing_link::{NotSent, Publication, Retention, Transport};
 use homing_owner::delivery::State;
 use homing_owner::enrol::Verdict;
 use homing_owner::phone::{Heard, Phone, seen};
-use homing_owner::resend::{self, FIRST_WAIT_MS, LONGEST_WAIT_MS, Next, Seen, Sending};
+use homing_owner::resend::{self, FIRST_WAIT_MS, LONGEST_WAIT_MS, Next, Receipts, Seen, Sending};
 use homing_owner::sign::{self, Place};
 use homing_protocol::Refusal;
 use homing_protocol::id::DeviceId;
@@ -173,10 +173,17 @@ impl<T: Transport> Exchange<T> {
         let accepted = |row: &OutboxRow| {
             row.device == device && matches!(row.state, State::Delivered | State::Running)
         };
+        let misses = self.receipts(device, heard)? == Receipts::Missing;
+        Ok(misses || self.store.outbox()?.iter().any(accepted))
+    }
+
+    fn receipts(&self, device: DeviceId, heard: &Heard) -> Result<Receipts, Error> {
         let newest = self.store.newest_receipt(device)?;
         // Who has none yet has nothing to miss: this client may be new.
-        let misses = newest.is_some_and(|newest| newest < heard.beacon.receipts);
-        Ok(misses || self.store.outbox()?.iter().any(accepted))
+        Ok(match newest {
+            Some(newest) if newest < heard.beacon.receipts => Receipts::Missing,
+            _ => Receipts::Whole,
+        })
     }
 
     /// Publishes something that is not an order: at once on each connection, then again with a growing wait while it stays due.
@@ -287,7 +294,7 @@ impl<T: Transport> Exchange<T> {
             }
             let beacon = Some(self.quoted(row.device, heard, &row.intent.op)?);
             let (account, phone, intent) = (&self.account, &known.phone, &row.intent);
-            self.store.sign(row.intent.id, |seq| {
+            let signed = self.store.sign(row.intent.id, |seq| {
                 let place = Place {
                     session: account.session,
                     seq,
@@ -301,7 +308,14 @@ impl<T: Transport> Exchange<T> {
                     &account.client.signing,
                     &mut rng(),
                 )?)
-            })?;
+            });
+            // One order that has no form must not keep all others from being sent.
+            if let Err(Error::Owner(fault)) = signed {
+                let detail = format!("it cannot be signed: {fault}");
+                self.store.conclude(row.intent.id, State::Failed, &detail)?;
+                continue;
+            }
+            signed?;
         }
         Ok(())
     }
@@ -349,7 +363,7 @@ impl<T: Transport> Exchange<T> {
             if row.envelope.is_none() || self.in_flight.values().any(|item| *item == under_way) {
                 continue;
             }
-            match resend::next(&self.sending(&row, known), since.0, now.0) {
+            match resend::next(&self.sending(&row, known)?, since.0, now.0) {
                 Next::Nothing => {}
                 Next::WaitUntil(at) => self.look_at = self.look_at.min(UnixMs(at)),
                 Next::Publish => {
@@ -373,7 +387,7 @@ impl<T: Transport> Exchange<T> {
         Some(UnixMs(connected.since(now.0)))
     }
 
-    fn sending(&self, row: &OutboxRow, known: &Known) -> Sending {
+    fn sending(&self, row: &OutboxRow, known: &Known) -> Result<Sending, Error> {
         let seen = match (&known.heard, row.seq) {
             (Some(heard), Some(seq)) => seen(
                 &heard.beacon,
@@ -383,7 +397,11 @@ impl<T: Transport> Exchange<T> {
             ),
             _ => Seen::Unknown,
         };
-        Sending {
+        let receipts = match &known.heard {
+            Some(heard) => self.receipts(row.device, heard)?,
+            None => Receipts::Whole,
+        };
+        Ok(Sending {
             state: row.state,
             // Since it was last signed: an earlier signature does not count.
             published_at: row
@@ -393,7 +411,8 @@ impl<T: Transport> Exchange<T> {
             published_times: row.published_times,
             seen,
             beacon_at: known.live_at.map(|at| at.0),
-        }
+            receipts,
+        })
     }
 
     /// Whether positions of any phone are known to exist and are not here.

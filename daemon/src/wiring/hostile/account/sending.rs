@@ -3,7 +3,7 @@
 use homing_link::{Publication, Retention, Transport};
 use homing_owner::phone::seen;
 use homing_owner::reports;
-use homing_owner::resend::{self, FIRST_WAIT_MS, LONGEST_WAIT_MS, Next, Seen, Sending};
+use homing_owner::resend::{self, FIRST_WAIT_MS, LONGEST_WAIT_MS, Next, Receipts, Seen, Sending};
 use homing_owner::sign::{self, Place};
 use homing_protocol::command::{MOST_RESENT, Op};
 use homing_protocol::id::{CommandId, SessionId};
@@ -227,6 +227,7 @@ impl Account {
             published_times: order.published_times,
             seen,
             beacon_at: known.and_then(|known| known.live_at),
+            receipts: Receipts::Whole,
         }
     }
 }
