@@ -86,16 +86,20 @@ pub fn take_name(from: &Path, to: &Path) -> Result<(), Error> {
         })
 }
 
-/// Removes `path` and returns once that is on the disk; a path that is not there is a success.
+/// Removes `path`, and what an interrupted replacement of it has left, and returns once that is on the disk; a path that is not there is a success.
 ///
 /// # Errors
 /// [`Error::Replace`] with the system call that failed.
 pub fn remove(path: &Path) -> Result<(), Error> {
-    let done = match fs::remove_file(path) {
+    let gone = |path: &Path| match fs::remove_file(path) {
         Ok(()) => sync_folder_of(path),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(error) => Err(error),
     };
+    // A power cut in a replacement has left its file behind, which may hold the same secrets.
+    let done = temporary_beside(path)
+        .and_then(|unfinished| gone(&unfinished))
+        .and_then(|()| gone(path));
     done.map_err(|source| Error::Replace {
         path: path.to_owned(),
         source,
@@ -175,6 +179,16 @@ mod tests {
             .collect();
         names.sort();
         names
+    }
+
+    #[test]
+    fn what_an_interrupted_replacement_has_left_goes_with_the_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("key");
+        let unfinished = temporary_beside(&path).unwrap();
+        fs::write(&unfinished, "half a secret").unwrap();
+        remove(&path).unwrap();
+        assert!(!unfinished.exists());
     }
 
     #[test]

@@ -28,12 +28,6 @@ fn end_enrolment(
            beacon_made_at = NULL, revoked_at = NULL, reports_from = 1, acknowledged = 0 WHERE id = ?3",
         params![epoch, tls_serial, device.0],
     )?;
-    for channel in [Channel::Beacon, Channel::Authority, Channel::Enrol] {
-        transaction.execute(
-            "INSERT OR IGNORE INTO unwanted (topic) VALUES (?)",
-            [Topic::Device(device, channel).to_string()],
-        )?;
-    }
     tell(
         transaction,
         device,
@@ -67,6 +61,13 @@ impl Store {
         let device = invitation.address.device;
         let transaction = self.write()?;
         end_enrolment(&transaction, device, invitation.epoch, tls_serial)?;
+        // Only here: on another machine, which learns of it later, the broker may keep the new enrolment's already.
+        for channel in [Channel::Beacon, Channel::Authority, Channel::Enrol] {
+            transaction.execute(
+                "INSERT OR IGNORE INTO unwanted (topic) VALUES (?)",
+                [Topic::Device(device, channel).to_string()],
+            )?;
+        }
         transaction.execute(
             "UPDATE device SET secret = ? WHERE id = ?",
             params![invitation.secret.0.as_slice(), device.0],

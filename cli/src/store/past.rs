@@ -150,6 +150,11 @@ pub(super) fn judge(
     if exists(transaction, same, params![device.0, counter, nonce])? {
         return Ok(Lineage::Lost);
     }
+    // Whoever repeats a beacon of the present past tells nothing new.
+    let same = "device = ? AND counter = ? AND nonce = ? AND past = 0";
+    if exists(transaction, same, params![device.0, counter, nonce])? {
+        return Ok(Lineage::Follows);
+    }
     let Some(known) = newest(transaction, device)? else {
         return Ok(Lineage::Follows);
     };
@@ -244,6 +249,9 @@ pub(super) fn put_away(
             .filter(|(counter, _)| *counter > known.receipts)
             .unwrap_or((known.receipts, known.head));
         let head = if head.is_empty() { vec![0; 32] } else { head };
+        // Whoever may order anything chose this number: it counts only as far as a phone can have gone unheard.
+        let furthest = known.counter.saturating_add(MARKS_KEPT);
+        let quoted = int(quoted).min(furthest);
         let sql = "SELECT max(acknowledged, coalesce((SELECT max(first + count - 1) FROM report WHERE device = device.id), 0)) FROM device WHERE id = ?";
         let reports: i64 = transaction.query_row(sql, [device.0], |row| row.get(0))?;
         // Set back once more, the furthest past is what counts.
@@ -253,8 +261,8 @@ pub(super) fn put_away(
                nonce = CASE WHEN ?2 >= counter THEN ?3 ELSE nonce END,
                head = CASE WHEN ?4 > receipts THEN ?5 ELSE head END, receipts = max(receipts, ?4)",
             params![
-                device.0, known.counter.max(int(quoted)),
-                known.nonce.filter(|_| known.counter >= int(quoted)),
+                device.0, known.counter.max(quoted),
+                known.nonce.filter(|_| known.counter >= quoted),
                 receipts, head, reports.max(known.reports), UnixMs::now().0,
             ],
         )?;

@@ -3,7 +3,7 @@
 use crate::event::Now;
 use crate::state::State;
 use homing_protocol::Refusal;
-use homing_protocol::command::{Class, Command, LIVE_MS, Op};
+use homing_protocol::command::{Class, Command, FURTHEST, LIVE_MS, Op};
 
 /// What a command says of this phone's own past.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,7 +20,11 @@ pub(super) enum Past {
 /// Compares the beacon that a command quotes with the ones this phone remembers.
 pub(super) fn past(state: &State, command: &Command) -> Past {
     match command.beacon {
-        Some(quoted) if quoted.counter > state.beacons() || state.contradicts(quoted) => {
+        // A number that no phone can reach says nothing of any past.
+        Some(quoted)
+            if quoted.counter <= FURTHEST
+                && (quoted.counter > state.beacons() || state.contradicts(quoted)) =>
+        {
             Past::Lost {
                 quoted: quoted.counter,
             }

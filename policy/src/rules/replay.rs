@@ -5,7 +5,7 @@ use crate::event::Now;
 use crate::state::State;
 use crate::window::Verdict;
 use homing_protocol::Refusal;
-use homing_protocol::command::Command;
+use homing_protocol::command::{Command, FURTHEST};
 
 /// What the sequence space and the freshness of its class say of a command whose id is not known.
 pub(super) fn judge(state: &State, now: &Now, command: &Command) -> Result<(), Refusal> {
@@ -44,7 +44,8 @@ fn first_of_session(state: &State, command: &Command) -> Result<(), Refusal> {
     // A number above our own means that this phone's state was set back: finding goes on, and what may not goes by its
     // class.
     let known = state.beacon(quoted).is_some() && quoted.counter > state.least_beacon();
-    if quoted.counter > state.beacons() || known {
+    let is_ahead = (state.beacons() + 1..=FURTHEST).contains(&quoted.counter);
+    if is_ahead || known {
         Ok(())
     } else {
         Err(Refusal::UnknownBeacon)

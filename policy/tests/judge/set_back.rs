@@ -3,7 +3,7 @@
 use crate::house::*;
 use homing_policy::{Event, Record, SirenPhase, admit};
 use homing_protocol::Refusal;
-use homing_protocol::command::{BeaconReference, Class, LIVE_MS, Op};
+use homing_protocol::command::{BeaconReference, Class, FURTHEST, LIVE_MS, Op};
 use homing_protocol::id::{BeaconNonce, BootId, SessionId};
 use homing_protocol::receipt::CommandState::*;
 
@@ -117,7 +117,12 @@ fn a_ring_that_quotes_a_forgotten_past_is_signed_again_and_sounds_once() {
     assert!(is_loud(&phone.receive(&again)));
     assert!(!is_loud(&phone.receive(&old)), "its id is known");
     phone.check_facts();
-    assert!(!is_loud(&phone.restart()) || phone.state.open_ring().is_some());
+    let _ = phone.restart();
+    assert_eq!(
+        phone.state.open_ring().map(|ring| ring.accepted.id.0[0]),
+        Some(2),
+        "the one that was signed again"
+    );
 }
 
 #[test]
@@ -282,4 +287,15 @@ fn the_farthest_past_that_anybody_knew_is_remembered_and_written_down_once() {
         let set_back = records.filter(|record| matches!(record, Record::SetBack { .. }));
         assert_eq!(set_back.count(), written, "after one that quotes {quoted}");
     }
+}
+
+#[test]
+fn a_number_that_no_phone_can_reach_is_no_past_of_this_one() {
+    let (house, mut phone) = (House::new(), Phone::new());
+    for (id, quoted) in [(1, FURTHEST + 1), (2, u64::MAX >> 2)] {
+        let order = locate(id.into(), id).quoting(Some(quoting(quoted)));
+        let _ = phone.receive(&house.sign(&order));
+        assert_eq!(phone.state.set_back, None, "{quoted}");
+    }
+    assert_eq!(phone.refusals, [Refusal::UnknownBeacon; 2]);
 }

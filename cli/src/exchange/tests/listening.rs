@@ -202,3 +202,20 @@ async fn a_promise_counts_from_its_beacon_and_not_from_what_came_later() {
     let known = crate::commands::show::Known::read(&owner.store, &account, now).expect("read");
     assert_eq!(known.next_contact(), Some(UnixMs(before.0 + 900_000)));
 }
+
+#[tokio::test]
+async fn an_order_that_cannot_be_signed_fails_and_keeps_no_other_one_back() {
+    let house = household();
+    let hub = Hub::new();
+    let (mut owner, mut link) = joined(&house, &hub).await;
+    let formless = house.order(Op::Resume {
+        beacon: u64::MAX >> 2,
+        receipts: 1,
+        head: [0; 32],
+        reports: 1,
+    });
+    let ring = house.order(Op::Ring { for_s: 5 });
+    let order = order_at_phone(&mut owner, &mut link).await;
+    assert_eq!(house.phone.verify(&order, &house.authority()).id, ring);
+    assert_eq!(state(&owner.store, formless), State::Failed);
+}

@@ -157,9 +157,9 @@ impl Control {
             }
             match self.element(id.numid) {
                 Ok(element) => elements.push(element),
-                // It was removed since the list was made.
-                Err(Errno::ENOENT) => {}
-                Err(errno) => return Err(listing(errno)),
+                Err(Errno::ENODEV) => return Err(listing(Errno::ENODEV)),
+                // It was removed since the list was made, or its chip does not answer: the others are there.
+                Err(errno) => tracing::debug!(%errno, numid = id.numid, "no such element"),
             }
         }
         Ok(elements)

@@ -51,19 +51,21 @@ impl<M: Mixer> Grip<M> {
     /// Remembers the mixer of `card` as found; it is not touched yet.
     ///
     /// # Errors
-    /// [`Fault::Absent`] when the card is gone, [`Fault::Broken`].
+    /// [`Fault::Absent`] when the card is gone.
     pub(super) fn new(card: &str, mixer: M, steps: Vec<Step>) -> Result<Self, Fault> {
         let mut memory = Memory {
             card: card.to_owned(),
             found: Vec::new(),
         };
         for Step { element, .. } in &steps {
-            let values = mixer.read(element);
-            let reading = || format!("reading {}", element.name);
-            memory.add(
-                element.numid,
-                values.map_err(|errno| fault(&reading(), errno))?,
-            );
+            match mixer.read(element) {
+                Ok(values) => memory.add(element.numid, values),
+                // One that cannot be read cannot be put back; the others must sound all the same.
+                Err(errno) => match fault(&format!("reading {}", element.name), errno) {
+                    gone @ Fault::Absent(_) => return Err(gone),
+                    fault => tracing::warn!(%fault, "this element is not put back afterwards"),
+                },
+            }
         }
         Ok(Self {
             mixer,
@@ -88,13 +90,12 @@ impl<M: Mixer> Grip<M> {
                     Err(errno) => tracing::debug!(%errno, element = element.name, "no lock"),
                 }
             }
-            let set = self
-                .mixer
-                .read(element)
-                .and_then(|stands| match stands == step.values {
-                    true => Ok(()),
-                    false => self.mixer.write(element, &step.values),
-                });
+            let set = match self.mixer.read(element) {
+                Ok(stands) if stands == step.values => Ok(()),
+                Err(Errno::ENODEV) => Err(Errno::ENODEV),
+                // What cannot be read may still be written.
+                _ => self.mixer.write(element, &step.values),
+            };
             if let Err(errno) = set {
                 match fault(&format!("setting {}", element.name), errno) {
                     gone @ Fault::Absent(_) => return Err(gone),
@@ -168,6 +169,7 @@ mod tests {
         values: BTreeMap<u32, i64>,
         locks: BTreeMap<u32, &'static str>,
         gone: Vec<u32>,
+        unreadable: Vec<u32>,
     }
 
     #[derive(Clone)]
@@ -176,9 +178,12 @@ mod tests {
     impl Mixer for Program {
         fn read(&self, element: &Element) -> Result<Vec<i64>, Errno> {
             let card = self.1.borrow();
-            match card.gone.contains(&element.numid) {
-                true => Err(Errno::ENODEV),
-                false => Ok(vec![card.values[&element.numid]]),
+            if card.gone.contains(&element.numid) {
+                Err(Errno::ENODEV)
+            } else if card.unreadable.contains(&element.numid) {
+                Err(Errno::EIO)
+            } else {
+                Ok(vec![card.values[&element.numid]])
             }
         }
 
@@ -287,6 +292,18 @@ mod tests {
         assert_eq!(values(&user), [0, 3]);
         let mut other = Grip::new("Other", siren, Vec::new()).unwrap();
         assert!(matches!(other.take_over(&found), Err(Fault::Broken(_))));
+    }
+
+    #[test]
+    fn an_element_that_cannot_be_read_is_set_all_the_same_and_keeps_no_other_one_from_sounding() {
+        let (_, user) = held();
+        user.1.borrow_mut().unreadable.push(1);
+        let siren = Program("siren", user.1.clone());
+        let mut grip = Grip::new("Card", siren, vec![step(1, 1), step(2, 100)]).unwrap();
+        grip.assert().unwrap();
+        assert_eq!(values(&user), [1, 100]);
+        grip.release().unwrap();
+        assert_eq!(values(&user), [1, 3], "what was not known is not guessed");
     }
 
     #[test]
