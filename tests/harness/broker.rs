@@ -177,7 +177,10 @@ impl Broker {
                 !line.starts_with("per_listener_settings")
                     && !line.starts_with("allow_anonymous")
                     && !line.starts_with("allow_zero_length_clientid")
+                    // Nobody keeps a hostile broker from holding as much as it likes for a phone that is slow.
+                    && !line.starts_with("max_queued_")
             });
+            lines.push("max_queued_messages 0\nmax_queued_bytes 0".to_owned());
             let first = lines.iter().position(|line| listener_port(line).is_some());
             lines.insert(
                 first.map_or(lines.len(), |at| at + 1),
