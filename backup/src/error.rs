@@ -133,7 +133,7 @@ pub enum Error {
         source: std::io::Error,
     },
     /// Somebody asked to stop; everything stored so far is indexed.
-    #[error("stopped on request")]
+    #[error("stopped on request; the same command goes on")]
     Stopped,
 }
 

@@ -12,6 +12,7 @@ use homing_backup::reader::Reader;
 use homing_backup::repository::Repository;
 use homing_backup::store::LocalStore;
 use oracle::{PASSWORD, Restic};
+use std::os::unix::fs::PermissionsExt;
 
 fn restored_by_restic_is_identical(restic: &Restic, snapshot: &str, forest: &Forest) {
     let target = tempfile::tempdir().unwrap();
@@ -219,6 +220,33 @@ fn what_cannot_be_read_is_counted_and_named_in_the_snapshot() {
         "{:?}",
         summary.unreadable
     );
+}
+
+#[test]
+fn a_folder_on_the_way_may_be_closed_to_readers() {
+    let folder = tempfile::tempdir().unwrap();
+    let way = folder.path().canonicalize().unwrap().join("way");
+    let path = way.join("mine");
+    std::fs::create_dir_all(&path).unwrap();
+    std::fs::write(path.join("file"), "content").unwrap();
+    let mode = |mode| std::fs::set_permissions(&way, std::fs::Permissions::from_mode(mode));
+    mode(0o311).unwrap();
+    if std::fs::read_dir(&way).is_ok() {
+        eprintln!("SKIPPED: root may read every folder");
+        return;
+    }
+    let store = homing_backup::store::MemoryStore::default();
+    let ours = Repository::create(store, PASSWORD.as_bytes(), &forest::maker()).unwrap();
+    let done = archiver::backup(
+        &ours,
+        &[&path],
+        &forest::options(),
+        &SystemClock,
+        &mut Unobserved,
+    );
+    mode(0o700).unwrap();
+    let summary = done.unwrap().snapshot.summary.unwrap();
+    assert_eq!((summary.errors, summary.files_new), (0, 1));
 }
 
 #[test]

@@ -150,25 +150,30 @@ fn a_file_that_differs_is_kept_unless_told_otherwise_and_the_plan_says_so() {
     let path = source.path().canonicalize().unwrap();
     std::fs::write(path.join("a"), "from the backup").unwrap();
     std::fs::write(path.join("b"), "b").unwrap();
+    std::os::unix::fs::symlink("elsewhere", path.join("link")).unwrap();
     let tree = back_up(&repository, &path).snapshot.tree;
     let target = tempfile::tempdir().unwrap();
     let there = inside(target.path(), &path);
     std::fs::create_dir_all(&there).unwrap();
     std::fs::write(there.join("a"), "somebody's own").unwrap();
+    std::os::unix::fs::symlink("own", there.join("link")).unwrap();
     let mut reader = Reader::new(&repository).unwrap();
     let plan = restore::plan(&mut reader, tree, &Selection::default(), target.path()).unwrap();
     assert_eq!(
         (plan.files, plan.conflicts, plan.conflicting.clone()),
-        (2, 1, vec![path.join("a")])
+        (2, 2, vec![path.join("a"), path.join("link")])
     );
     let restored = restore(&repository, tree, target.path(), Conflicts::Keep);
-    assert_eq!((restored.kept, restored.errors, restored.files), (1, 1, 1));
+    assert_eq!((restored.kept, restored.errors, restored.files), (2, 2, 1));
     assert_eq!(std::fs::read(there.join("a")).unwrap(), b"somebody's own");
+    let leads = || std::fs::read_link(there.join("link")).unwrap();
+    assert_eq!(leads(), Path::new("own"));
     assert_eq!(
         restore(&repository, tree, target.path(), Conflicts::Replace).errors,
         0
     );
     assert_eq!(std::fs::read(there.join("a")).unwrap(), b"from the backup");
+    assert_eq!(leads(), Path::new("elsewhere"));
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 #[derive(Parser)]
 #[command(name = "homing", version, max_term_width = 100)]
 #[command(
-    after_help = "Exit codes: 0 done, 64 usage, 69 the phone refused or failed, 70 bug, 74 input/output or network, 75 no answer yet (the order stays queued; ring then ends with 0, its order is safe), 77 permission or wrong passphrase, 78 state or file not usable. See homing(1)."
+    after_help = "Exit codes: 0 done, 64 usage, 69 the phone refused or failed, 70 bug, 74 input/output or network, 75 no answer yet (the order stays queued; ring then ends with 0, its order is safe), 77 permission or wrong passphrase or password, 78 state or file not usable. See homing(1)."
 )]
 pub(crate) struct Cli {
     /// Flags that every command takes.
@@ -71,6 +71,9 @@ pub(crate) enum Command {
     Watch(Watch),
     /// Show the account, what is queued, and what needs attention
     Status,
+    /// The archive: backups of folders, without any phone
+    #[command(flatten)]
+    Archive(crate::archive::args::Archive),
     /// Write the recovery kit file again
     Kit(Kit),
     /// Bring the account back on this machine from the recovery kit

@@ -143,6 +143,26 @@ pub(crate) enum Error {
     /// Waiting for the phone.
     #[error("{0}")]
     NoAnswerYet(String),
+    /// Working with a repository of the archive.
+    #[error("{0}")]
+    Archive(#[from] homing_backup::Error),
+    /// Opening a repository where there is none.
+    #[error("{0} is not a repository: it has no config; `homing init-repository` makes a new one")]
+    NoRepository(String),
+    /// Making a repository where there is one.
+    #[error("{0} is a repository already; nothing was changed")]
+    RepositoryThere(String),
+    /// Asking for the password of a repository.
+    #[error(
+        "cannot read the password: {0}; give it on a terminal, with --password-file FILE or with --passphrase-fd N"
+    )]
+    Password(io::Error),
+    /// Backing up or restoring everything: some items were left out.
+    #[error("{0}")]
+    Incomplete(String),
+    /// Verifying a repository.
+    #[error("the repository is damaged in {0} places; what is named above cannot be trusted")]
+    DamagedRepository(usize),
     /// Hearing from the phone that it cannot or will not.
     #[error("{0}")]
     Refused(String),
@@ -190,6 +210,7 @@ impl Error {
             }
             Self::Database(_)
             | Self::Passphrase(_)
+            | Self::Password(_)
             | Self::Print(_)
             | Self::Randomness
             | Self::CoreDumps(_)
@@ -205,6 +226,11 @@ impl Error {
             Self::Delegate | Self::Owner(homing_owner::Error::WrongSecret) => exit::PERMISSION,
             Self::Owner(homing_owner::Error::Mistyped(_)) => exit::USAGE,
             Self::Owner(_) | Self::Link(_) => exit::CONFIG,
+            Self::Archive(error) => crate::archive::exit_code(error),
+            Self::Incomplete(_) => exit::IO,
+            Self::DamagedRepository(_) | Self::NoRepository(_) | Self::RepositoryThere(_) => {
+                exit::CONFIG
+            }
             Self::NoAnswerYet(_) | Self::WatchRuns(_) => exit::NO_ANSWER_YET,
             Self::Refused(_) => exit::REFUSED,
         }

@@ -1,6 +1,7 @@
 //! `homing`, the owner's command line: arguments in, exit code out. Holds no logic of its own.
 #![forbid(unsafe_code)]
 
+mod archive;
 mod args;
 mod clock;
 mod commands;

@@ -20,6 +20,7 @@ use crate::store::{Kind, Store};
 use crate::tree::{Node, TreeWriter};
 use content::Cutter;
 use rustix::fd::OwnedFd;
+use rustix::io::Errno;
 use state::{Keeper, Notes, Scope};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -282,9 +283,20 @@ fn on_the_way<S: Store>(
 ) -> Result<Node> {
     let path = walk.path.clone();
     let failed = |errno| Error::file("opening", path.clone())(errno);
-    let opened = source::open_folder(within, name.as_bytes()).map_err(failed)?;
-    let stat = rustix::fs::fstat(&opened).map_err(failed)?;
-    let mut node = walk.folder_node(name.as_bytes(), &stat, &opened);
+    let name = name.as_bytes();
+    let look = |opened: &OwnedFd| rustix::fs::fstat(opened).map_err(&failed);
+    let (opened, mut node) = match source::open_folder(within, name) {
+        Err(Errno::ACCESS) => {
+            let opened = source::pass_folder(within, name).map_err(&failed)?;
+            let node = source::node(name, &look(&opened)?, &walk.names);
+            (opened, node)
+        }
+        opened => {
+            let opened = opened.map_err(&failed)?;
+            let node = walk.folder_node(name, &look(&opened)?, &opened);
+            (opened, node)
+        }
+    };
     node.subtree = Some(below(walk, &opened, rest, old)?);
     match old {
         None => walk.summary.dirs_new += 1,

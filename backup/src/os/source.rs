@@ -29,6 +29,12 @@ pub(crate) fn open_folder(within: impl AsFd, name: &[u8]) -> Result<OwnedFd, Err
     rustix::fs::openat(within, OsStr::from_bytes(name), flags, Mode::empty())
 }
 
+/// Opens a folder that may be passed through but not read, as /home often is: good for what lies in it, not for listing it.
+pub(crate) fn pass_folder(within: impl AsFd, name: &[u8]) -> Result<OwnedFd, Errno> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    rustix::fs::openat(within, OsStr::from_bytes(name), flags, Mode::empty())
+}
+
 /// Opens a regular file within a folder; a link is refused and a pipe does not block.
 pub(crate) fn open_file(within: impl AsFd, name: &[u8]) -> Result<OwnedFd, Errno> {
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;

@@ -149,3 +149,14 @@ pub(crate) fn looks_finished(stat: &Stat, node: &Node) -> bool {
         && super::source::number(stat.st_size) == node.size
         && super::source::mtime(stat) == node.mtime
 }
+
+/// Is the link, pipe, socket or device that is there the one of the snapshot? Mode, owner and times may differ.
+pub(crate) fn is_same_special(within: impl AsFd, stat: &Stat, node: &Node) -> bool {
+    super::source::kind(stat) == node.kind
+        && match node.kind {
+            NodeKind::Symlink => super::source::link_target(within, &node.name)
+                .is_ok_and(|target| target == node.link_target),
+            NodeKind::Dev | NodeKind::CharDev => super::source::number(stat.st_rdev) == node.device,
+            _ => true,
+        }
+}

@@ -29,7 +29,7 @@ pub struct Restored {
     pub bytes: u64,
     /// Files that were there already, compared by content.
     pub already_there: u64,
-    /// Files that differ and were kept.
+    /// What was there, differs and was kept; counted as errors too.
     pub kept: u64,
     /// Entries that could not be restored properly.
     pub errors: u64,
@@ -90,6 +90,8 @@ struct Work<'a, 'r, S> {
 
 /// Why one file was not restored.
 enum Failure {
+    /// Something else has its name, and stays.
+    InTheWay,
     /// The target said no.
     Target(Errno),
     /// The repository cannot give it.
@@ -125,9 +127,10 @@ impl<S: Store> Work<'_, '_, S> {
         };
         match done {
             Ok(()) => {}
+            Err(Failure::InTheWay) => self.keep(),
             Err(Failure::Repository(Error::Stopped)) => return Err(Error::Stopped),
             Err(Failure::Repository(error)) => self.trouble(&error.to_string()),
-            Err(Failure::Target(errno)) => self.trouble(&std::io::Error::from(errno).to_string()),
+            Err(Failure::Target(errno)) => self.refused(errno),
         }
         self.step(0)
     }
@@ -135,11 +138,15 @@ impl<S: Store> Work<'_, '_, S> {
     fn child(&mut self, folder: &OwnedFd, node: &Node, subtree: Id, choice: Choice) -> Result<()> {
         let made = self
             .make_way(folder, node)
-            .and_then(|()| target::folder(folder, &node.name));
+            .and_then(|()| Ok(target::folder(folder, &node.name)?));
         let inner = match made {
             Ok(inner) => inner,
-            Err(errno) => {
-                self.trouble(&std::io::Error::from(errno).to_string());
+            Err(Failure::Target(errno)) => {
+                self.refused(errno);
+                return Ok(());
+            }
+            Err(_) => {
+                self.keep();
                 return Ok(());
             }
         };
@@ -148,19 +155,19 @@ impl<S: Store> Work<'_, '_, S> {
         if choice == Choice::Whole
             && let Err(errno) = target::dress_open(inner.as_fd(), node)
         {
-            self.trouble(&std::io::Error::from(errno).to_string());
+            self.refused(errno);
         }
         Ok(())
     }
 
     /// Something of another kind in the place of an entry is removed, or stays and is an error. A full folder always stays.
-    fn make_way(&self, folder: &OwnedFd, node: &Node) -> Result<(), Errno> {
+    fn make_way(&self, folder: &OwnedFd, node: &Node) -> Result<(), Failure> {
         match source::stat(folder, &node.name) {
             Err(Errno::NOENT) => Ok(()),
-            Err(errno) => Err(errno),
+            Err(errno) => Err(errno.into()),
             Ok(stat) if source::kind(&stat) == node.kind => Ok(()),
-            Ok(_) if self.conflicts == Conflicts::Keep => Err(Errno::EXIST),
-            Ok(_) => target::remove(folder, &node.name),
+            Ok(_) if self.conflicts == Conflicts::Keep => Err(Failure::InTheWay),
+            Ok(_) => Ok(target::remove(folder, &node.name)?),
         }
     }
 
@@ -175,10 +182,7 @@ impl<S: Store> Work<'_, '_, S> {
         }
         match source::stat(folder, &node.name) {
             Ok(_) if self.is_identical(folder, node)? => self.done.already_there += 1,
-            Ok(_) if self.conflicts == Conflicts::Keep => {
-                self.done.kept += 1;
-                return Err(Failure::Target(Errno::EXIST));
-            }
+            Ok(_) if self.conflicts == Conflicts::Keep => return Err(Failure::InTheWay),
             Ok(_) | Err(Errno::NOENT) => self.write(folder, node)?,
             Err(errno) => return Err(errno.into()),
         }
@@ -273,9 +277,15 @@ impl<S: Store> Work<'_, '_, S> {
     }
 
     fn special(&mut self, folder: &OwnedFd, node: &Node) -> Result<(), Failure> {
-        self.make_way(folder, node)?;
-        target::remove(folder, &node.name)?;
-        target::special(folder, &node.name, node)?;
+        match source::stat(folder, &node.name) {
+            Ok(stat) if target::is_same_special(folder, &stat, node) => {}
+            Ok(_) if self.conflicts == Conflicts::Keep => return Err(Failure::InTheWay),
+            Ok(_) | Err(Errno::NOENT) => {
+                target::remove(folder, &node.name)?;
+                target::special(folder, &node.name, node)?;
+            }
+            Err(errno) => return Err(errno.into()),
+        }
         target::dress_entry(folder.as_fd(), &node.name, node)?;
         Ok(())
     }
@@ -287,6 +297,15 @@ impl<S: Store> Work<'_, '_, S> {
         } else {
             Ok(())
         }
+    }
+
+    fn keep(&mut self) {
+        self.done.kept += 1;
+        self.trouble("something else is there, and stays");
+    }
+
+    fn refused(&mut self, errno: Errno) {
+        self.trouble(&std::io::Error::from(errno).to_string());
     }
 
     fn trouble(&mut self, reason: &str) {

@@ -114,7 +114,9 @@ fn walk<S: Store>(
             }
             _ if choice == Choice::Whole => {
                 plan.others += 1;
-                conflict &= there.is_some_and(|stat| source::kind(&stat) != node.kind);
+                conflict &= !there
+                    .zip(folder)
+                    .is_some_and(|(stat, folder)| target::is_same_special(folder, &stat, &node));
             }
             _ => conflict = false,
         }

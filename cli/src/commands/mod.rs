@@ -14,6 +14,7 @@ pub(crate) mod track;
 mod unit;
 mod watch;
 
+use crate::archive;
 use crate::args::{Cli, Command};
 use crate::clock::{self, UnixMs};
 use crate::error::Error;
@@ -66,14 +67,23 @@ pub(crate) fn run(cli: Cli) -> Result<(), Error> {
     } else {
         Format::Text
     };
+    let passphrase = cli.global.passphrase_fd.into();
+    let command = match cli.command {
+        // It needs neither an account nor a home.
+        Command::Archive(command) => {
+            return archive::run(command, Output::new(format), passphrase);
+        }
+        other => other,
+    };
     let home = cli.global.home.map_or_else(default_home, Ok)?;
     let context = Context {
         // It goes into the broker's configuration, which is read from anywhere.
         home: std::path::absolute(&home).map_err(|source| Error::Read { path: home, source })?,
         out: Output::new(format),
-        passphrase: cli.global.passphrase_fd.into(),
+        passphrase,
     };
-    match cli.command {
+    match command {
+        Command::Archive(command) => archive::run(command, context.out, passphrase),
         Command::Init(args) => account::init(&context, &args),
         Command::Device(args) => device::run(&context, args),
         Command::Devices => show::devices(&context),
@@ -110,6 +120,16 @@ fn default_home() -> Result<PathBuf, Error> {
             "neither XDG_DATA_HOME nor HOME is set; name the folder with --home DIR".into(),
         )
     })
+}
+
+/// `$XDG_CACHE_HOME`, else `~/.cache` (XDG base directory specification).
+pub(crate) fn cache_folder() -> Option<PathBuf> {
+    let absolute = |name| {
+        std::env::var_os(name)
+            .map(PathBuf::from)
+            .filter(|path| path.is_absolute())
+    };
+    absolute("XDG_CACHE_HOME").or_else(|| absolute("HOME").map(|home| home.join(".cache")))
 }
 
 /// Runs something that waits, on this one thread.

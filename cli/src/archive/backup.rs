@@ -1,0 +1,159 @@
+//! `backup`: folders into a snapshot, with progress, and with the truth about what could not be read.
+
+use super::args::Backup;
+use super::meter::Meter;
+use super::{Context, open, size};
+use crate::commands;
+use crate::error::Error;
+use crate::output::{Output, harmless};
+use homing_backup::Id;
+use homing_backup::archiver::{
+    self, Caches, Done, FileSystems, Observer, Options, PACK_BYTES, Problem, Progress,
+};
+use homing_backup::clock::SystemClock;
+use homing_backup::os::identity::hostname;
+use homing_backup::repository::Repository;
+use homing_backup::store::Store;
+use serde::Serialize;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+/// Folders that hold a user's caches by the XDG base directory specification, where `XDG_CACHE_HOME` is not set.
+const USERS_CACHES: &[&str] = &["/home/*/.cache", "/root/.cache"];
+
+struct Watching<'a> {
+    context: &'a Context,
+    meter: Meter,
+}
+
+impl Observer for Watching<'_> {
+    fn progress(&mut self, progress: &Progress) -> bool {
+        self.meter.show(|| {
+            format!(
+                "{} entries, {} read, {} new",
+                progress.entries,
+                size(progress.bytes),
+                size(progress.stored_bytes)
+            )
+        });
+        self.context.interrupt.is_asked()
+    }
+
+    fn problem(&mut self, problem: &Problem) {
+        self.meter.clear();
+        self.context.out.warn(&harmless(&problem.to_string()));
+    }
+}
+
+#[derive(Serialize)]
+struct Report<'a> {
+    snapshot: String,
+    parent: Option<String>,
+    #[serde(flatten)]
+    summary: Option<&'a homing_backup::snapshot::Summary>,
+    /// Always there, unlike in the summary.
+    complete: bool,
+}
+
+/// Runs it.
+pub(crate) fn run(context: &Context, args: &Backup) -> Result<(), Error> {
+    let folders = args
+        .folders
+        .iter()
+        .map(|folder| whole_path(folder))
+        .collect::<Result<Vec<_>, _>>()?;
+    let folders: Vec<&Path> = folders.iter().map(PathBuf::as_path).collect();
+    let repository = open::repository(context, &args.at)?;
+    let mut watching = Watching {
+        context,
+        meter: Meter::new(),
+    };
+    let options = options(args, state_folder(context.out, &repository, &folders));
+    let done = archiver::backup(&repository, &folders, &options, &SystemClock, &mut watching);
+    drop(watching);
+    let done = done?;
+    tell(context.out, &done)?;
+    match done.snapshot.summary.as_ref().map_or(0, |of| of.errors) {
+        0 => Ok(()),
+        errors => Err(Error::Incomplete(format!(
+            "the snapshot was made but is not complete: {errors} items could not be backed up properly"
+        ))),
+    }
+}
+
+/// An absolute path without links, as the archive keeps it.
+fn whole_path(folder: &Path) -> Result<PathBuf, Error> {
+    folder.canonicalize().map_err(|source| Error::Read {
+        path: folder.into(),
+        source,
+    })
+}
+
+/// `$XDG_CACHE_HOME/homing/archive/…`, else `~/.cache/…`: what is lost with it is found out again. One folder for each
+/// repository and set of folders; without a home there is none, nor where it cannot be made.
+fn state_folder<S>(out: Output, repository: &Repository<S>, folders: &[&Path]) -> Option<PathBuf>
+where
+    S: Store,
+{
+    let mut names: Vec<&[u8]> = folders.iter().map(|it| it.as_os_str().as_bytes()).collect();
+    names.sort_unstable();
+    let which = Id::of(&names.join(&0));
+    let name = format!("{}-{}", repository.config().id.short(), which.short());
+    let folder = commands::cache_folder()?.join("homing/archive").join(name);
+    match std::fs::create_dir_all(&folder) {
+        Ok(()) => Some(folder),
+        Err(error) => {
+            let folder = harmless(&folder.to_string_lossy());
+            out.warn(&format!(
+                "cannot make {folder}: {error}; nothing is remembered for the next run, which will take longer"
+            ));
+            None
+        }
+    }
+}
+
+fn options(args: &Backup, state: Option<PathBuf>) -> Options {
+    let mut excludes = args.exclude.clone();
+    if args.exclude_caches {
+        excludes.extend(USERS_CACHES.iter().map(|pattern| (*pattern).to_owned()));
+    }
+    Options {
+        hostname: args.host.clone().unwrap_or_else(hostname),
+        tags: args.tag.clone(),
+        excludes,
+        file_systems: match args.one_file_system {
+            true => FileSystems::One,
+            false => FileSystems::All,
+        },
+        caches: match args.exclude_caches {
+            true => Caches::Skip,
+            false => Caches::Keep,
+        },
+        pack_bytes: PACK_BYTES,
+        program_version: concat!("homing ", env!("CARGO_PKG_VERSION")).into(),
+        state,
+    }
+}
+
+fn tell(out: Output, done: &Done) -> Result<(), Error> {
+    let id = done.id.to_string();
+    let summary = done.snapshot.summary.as_ref();
+    let report = Report {
+        snapshot: id.clone(),
+        parent: done.snapshot.parent.map(|parent| parent.to_string()),
+        summary,
+        complete: summary.is_none_or(|of| of.errors == 0),
+    };
+    let counts = summary.map_or_else(String::new, |of| {
+        format!(
+            ": {} files, {}; {} new, {} changed; {} added, {} stored",
+            of.total_files_processed,
+            size(of.total_bytes_processed),
+            of.files_new,
+            of.files_changed,
+            size(of.data_added),
+            size(of.data_added_packed)
+        )
+    });
+    out.both(&format!("snapshot {}{counts}", &id[..8]), &report)
+}
