@@ -7,7 +7,11 @@ use crate::lock::{Lock, Sharing};
 use crate::repository::Repository;
 use crate::snapshot::Snapshot;
 use crate::store::{Kind, Name, Store};
+use crate::timestamp::Timestamp;
 use std::collections::BTreeMap;
+
+/// A snapshot later than now by more than this was made under a clock that was ahead; less is two clocks that differ.
+pub(crate) const AHEAD_SECONDS: i64 = 86_400;
 
 /// What to keep of each group, which is one machine's snapshots of the same folders. The newest is always kept.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -39,16 +43,21 @@ pub struct Forgotten {
     pub kept: Vec<(Id, Snapshot)>,
 }
 
-/// Sorts snapshots into those to keep and those to forget.
+/// Sorts snapshots into those to keep and those to forget. Those that lie in the future are kept and not counted.
 #[must_use]
-pub fn choose(snapshots: Vec<(Id, Snapshot)>, keep: &Keep) -> Forgotten {
+pub fn choose(snapshots: Vec<(Id, Snapshot)>, keep: &Keep, now: Timestamp) -> Forgotten {
     let mut groups: BTreeMap<(String, Vec<String>), Named> = BTreeMap::new();
     for (id, snapshot) in snapshots {
         let key = (snapshot.hostname.clone(), snapshot.paths.clone());
         groups.entry(key).or_default().push((id, snapshot));
     }
     let mut chosen = Forgotten::default();
-    for mut group in groups.into_values() {
+    for group in groups.into_values() {
+        // A clock that was ahead must not make its snapshot the newest for years and all true ones old.
+        let (ahead, mut group): (Vec<_>, Vec<_>) = group
+            .into_iter()
+            .partition(|(_, snapshot)| snapshot.time.seconds_since(now) > AHEAD_SECONDS);
+        chosen.kept.extend(ahead);
         group.sort_by_key(|(id, snapshot)| (snapshot.time, *id));
         let Some(newest) = group.last().map(|(_, snapshot)| snapshot.time) else {
             continue;
@@ -83,17 +92,17 @@ pub fn forget<S: Store>(
     clock: &dyn Clock,
 ) -> Result<Forgotten> {
     if deed == Deed::Tell {
-        return Ok(choose(repository.snapshots()?, keep));
+        return Ok(choose(repository.snapshots()?, keep, clock.now()));
     }
     repository.writable()?;
     let lock = Lock::take(repository, Sharing::Exclusive, clock, None)?.lock;
-    let done = remove(repository, keep);
+    let done = remove(repository, keep, clock.now());
     lock.release(repository)?;
     done
 }
 
-fn remove<S: Store>(repository: &Repository<S>, keep: &Keep) -> Result<Forgotten> {
-    let chosen = choose(repository.snapshots()?, keep);
+fn remove<S: Store>(repository: &Repository<S>, keep: &Keep, now: Timestamp) -> Result<Forgotten> {
+    let chosen = choose(repository.snapshots()?, keep, now);
     for (id, _) in &chosen.removed {
         repository.store().remove(Name::File(Kind::Snapshot, *id))?;
     }
@@ -103,7 +112,6 @@ fn remove<S: Store>(repository: &Repository<S>, keep: &Keep) -> Result<Forgotten
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Timestamp;
 
     const DAY: i64 = 86_400;
 
@@ -114,6 +122,23 @@ mod tests {
         let mut snapshot = Snapshot::parse(json.as_bytes()).unwrap();
         snapshot.time = Timestamp::new(1_700_000_000 + days * DAY, 0);
         (Id::of(format!("{host}{days}").as_bytes()), snapshot)
+    }
+
+    fn now() -> Timestamp {
+        Timestamp::new(1_700_000_000 + 100 * DAY, 0)
+    }
+
+    #[test]
+    fn a_snapshot_of_a_clock_that_was_ahead_is_kept_and_makes_no_other_one_old() {
+        let all: Vec<_> = [4_000, 80, 90, 100].map(|days| snapshot("a", days)).into();
+        let keep = Keep {
+            within_seconds: Some(30 * DAY),
+            last: 1,
+        };
+        assert_eq!(choose(all.clone(), &keep, now()).removed, []);
+        // And where our own clock is behind, nothing is removed.
+        let behind = Timestamp::new(0, 0);
+        assert_eq!(choose(all, &keep, behind).removed, []);
     }
 
     #[test]
@@ -130,16 +155,16 @@ mod tests {
             within_seconds: Some(30 * DAY),
             last: 0,
         };
-        let chosen = choose(all.clone(), &keep);
+        let chosen = choose(all.clone(), &keep, now());
         let removed: Vec<Id> = chosen.removed.iter().map(|(id, _)| *id).collect();
         assert_eq!(removed, [all[4].0, all[0].0]);
         assert_eq!(chosen.kept.len(), 3);
-        let none = choose(all.clone(), &Keep::default());
+        let none = choose(all.clone(), &Keep::default(), now());
         assert_eq!(none.kept.len(), 2, "the newest of each group");
         let last = Keep {
             last: 2,
             ..Keep::default()
         };
-        assert_eq!(choose(all, &last).kept.len(), 4);
+        assert_eq!(choose(all, &last, now()).kept.len(), 4);
     }
 }

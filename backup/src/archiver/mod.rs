@@ -15,8 +15,10 @@ use crate::os::identity::{Names, own_ids};
 use crate::os::source::{self, Attributes};
 use crate::pack::BlobKind;
 use crate::repository::Repository;
+use crate::retention::AHEAD_SECONDS;
 use crate::snapshot::{Snapshot, Summary};
 use crate::store::{Kind, Store};
+use crate::timestamp::Timestamp;
 use crate::tree::{Node, TreeWriter};
 use content::Cutter;
 use rustix::fd::OwnedFd;
@@ -71,7 +73,7 @@ pub fn backup<S: Store>(
         writer.adopt()?;
     }
     let paths = names_of(folders);
-    let parent = newest(repository, options, &paths)?;
+    let parent = newest(repository, options, &paths, start)?;
     let names = Names::read(Path::new("/"));
     let mut scope = Scope {
         repository: repository.config().id,
@@ -189,11 +191,19 @@ fn newest<S: Store>(
     repository: &Repository<S>,
     options: &Options,
     paths: &[String],
+    now: Timestamp,
 ) -> Result<Option<(Id, Snapshot)>> {
-    let snapshots = repository.snapshots()?;
-    Ok(snapshots
-        .into_iter()
-        .rfind(|(_, snapshot)| snapshot.hostname == options.hostname && snapshot.paths == paths))
+    let mut snapshots = repository.snapshots()?;
+    snapshots
+        .retain(|(_, snapshot)| snapshot.hostname == options.hostname && snapshot.paths == paths);
+    // One of a clock that was ahead would stay the newest for years; where our own is behind, any is better than none.
+    let is_past =
+        |(_, snapshot): &(Id, Snapshot)| snapshot.time.seconds_since(now) <= AHEAD_SECONDS;
+    let place = snapshots.iter().rposition(is_past);
+    Ok(match place {
+        Some(place) => Some(snapshots.swap_remove(place)),
+        None => snapshots.pop(),
+    })
 }
 
 fn describe(
