@@ -312,15 +312,8 @@ pub(super) fn fault(doing: &str, errno: Errno) -> Fault {
     }
 }
 
-#[expect(
-    clippy::allow_attributes,
-    reason = "the lint below exists on one of the two kinds of processor only"
-)]
-#[allow(
-    clippy::useless_conversion,
-    reason = "c_long is i64 on 64-bit processors and i32 on the others"
-)]
-fn widen(value: c_long) -> i64 {
+/// The kernel's `long`, which has 64 bits on some processors and 32 on others.
+fn widen(value: impl Into<i64>) -> i64 {
     value.into()
 }
 
