@@ -120,14 +120,16 @@ impl<'a> Sounder<'a> {
     /// faults are logged and the sound goes on to its deadline.
     pub fn serve(&mut self, residence: Residence) -> Result<End, Error> {
         loop {
+            self.wake.forget_changes()?;
+            // The folder before the signals: an order given after a SIGHUP is judged by the configuration it asked for.
+            let found = intent::load(&self.folder)?;
             if self.told() {
                 return Ok(End::Told);
             }
             if self.reload_due {
                 return Ok(End::Reload);
             }
-            self.wake.forget_changes()?;
-            if let Some(intent) = self.due()? {
+            if let Some(intent) = self.due(found)? {
                 if self.sound(intent)? == Silence::Told {
                     return Ok(End::Told);
                 }
@@ -144,8 +146,7 @@ impl<'a> Sounder<'a> {
     }
 
     /// The intent to serve now; one that orders nothing is reported and put away.
-    fn due(&mut self) -> Result<Option<Intent>, Error> {
-        let found = intent::load(&self.folder)?;
+    fn due(&mut self, found: Found) -> Result<Option<Intent>, Error> {
         if found == Found::Nothing || self.spent.as_ref() == Some(&found) {
             return Ok(None);
         }
