@@ -17,6 +17,7 @@ pub mod error;
 pub mod exit;
 pub mod folder;
 mod history;
+mod inbox;
 pub mod journal;
 pub mod keystore;
 mod leave;

@@ -137,7 +137,7 @@ pub fn seen(beacon: &Beacon, client: ClientId, session: SessionId, seq: u64) -> 
 pub enum Meaning {
     /// The command takes this step.
     Step(Step),
-    /// The phone asks for a new signature under the same command id: with a new number, and for `unknown-beacon` with its newest beacon, for `need-authority` after the authority list.
+    /// The phone asks for a new signature under the same command id: with a new number, and for `unknown-beacon` with its newest beacon, for `need-authority` after the authority list, for `busy` after a while.
     SignAgain(Refusal),
 }
 
@@ -150,7 +150,8 @@ impl Answer {
                 again @ (Refusal::SeqTooOld
                 | Refusal::UnknownBeacon
                 | Refusal::NeedAuthority
-                | Refusal::RolledBack),
+                | Refusal::RolledBack
+                | Refusal::Busy),
             ) = refusal
         {
             return Meaning::SignAgain(again);

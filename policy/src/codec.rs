@@ -104,7 +104,9 @@ pub fn encode(record: &Record) -> Vec<u8> {
             .bytes(2, &pace.boot.0)
             .uint(3, pace.boottime_ms)
             .uint(4, pace.debt_ms)
-            .uint(5, pace.told),
+            .uint(5, pace.told)
+            .uint(6, pace.copies_ms),
+        Record::ClientFloor { client, beacon } => map(25).bytes(1, &client.0).uint(2, *beacon),
     }
     .encode()
 }
@@ -260,7 +262,13 @@ fn decode_further(kind: u64, f: &mut Fields<'_>) -> Result<Record, Malformed> {
                 boottime_ms: f.uint(3)?,
                 debt_ms: f.uint(4)?,
                 told: f.uint(5)?,
+                // Schema 2 did not count copies.
+                copies_ms: f.maybe_uint(6)?.unwrap_or(0),
             },
+        },
+        25 => Record::ClientFloor {
+            client: ClientId(f.bytes(1)?),
+            beacon: f.uint(2)?,
         },
         _ => return Err(Malformed::Field(0)),
     })

@@ -2,6 +2,7 @@
 
 use crate::track::TrackSettings;
 use homing_protocol::Refusal;
+use homing_protocol::authority::Capabilities;
 use homing_protocol::beacon::ClockTrust;
 use homing_protocol::command::{Command, Verified};
 use homing_protocol::id::{BeaconNonce, BootId, CommandId};
@@ -72,6 +73,8 @@ pub enum Event<'a> {
     ReportsStored {
         /// The number.
         through: u64,
+        /// What the reader may order, by the authority list in force.
+        rights: Capabilities,
     },
     /// The search for a command ended.
     SearchEnded {

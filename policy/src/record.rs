@@ -68,9 +68,16 @@ pub enum Record {
         /// The ring.
         ring: CommandId,
     },
-    /// What was forgotten can come back only in a session that quotes an older beacon: a new one must quote a newer.
+    /// Every client must quote a newer beacon than this one: what any of them signed before may be forgotten here.
     Floor {
         /// Number of the newest beacon when something was forgotten.
+        beacon: u64,
+    },
+    /// This client must quote a newer beacon than this one: something that it signed before was forgotten here.
+    ClientFloor {
+        /// The client.
+        client: ClientId,
+        /// Number of the newest beacon when something of it was forgotten.
         beacon: u64,
     },
     /// How long one ring may sound, by this phone's configuration.
@@ -166,6 +173,9 @@ pub struct Pace {
     pub debt_ms: u64,
     /// How often the client was told that it is too fast, since its last order that was taken.
     pub told: u64,
+    /// The debt of what may be copies: orders to be signed again, used numbers, known ids. It is apart, so that nobody who
+    /// plays what a client once signed uses up what that client may order; milliseconds.
+    pub copies_ms: u64,
 }
 
 /// A place that the phone is compared with to see whether it moves.

@@ -10,8 +10,9 @@ use homing_protocol::receipt::CommandState;
 use std::collections::{BTreeMap, VecDeque};
 
 mod facts;
+mod forgetting;
 
-/// Sequence spaces kept, newest first (protocol v1).
+/// Sequence spaces kept, newest first (protocol v1); who has most loses its oldest first.
 pub const MOST_SPACES: usize = 64;
 /// Sequence spaces kept of one client: who opens many must not push out the others'.
 pub const MOST_SPACES_OF_CLIENT: usize = 16;
@@ -22,9 +23,11 @@ pub const MOST_BEACONS: usize = 4096;
 pub const MOST_TOMBSTONES: usize = 1024;
 /// Clients whose pace is kept: as many as an authority list has (protocol v1).
 pub const MOST_PACES: usize = 64;
+/// Clients that may have a floor of their own: as many as an authority list has (protocol v1).
+pub const MOST_FLOORS: usize = 64;
 /// Digests kept of commands whose senders were told to sign again.
-const MOST_TOLD: usize = 64;
-/// Commands kept at most, whatever the beacons say: 40 days at 200 a day.
+pub(crate) const MOST_TOLD: usize = 64;
+/// Commands kept at most, whatever the beacons say: 40 days at 200 a day. Who has most loses its oldest first.
 pub const MOST_COMMANDS: usize = 8192;
 
 /// A beacon that was made.
@@ -108,14 +111,18 @@ pub struct State {
     pub passed_over: Option<(u64, u64)>,
     /// Number that counts as the newest beacon's while none was made since the last resume.
     resumed_at: u64,
-    /// The first command of a session must quote a newer beacon than this number: what has been forgotten since was
-    /// signed before it, and must not have an effect once more.
+    /// A new command of any client must quote a newer beacon than this number: what was signed before it may have been
+    /// done in a past that this phone lost, and must not have an effect once more.
     pub floor: u64,
+    /// The same for clients of whom something was forgotten since; each is higher than the floor of all.
+    floors: BTreeMap<ClientId, u64>,
     spaces: VecDeque<Space>,
     beacons: VecDeque<BeaconMark>,
     commands: BTreeMap<CommandId, Entry>,
     /// In the order in which they were taken on.
-    order: VecDeque<CommandId>,
+    order: VecDeque<(ClientId, CommandId)>,
+    /// How many of them are of which client.
+    remembered: BTreeMap<ClientId, usize>,
     tombstones: VecDeque<(ClientId, CommandId)>,
     paces: BTreeMap<ClientId, Pace>,
     told: VecDeque<[u8; 32]>,
@@ -140,7 +147,8 @@ impl State {
     /// Every remembered command, oldest first.
     #[must_use]
     pub fn commands(&self) -> impl DoubleEndedIterator<Item = &Entry> {
-        self.order.iter().filter_map(|id| self.commands.get(id))
+        let ids = self.order.iter().map(|(_, id)| id);
+        ids.filter_map(|id| self.commands.get(id))
     }
     /// Commands that were taken on and not brought to an end, oldest first.
     pub fn open(&self) -> impl Iterator<Item = &Entry> {
@@ -167,16 +175,22 @@ impl State {
     pub fn pace(&self, client: ClientId) -> Option<&Pace> {
         self.paces.get(&client)
     }
-    /// A new order must quote a newer beacon than this number, 0 for any or none: whatever was forgotten was signed for
-    /// an older one. What is forgotten for its age has no floor of its own; the oldest beacon that is kept is one.
+    /// What this client signed for beacons up to this number may have been forgotten here.
     #[must_use]
-    pub fn least_beacon(&self) -> u64 {
+    pub fn floor_of(&self, client: ClientId) -> u64 {
+        self.floors.get(&client).copied().unwrap_or(self.floor)
+    }
+    /// A new order of this client must quote a newer beacon than this number, 0 for any or none: whatever was forgotten
+    /// of it was signed for an older one. What is forgotten for its age has no floor of its own; the oldest beacon that
+    /// is kept is one.
+    #[must_use]
+    pub fn least_beacon(&self, client: ClientId) -> u64 {
         let forgotten = if self.beacons.len() < MOST_BEACONS {
             0
         } else {
             self.beacons.front().map_or(0, |mark| mark.counter - 1)
         };
-        self.floor.max(forgotten)
+        self.floor_of(client).max(forgotten)
     }
     /// The space of a session.
     #[must_use]
@@ -263,17 +277,7 @@ impl State {
                 session,
                 seq,
             } => self.space_mut(*client, *session).mark(*seq),
-            Record::Accepted(accepted) => {
-                self.order.push_back(accepted.id);
-                self.commands.insert(
-                    accepted.id,
-                    Entry {
-                        accepted: accepted.clone(),
-                        state: CommandState::Accepted,
-                    },
-                );
-                self.forget_commands();
-            }
+            Record::Accepted(accepted) => self.take_on(accepted),
             Record::Receipt {
                 counter,
                 command,
@@ -303,10 +307,11 @@ impl State {
                 deadline_ms,
             } => self.search_ordered(*command, *boot, *deadline_ms),
             Record::Paced { client, pace } => self.keep_pace(*client, *pace),
-            Record::Floor { beacon } => self.floor = self.floor.max(*beacon),
+            Record::Floor { beacon } => self.raise_floor_of_all(*beacon),
+            Record::ClientFloor { client, beacon } => self.keep_floor(*client, *beacon),
             Record::SetBack { quoted } => {
                 if self.set_back.is_none() {
-                    self.raise_floor();
+                    self.raise_floor_of_all(self.beacons());
                 }
                 self.set_back = self.set_back.max(Some(*quoted));
             }
@@ -339,6 +344,19 @@ impl State {
         }
     }
 
+    fn take_on(&mut self, accepted: &Accepted) {
+        self.order.push_back((accepted.client, accepted.id));
+        *self.remembered.entry(accepted.client).or_default() += 1;
+        self.commands.insert(
+            accepted.id,
+            Entry {
+                accepted: accepted.clone(),
+                state: CommandState::Accepted,
+            },
+        );
+        self.forget_commands();
+    }
+
     fn search_ordered(&mut self, command: CommandId, boot: BootId, deadline_ms: u64) {
         let before = self.search.filter(|search| search.command == command);
         self.search = Some(SearchOrder {
@@ -359,106 +377,19 @@ impl State {
         });
     }
 
-    /// The space, moved to the front: the newest sessions are the ones in use.
-    fn space_mut(&mut self, client: ClientId, session: SessionId) -> &mut Space {
-        let found = self
-            .spaces
-            .iter()
-            .position(|space| space.client == client && space.session == session);
-        let space = found
-            .and_then(|index| self.spaces.remove(index))
-            .unwrap_or_else(|| Space::new(client, session));
-        self.spaces.push_front(space);
-        let mut of_client = 0;
-        let excess = self.spaces.iter().position(|space| {
-            of_client += usize::from(space.client == client);
-            of_client > MOST_SPACES_OF_CLIENT
-        });
-        if let Some(index) = excess.or((self.spaces.len() > MOST_SPACES).then_some(MOST_SPACES)) {
-            self.spaces.remove(index);
-            self.raise_floor();
-        }
-        &mut self.spaces[0]
-    }
-
-    /// Remembers that a ring is over; forgets the oldest of who has left most such marks.
-    fn bury(&mut self, client: ClientId, ring: CommandId) {
-        if self.has_stopped(client, ring) {
-            return;
-        }
-        self.tombstones.push_back((client, ring));
-        if self.tombstones.len() <= MOST_TOMBSTONES {
-            return;
-        }
-        let mut left: BTreeMap<ClientId, usize> = BTreeMap::new();
-        for (client, _) in &self.tombstones {
-            *left.entry(*client).or_default() += 1;
-        }
-        let greediest = left.into_iter().max_by_key(|(_, count)| *count);
-        let oldest = greediest.and_then(|(greedy, _)| {
-            self.tombstones
-                .iter()
-                .position(|(client, _)| *client == greedy)
-        });
-        if let Some(index) = oldest {
-            self.tombstones.remove(index);
-            self.raise_floor();
-        }
-    }
-
-    /// Keeps a client's pace; of too many, the one that matters least is forgotten.
-    fn keep_pace(&mut self, client: ClientId, pace: Pace) {
-        self.paces.insert(client, pace);
-        if self.paces.len() > MOST_PACES {
-            let others = self.paces.iter().filter(|(other, _)| **other != client);
-            if let Some(least) = others
-                .min_by_key(|(_, pace)| pace.debt_ms)
-                .map(|(id, _)| *id)
-            {
-                self.paces.remove(&least);
-            }
-        }
-    }
-
     /// Counts on from these numbers, and forgets whatever would let in what was signed before.
     fn resume(&mut self, beacon: u64, receipts: u64, reports: u64) {
         self.set_back = None;
         self.spaces.clear();
         self.beacons.clear();
         self.resumed_at = beacon;
-        self.floor = self.floor.max(beacon);
+        self.raise_floor_of_all(beacon);
         self.receipts = self.receipts.max(receipts);
         if reports > self.reports {
             self.passed_over = Some((self.reports + 1, reports));
             self.reports = reports;
             let kept = reports.saturating_sub(MOST_REPORTS);
             self.reports_forgotten = self.reports_forgotten.max(kept);
-        }
-    }
-
-    /// Something was forgotten that a hostile broker may have kept.
-    fn raise_floor(&mut self) {
-        self.floor = self.floor.max(self.beacons());
-    }
-
-    /// Forgets ended commands that no new session could replay any more.
-    fn forget_commands(&mut self) {
-        let oldest_beacon = if self.beacons.len() < MOST_BEACONS {
-            0
-        } else {
-            self.beacons.front().map_or(0, |mark| mark.counter)
-        };
-        while let Some(entry) = self.order.front().and_then(|id| self.commands.get(id)) {
-            let replayable = entry.accepted.at_beacon >= oldest_beacon;
-            if !entry.state.is_final() || (replayable && self.order.len() <= MOST_COMMANDS) {
-                break;
-            }
-            let id = entry.accepted.id;
-            self.commands.remove(&id);
-            self.order.pop_front();
-            if replayable {
-                self.raise_floor();
-            }
         }
     }
 

@@ -1,6 +1,6 @@
 //! An order: what it says, and the one way to get a verified one. Freshness and sequence are judged elsewhere, by whoever remembers.
 
-use crate::authority::{AuthorityList, Capability};
+use crate::authority::{AuthorityList, Capabilities, Capability};
 use crate::cbor::{self, Fields, Map, as_bytes};
 use crate::envelope::{self, Address, MessageType};
 use crate::id::{BeaconNonce, ClientId, CommandId, SessionId};
@@ -362,6 +362,7 @@ fn read_beacon(value: &Value) -> Result<BeaconReference, Malformed> {
 pub struct Verified {
     command: Command,
     digest: [u8; 32],
+    rights: Capabilities,
 }
 
 impl Verified {
@@ -374,6 +375,11 @@ impl Verified {
     #[must_use]
     pub const fn digest(&self) -> [u8; 32] {
         self.digest
+    }
+    /// What else its signer may order, by the list that it was verified with.
+    #[must_use]
+    pub const fn rights(&self) -> Capabilities {
+        self.rights
     }
 }
 
@@ -437,6 +443,7 @@ pub fn open(
     }
     Ok(Verified {
         digest: sha256(&message),
+        rights: entry.capabilities,
         command,
     })
 }

@@ -272,7 +272,7 @@ impl<T: Transport> Exchange<T> {
                 continue;
             };
             let Some(heard) = &known.heard else { continue };
-            let refused = self.refused_for_its_beacon(&row)?;
+            let refused = self.asked_to_sign_again(&row, Refusal::UnknownBeacon)?;
             if let Some(due) = refused.filter(|at| known.live_at.is_none_or(|live| live < *at)) {
                 // The phone is about to say which beacon would do; the one we know would not.
                 let due = UnixMs(due.0.saturating_add(FIRST_WAIT_MS));
@@ -281,10 +281,15 @@ impl<T: Transport> Exchange<T> {
                     continue;
                 }
             }
-            let wait = (FIRST_WAIT_MS << row.signed_times.saturating_sub(SIGNED_AT_ONCE).min(10))
+            // Who has ordered too much gains nothing by asking at once.
+            let at_once = match self.asked_to_sign_again(&row, Refusal::Busy)? {
+                Some(_) => 0,
+                None => SIGNED_AT_ONCE,
+            };
+            let wait = (FIRST_WAIT_MS << row.signed_times.saturating_sub(at_once).min(10))
                 .min(LONGEST_WAIT_MS);
             let due = UnixMs(row.published_at.map_or(0, |at| at.0.saturating_add(wait)));
-            if row.signed_times >= SIGNED_AT_ONCE && now < due {
+            if row.signed_times >= at_once && now < due {
                 self.look_at = self.look_at.min(due);
                 continue;
             }
@@ -320,16 +325,18 @@ impl<T: Transport> Exchange<T> {
         Ok(())
     }
 
-    /// When the phone asked for a newer beacon in an order that is to be signed again.
-    fn refused_for_its_beacon(&self, row: &OutboxRow) -> Result<Option<UnixMs>, Error> {
+    /// When the phone asked for this reason that an order be signed again, if that is what it waits for.
+    fn asked_to_sign_again(
+        &self,
+        row: &OutboxRow,
+        reason: Refusal,
+    ) -> Result<Option<UnixMs>, Error> {
         if row.signed_times == 0 {
             return Ok(None);
         }
         let order = self.store.order(row.intent.id)?;
         let last = order.progress.steps().last();
-        let asked = last.filter(|step| {
-            step.state == State::Queued && step.detail == Refusal::UnknownBeacon.word()
-        });
+        let asked = last.filter(|step| step.state == State::Queued && step.detail == reason.word());
         Ok(asked.map(|step| UnixMs(step.at)))
     }
 

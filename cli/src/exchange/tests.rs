@@ -167,6 +167,42 @@ async fn a_refused_number_is_signed_again_under_the_same_id() {
 }
 
 #[tokio::test]
+async fn an_order_that_was_answered_busy_stays_open_and_is_not_signed_again_at_once() {
+    let mut house = household();
+    let hub = Hub::new();
+    let (mut owner, mut link) = joined(&house, &hub).await;
+    let id = house.order(Op::Ring { for_s: 5 });
+    let first = house.phone.verify(
+        &order_at_phone(&mut owner, &mut link).await,
+        &house.authority(),
+    );
+    until(&mut owner, "the broker's word", |store| {
+        state(store, id) == State::Sent
+    })
+    .await;
+    let detail = Detail {
+        refusal: Some(Refusal::Busy),
+        ..Detail::default()
+    };
+    let bytes = house.phone.receipt(&first, CommandState::Refused, &detail);
+    hub.inject(&house.phone.publication(Channel::Receipt, bytes));
+    until(&mut owner, "the answer", |store| {
+        state(store, id) == State::Queued
+    })
+    .await;
+    // Another order goes out, and this one still waits.
+    let _ = house.order(Op::Status);
+    let next = house.phone.verify(
+        &order_at_phone(&mut owner, &mut link).await,
+        &house.authority(),
+    );
+    assert_eq!(
+        (next.op, state(&owner.store, id)),
+        (Op::Status, State::Queued)
+    );
+}
+
+#[tokio::test]
 async fn a_broker_that_forgets_everything_gets_the_order_again() {
     let house = household();
     let hub = Hub::new();

@@ -10,9 +10,12 @@ use super::failed;
 use crate::error::Error;
 
 /// The schema's version, SQLite's `user_version`.
-pub(crate) const SCHEMA: i64 = 2;
+pub(crate) const SCHEMA: i64 = 3;
 /// What leads from each version to the next, from 1 on.
-const STEPS: [&str; 1] = [include_str!("../journal_to_2.sql")];
+const STEPS: [&str; 2] = [
+    include_str!("../journal_to_2.sql"),
+    include_str!("../journal_to_3.sql"),
+];
 
 /// Opens the file, makes it or brings it to this version, all or nothing.
 ///

@@ -61,9 +61,10 @@ pub fn admit(state: &State, now: &Now, class: Class, command: &Command) -> Resul
 }
 
 fn quotes_since_floor(state: &State, command: &Command) -> bool {
+    let floor = state.floor_of(command.client);
     command
         .beacon
-        .is_some_and(|quoted| state.beacon(quoted).is_some() && quoted.counter > state.floor)
+        .is_some_and(|quoted| state.beacon(quoted).is_some() && quoted.counter > floor)
 }
 
 /// A beacon's nonce is the challenge that a live command answers: it was random, and nobody could know it earlier.

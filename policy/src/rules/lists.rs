@@ -5,6 +5,7 @@ use crate::decision::{Decision, Effect};
 use crate::record::Record;
 use crate::state::State;
 use homing_protocol::Refusal;
+use homing_protocol::authority::Capabilities;
 
 /// How an arriving version stands to the one in force.
 fn compare(ours: &(u64, Vec<u8>), version: u64, signed: &[u8]) -> Result<bool, Refusal> {
@@ -46,11 +47,16 @@ pub(super) fn key_set(state: &State, version: u64, signed: &[u8], decision: &mut
     }
 }
 
-pub(super) fn reports_stored(state: &State, through: u64, decision: &mut Decision) {
+pub(super) fn reports_stored(
+    state: &State,
+    through: u64,
+    rights: Capabilities,
+    decision: &mut Decision,
+) {
     if through > state.reports {
         // A reader has stored what this phone has not made: its state was set back.
         decision.count_refusal(Refusal::BadParameter);
-        resume::noticed(state, 0, decision);
+        resume::noticed(state, 0, rights, decision);
     } else if through > state.reports_stored {
         decision.record(Record::ReportsStored { through });
     }

@@ -1,10 +1,10 @@
 //! Locate: at most one search runs; the newest order takes its place, the older one is answered *superseded*.
 
-use super::{Saying, accept, advance, is_overtaken, is_search, track};
+use super::{Saying, accept, advance, fail, is_overtaken, is_search, track};
 use crate::decision::{Decision, Effect};
 use crate::event::{Now, SearchOutcome};
 use crate::record::Record;
-use crate::state::{Entry, State};
+use crate::state::State;
 use homing_protocol::command::{Command, Op};
 use homing_protocol::id::CommandId;
 use homing_protocol::receipt::CommandState;
@@ -73,20 +73,6 @@ pub(super) fn look_after(state: &State, now: &Now, decision: &mut Decision) {
             fail(state, entry, "the search for the position hangs", decision);
         }
     }
-}
-
-fn fail(state: &State, entry: &Entry, why: &str, decision: &mut Decision) {
-    let saying = Saying {
-        text: Some(why.to_owned()),
-        ..Saying::default()
-    };
-    advance(
-        state,
-        decision,
-        &entry.accepted,
-        CommandState::Failed,
-        saying,
-    );
 }
 
 pub(super) fn ended(

@@ -13,7 +13,7 @@ mod track;
 use crate::decision::{Decision, Effect, Outgoing};
 use crate::event::{Event, Now};
 use crate::record::{Accepted, Record};
-use crate::state::State;
+use crate::state::{Entry, State};
 use homing_protocol::Refusal;
 use homing_protocol::cbor::LARGEST;
 use homing_protocol::command::{Command, Op};
@@ -42,7 +42,9 @@ pub fn decide(state: &State, now: &Now, event: &Event<'_>) -> Decision {
             lists::authority(state, *version, signed, &mut decision)
         }
         Event::KeySet { version, signed } => lists::key_set(state, *version, signed, &mut decision),
-        Event::ReportsStored { through } => lists::reports_stored(state, *through, &mut decision),
+        Event::ReportsStored { through, rights } => {
+            lists::reports_stored(state, *through, *rights, &mut decision)
+        }
         Event::SearchEnded { command, outcome } => {
             locate::ended(state, now, *command, outcome, &mut decision)
         }
@@ -133,7 +135,15 @@ fn advance(
 
 /// Takes a command on, without a receipt.
 fn accept(state: &State, now: &Now, command: &Command, decision: &mut Decision) -> Accepted {
-    let accepted = Accepted {
+    let accepted = taken_on(state, now, command);
+    decision.record(seen(command));
+    decision.record(Record::Accepted(accepted.clone()));
+    accepted
+}
+
+/// A command as it is remembered from now on.
+fn taken_on(state: &State, now: &Now, command: &Command) -> Accepted {
+    Accepted {
         id: command.id,
         client: command.client,
         session: command.session,
@@ -142,14 +152,30 @@ fn accept(state: &State, now: &Now, command: &Command, decision: &mut Decision) 
         not_after: command.not_after,
         at_beacon: state.beacons(),
         at_unix_s: now.wall_unix_s,
-    };
-    decision.record(Record::Seen {
+    }
+}
+
+/// The fact that a command's number is used up.
+const fn seen(command: &Command) -> Record {
+    Record::Seen {
         client: command.client,
         session: command.session,
         seq: command.seq,
-    });
-    decision.record(Record::Accepted(accepted.clone()));
-    accepted
+    }
+}
+
+/// Ends a command that was taken on and not achieved; `why` is a sentence for the owner.
+fn fail(state: &State, entry: &Entry, why: &str, decision: &mut Decision) {
+    end_with(state, entry, CommandState::Failed, why, decision);
+}
+
+/// Ends a command that was taken on, with a sentence for the owner.
+fn end_with(state: &State, entry: &Entry, to: CommandState, why: &str, decision: &mut Decision) {
+    let saying = Saying {
+        text: Some(why.to_owned()),
+        ..Saying::default()
+    };
+    advance(state, decision, &entry.accepted, to, saying);
 }
 
 /// Whether an open command is of this kind.

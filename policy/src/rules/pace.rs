@@ -14,6 +14,9 @@ const EARNED_EACH_MS: u64 = 20_000;
 const MOST_AT_ONCE: u64 = MOST_COMMANDS as u64 / 2;
 /// How often a client that is too fast is told so; after that it hears nothing until an order of it is taken again.
 const MOST_TOLD: u64 = 16;
+/// What may be copies and makes a client's rows all the same, at once: as many as the answers that are remembered by
+/// their bytes ([`crate::state::MOST_TOLD`]).
+const MOST_COPIES_AT_ONCE: u64 = crate::state::MOST_TOLD as u64;
 
 /// Whether one more order of a client is taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,34 +36,57 @@ pub(super) fn charge(
     client: ClientId,
     decision: &mut Decision,
 ) -> Verdict {
+    let mut pace = paid(state, now, client);
+    let debt_ms = pace.debt_ms + EARNED_EACH_MS;
+    let verdict = if debt_ms <= MOST_AT_ONCE * EARNED_EACH_MS {
+        (pace.debt_ms, pace.told) = (debt_ms, 0);
+        Verdict::Taken
+    } else {
+        decision.count_refusal(Refusal::Busy);
+        if pace.told >= MOST_TOLD {
+            return Verdict::Ignore;
+        }
+        pace.told += 1;
+        Verdict::TellBusy
+    };
+    decision.record(Record::Paced { client, pace });
+    verdict
+}
+
+/// Charges a client for what may be a copy of something that it signed long ago, and says whether it may leave a trace.
+/// Whoever plays copies uses up nothing but this: what the client orders anew is charged by [`charge`].
+pub(super) fn charge_copy(
+    state: &State,
+    now: &Now,
+    client: ClientId,
+    decision: &mut Decision,
+) -> bool {
+    let mut pace = paid(state, now, client);
+    pace.copies_ms += EARNED_EACH_MS;
+    let is_within = pace.copies_ms <= MOST_COPIES_AT_ONCE * EARNED_EACH_MS;
+    if is_within {
+        decision.record(Record::Paced { client, pace });
+    }
+    is_within
+}
+
+/// How a client stands now, after the time since its last order has paid what it could.
+fn paid(state: &State, now: &Now, client: ClientId) -> Pace {
     let before = state.pace(client);
-    let debt_ms = before.map_or(0, |pace| {
-        // After a restart of the phone only the time since then is certain.
-        let paid = if pace.boot == now.boot {
+    // After a restart of the phone only the time since then is certain.
+    let paid_ms = before.map_or(0, |pace| {
+        if pace.boot == now.boot {
             now.boottime_ms.saturating_sub(pace.boottime_ms)
         } else {
             now.boottime_ms
-        };
-        pace.debt_ms.saturating_sub(paid)
+        }
     });
-    let told = before.map_or(0, |pace| pace.told);
-    let pace = |debt_ms, told| Record::Paced {
-        client,
-        pace: Pace {
-            boot: now.boot,
-            boottime_ms: now.boottime_ms,
-            debt_ms,
-            told,
-        },
-    };
-    if debt_ms + EARNED_EACH_MS <= MOST_AT_ONCE * EARNED_EACH_MS {
-        decision.record(pace(debt_ms + EARNED_EACH_MS, 0));
-        return Verdict::Taken;
+    let left = |debt: fn(&Pace) -> u64| before.map_or(0, debt).saturating_sub(paid_ms);
+    Pace {
+        boot: now.boot,
+        boottime_ms: now.boottime_ms,
+        debt_ms: left(|pace| pace.debt_ms),
+        told: before.map_or(0, |pace| pace.told),
+        copies_ms: left(|pace| pace.copies_ms),
     }
-    decision.count_refusal(Refusal::Busy);
-    if told >= MOST_TOLD {
-        return Verdict::Ignore;
-    }
-    decision.record(pace(debt_ms, told + 1));
-    Verdict::TellBusy
 }

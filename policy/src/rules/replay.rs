@@ -29,7 +29,8 @@ fn of_sequence(state: &State, command: &Command) -> Result<(), Refusal> {
 /// withheld under a number that nobody has seen: once anything is forgotten, a newer beacon proves an order new.
 fn of_known_session(state: &State, command: &Command) -> Result<(), Refusal> {
     let quoted = command.beacon.map_or(0, |quoted| quoted.counter);
-    if state.least_beacon() == 0 || quoted > state.least_beacon() {
+    let least = state.least_beacon(command.client);
+    if least == 0 || quoted > least {
         Ok(())
     } else {
         Err(Refusal::UnknownBeacon)
@@ -43,7 +44,8 @@ fn first_of_session(state: &State, command: &Command) -> Result<(), Refusal> {
     };
     // A number above our own means that this phone's state was set back: finding goes on, and what may not goes by its
     // class.
-    let known = state.beacon(quoted).is_some() && quoted.counter > state.least_beacon();
+    let known =
+        state.beacon(quoted).is_some() && quoted.counter > state.least_beacon(command.client);
     let is_ahead = (state.beacons() + 1..=FURTHEST).contains(&quoted.counter);
     if is_ahead || known {
         Ok(())

@@ -1,6 +1,6 @@
 //! Ring and stop: a ring sounds once, until its deadline or a stop; a stop ends what it names, also when it arrives first.
 
-use super::{Saying, accept, advance, is_overtaken, is_ring};
+use super::{Saying, accept, advance, fail, is_overtaken, is_ring};
 use crate::decision::{Decision, Effect};
 use crate::event::{Now, SirenPhase};
 use crate::record::{Accepted, Record};
@@ -192,17 +192,8 @@ pub(super) fn siren(
             );
         }
         (SirenPhase::Ended, Some(entry)) => {
-            let saying = Saying {
-                text: Some("the siren could not sound before its time was over".into()),
-                ..Saying::default()
-            };
-            advance(
-                state,
-                decision,
-                &entry.accepted,
-                CommandState::Failed,
-                saying,
-            );
+            let why = "the siren could not sound before its time was over";
+            fail(state, entry, why, decision);
         }
         // It goes on trying; `look_after` ends the command when it never succeeds.
         (SirenPhase::Failing(_) | SirenPhase::Sounding, _) | (SirenPhase::Ended, None) => {}
@@ -257,22 +248,12 @@ pub(super) fn look_after(state: &State, now: &Now, decision: &mut Decision) {
 /// At its deadline a ring is over in any case.
 fn end_overdue(state: &State, entry: &Entry, decision: &mut Decision) {
     // A siren that lives says that it has ended, and one that was restarted carries on and says so then.
-    let text = if entry.state == CommandState::Running {
+    let why = if entry.state == CommandState::Running {
         "the siren began to sound and never said that it ended: its process is gone, and how long it sounded is not known"
     } else {
         "the siren process did not answer"
     };
-    let saying = Saying {
-        text: Some(text.to_owned()),
-        ..Saying::default()
-    };
-    advance(
-        state,
-        decision,
-        &entry.accepted,
-        CommandState::Failed,
-        saying,
-    );
+    fail(state, entry, why, decision);
 }
 
 const fn order_again(order: SirenOrder) -> Effect {

@@ -97,6 +97,14 @@ impl State {
         facts.extend(self.track_facts());
         facts.extend((self.floor > 0).then_some(Record::Floor { beacon: self.floor }));
         facts.extend(
+            self.floors
+                .iter()
+                .map(|(client, beacon)| Record::ClientFloor {
+                    client: *client,
+                    beacon: *beacon,
+                }),
+        );
+        facts.extend(
             self.told
                 .iter()
                 .map(|digest| Record::Told { digest: *digest }),

@@ -1,10 +1,10 @@
-//! An owner's house with two clients, and a phone whose journal is a list; it must not judge anything itself.
+//! An owner's house with two clients and a delegate that may only locate, and a phone whose journal is a list; it must not judge anything itself.
 
 use homing_policy::{
     Batch, Effect, Event, Journal, Now, Outgoing, Record, SirenPhase, State, codec, decide,
 };
 use homing_protocol::Refusal;
-use homing_protocol::authority::{AuthorityList, Capabilities, ClientKind, Entry};
+use homing_protocol::authority::{AuthorityList, Capabilities, Capability, ClientKind, Entry};
 use homing_protocol::beacon::ClockTrust;
 use homing_protocol::command::{self, BeaconReference, Command, Op, Verified};
 use homing_protocol::envelope::Address;
@@ -102,24 +102,27 @@ pub(crate) const fn command_id(id: u8) -> CommandId {
 
 /// The keys of the house.
 pub(crate) struct House {
-    clients: [SigningKey; 2],
+    clients: [SigningKey; 3],
     device: KemSecret,
     list: AuthorityList,
 }
 
 impl House {
     pub(crate) fn new() -> Self {
-        let clients = [[11; 32], [12; 32]].map(|seed| SigningKey::from_bytes(&seed));
-        let entry = |key: &SigningKey| Entry {
+        let clients = [[11; 32], [12; 32], [14; 32]].map(|seed| SigningKey::from_bytes(&seed));
+        let entry = |(index, key): (usize, &SigningKey)| Entry {
             key: key.public(),
             kind: ClientKind::CommandLine,
-            capabilities: Capabilities::full(),
+            capabilities: match index {
+                2 => Capabilities::of(&[Capability::Locate, Capability::ReadLocation]),
+                _ => Capabilities::full(),
+            },
         };
         Self {
             list: AuthorityList {
                 account: ADDRESS.account,
                 version: 1,
-                entries: clients.iter().map(entry).collect(),
+                entries: clients.iter().enumerate().map(entry).collect(),
             },
             clients,
             device: KemSecret::from_bytes(&[13; 32]),

@@ -3,6 +3,7 @@
 use crate::house::*;
 use homing_policy::{Effect, Event, SearchOutcome};
 use homing_protocol::Refusal;
+use homing_protocol::authority::Capabilities;
 use homing_protocol::cbor::LARGEST;
 
 #[test]
@@ -60,7 +61,10 @@ fn acknowledged_reports_only_rise_and_never_above_what_was_made() {
     ];
     for (through, stored, refusal) in rows {
         phone.refusals.clear();
-        let _ = phone.hear(&Event::ReportsStored { through });
+        let _ = phone.hear(&Event::ReportsStored {
+            through,
+            rights: Capabilities::full(),
+        });
         assert_eq!(
             (phone.state.reports_stored, phone.refusals.first().copied()),
             (stored, refusal)

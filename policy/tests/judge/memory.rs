@@ -2,7 +2,9 @@
 
 use crate::house::*;
 use homing_policy::record::{Accepted, Pace, Place};
-use homing_policy::state::{MOST_BEACONS, MOST_COMMANDS, MOST_SPACES, MOST_TOMBSTONES};
+use homing_policy::state::{
+    MOST_BEACONS, MOST_COMMANDS, MOST_FLOORS, MOST_SPACES, MOST_TOMBSTONES,
+};
 use homing_policy::{Record, State, codec};
 use homing_protocol::cbor::LARGEST;
 use homing_protocol::command::{FURTHEST, Op};
@@ -126,6 +128,133 @@ fn a_client_that_stops_rings_without_end_pushes_out_its_own_marks_alone() {
     }
     assert!(state.is_dead(id(5_000)));
     assert_facts(&state);
+}
+
+const GREEDY: ClientId = ClientId([2; 16]);
+const OTHER: ClientId = ClientId([1; 16]);
+
+/// What the greedy client did raises its own floor, and it costs the other nothing.
+fn assert_floors(state: &State, newest_beacon: u64) {
+    assert_eq!(state.least_beacon(GREEDY), newest_beacon);
+    assert_eq!(state.least_beacon(OTHER), 0);
+    assert_facts(state);
+}
+
+#[test]
+fn marks_that_a_client_pushes_out_raise_its_own_floor_alone() {
+    let mut state = State::default();
+    state.apply(&beacon(7));
+    for (client, number) in [(OTHER, 1), (OTHER, 2)] {
+        let ring = id(number);
+        state.apply(&Record::Tombstone { client, ring });
+    }
+    for number in 1..=MOST_TOMBSTONES as u64 {
+        let (client, ring) = (GREEDY, id(1_000 + number));
+        state.apply(&Record::Tombstone { client, ring });
+    }
+    assert!(state.is_dead(id(1)) && !state.is_dead(id(1_001)));
+    assert_floors(&state, 7);
+}
+
+#[test]
+fn a_client_of_many_orders_pushes_out_its_own_ids_alone() {
+    let mut state = State::default();
+    state.apply(&beacon(7));
+    for number in 1..=50 {
+        state.apply(&accepted(number, 7));
+        state.apply(&ended(number, number));
+    }
+    for number in 51..=MOST_COMMANDS as u64 + 100 {
+        let Record::Accepted(order) = accepted(number, 7) else {
+            unreachable!()
+        };
+        state.apply(&Record::Accepted(Accepted {
+            client: GREEDY,
+            ..order
+        }));
+        state.apply(&ended(number, number));
+    }
+    assert_eq!(state.commands().count(), MOST_COMMANDS);
+    assert!((1..=50).all(|number| state.command(id(number)).is_some()));
+    assert!(state.command(id(51)).is_none(), "the greedy one's oldest");
+    assert_floors(&state, 7);
+}
+
+#[test]
+fn a_session_stays_known_whatever_clients_of_many_sessions_do() {
+    let mut state = State::default();
+    state.apply(&beacon(7));
+    let seen = |client: ClientId, session: u64| Record::Seen {
+        client,
+        session: SessionId(session.to_be_bytes()),
+        seq: 1,
+    };
+    state.apply(&seen(OTHER, 1));
+    for client in 2..=5 {
+        for session in 1..=40 {
+            state.apply(&seen(ClientId([client; 16]), session));
+        }
+    }
+    assert!(state.space(OTHER, SessionId(1u64.to_be_bytes())).is_some());
+    let kept = |client: u8| {
+        let sessions = (1..=40u64).map(|session| SessionId(session.to_be_bytes()));
+        let mut kept = sessions.filter(|s| state.space(ClientId([client; 16]), *s).is_some());
+        kept.by_ref().count()
+    };
+    assert_eq!((1..=5).map(kept).sum::<usize>(), MOST_SPACES);
+    assert_floors(&state, 7);
+}
+
+#[test]
+fn the_one_floor_of_an_older_journal_is_every_clients() {
+    let old = homing_protocol::cbor::Map::new().uint(0, 17).uint(1, 9);
+    let mut state = State::default();
+    state.apply(&codec::decode(&old.encode()).unwrap());
+    assert_eq!(
+        (state.least_beacon(GREEDY), state.least_beacon(OTHER)),
+        (9, 9)
+    );
+    // A later one of a client's own stands above it, and one below it means nothing.
+    for (client, beacon) in [(GREEDY, 12), (OTHER, 8)] {
+        state.apply(&Record::ClientFloor { client, beacon });
+    }
+    assert_eq!(
+        (state.least_beacon(GREEDY), state.least_beacon(OTHER)),
+        (12, 9)
+    );
+    assert_facts(&state);
+}
+
+#[test]
+fn of_too_many_floors_the_lowest_becomes_everybodys_and_none_is_lost() {
+    let mut state = State::default();
+    for client in 0..=MOST_FLOORS as u8 {
+        state.apply(&Record::ClientFloor {
+            client: ClientId([client; 16]),
+            beacon: 100 + u64::from(client),
+        });
+    }
+    assert_eq!(state.floor, 100);
+    for client in 0..=MOST_FLOORS as u8 {
+        let floor = state.floor_of(ClientId([client; 16]));
+        assert_eq!(floor, 100 + u64::from(client));
+    }
+    assert_facts(&state);
+}
+
+#[test]
+fn a_pace_of_schema_2_is_read_as_one_without_copies() {
+    let old = homing_protocol::cbor::Map::new()
+        .uint(0, 24)
+        .bytes(1, &[5; 16])
+        .bytes(2, &[6; 16])
+        .uint(3, 1_000)
+        .uint(4, 20_000)
+        .uint(5, 3);
+    let Ok(Record::Paced { pace, .. }) = codec::decode(&old.encode()) else {
+        panic!("a pace")
+    };
+    assert_eq!((pace.debt_ms, pace.told, pace.copies_ms), (20_000, 3, 0));
 }
 
 #[test]
@@ -256,14 +385,15 @@ fn record() -> impl Strategy<Value = Record> {
                 deadline_ms,
             }
         }),
-        (long(), long(), number(), number(), number()).prop_map(
-            |(client, boot, boottime_ms, debt_ms, told)| Record::Paced {
+        (long(), long(), number(), number(), number(), number()).prop_map(
+            |(client, boot, boottime_ms, debt_ms, told, copies_ms)| Record::Paced {
                 client: ClientId(client),
                 pace: Pace {
                     boot: BootId(boot),
                     boottime_ms,
                     debt_ms,
                     told,
+                    copies_ms,
                 },
             }
         ),
@@ -282,6 +412,11 @@ fn record() -> impl Strategy<Value = Record> {
         }),
         place().prop_map(Record::TrackPlace),
         any::<bool>().prop_map(|spent| Record::LastGasp { spent }),
+        number().prop_map(|beacon| Record::Floor { beacon }),
+        (long(), number()).prop_map(|(client, beacon)| Record::ClientFloor {
+            client: ClientId(client),
+            beacon
+        }),
     ]
 }
 

@@ -142,6 +142,23 @@ fn a_flood_of_sessions_lets_no_old_order_sound_and_the_sender_signs_it_again() {
 }
 
 #[test]
+fn what_one_client_makes_the_phone_forget_lets_no_other_sign_again() {
+    let (house, mut phone) = (House::new(), Phone::new());
+    let _ = phone.receive(&house.sign(&locate(1, 1).by(1, 1)));
+    open_sessions(&house, &mut phone, MOST_SPACES_OF_CLIENT + 1);
+    assert!(phone.state.least_beacon(house.client(0)) > 1);
+    assert_eq!(phone.state.least_beacon(house.client(1)), 0);
+    // The other's session goes on without a beacon, and its new one quotes what it heard last.
+    for other in [
+        ring(2, 200).by(1, 1).quoting(None),
+        ring(1, 201).by(1, 2).quoting(Some(quoting(1))),
+    ] {
+        assert!(is_loud(&phone.receive(&house.sign(&other))), "{other:?}");
+    }
+    phone.check_facts();
+}
+
+#[test]
 fn a_client_of_many_sessions_pushes_out_its_own_alone() {
     let (house, mut phone) = (House::new(), Phone::new());
     let _ = phone.receive(&house.sign(&locate(1, 1).by(1, 1)));
@@ -155,7 +172,7 @@ fn a_copy_withheld_under_an_unseen_number_of_a_known_session_does_nothing_once_i
 {
     let floods = |house: &House, phone: &mut Phone| {
         // So many orders that the first one's id is forgotten; its session is not.
-        let template = house.command(&locate(1, 9).by(1, 1));
+        let template = house.command(&locate(1, 9).by(0, 7));
         for number in 0..=MOST_COMMANDS as u64 {
             let mut id = [0xdd; 16];
             id[..8].copy_from_slice(&number.to_be_bytes());

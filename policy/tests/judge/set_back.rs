@@ -3,6 +3,7 @@
 use crate::house::*;
 use homing_policy::{Event, Record, SirenPhase, admit};
 use homing_protocol::Refusal;
+use homing_protocol::authority::{Capabilities, Capability};
 use homing_protocol::command::{BeaconReference, Class, FURTHEST, LIVE_MS, Op};
 use homing_protocol::id::{BeaconNonce, BootId, SessionId};
 use homing_protocol::receipt::CommandState::*;
@@ -143,7 +144,10 @@ fn two_beacons_of_one_number_and_a_reader_who_has_more_give_it_away_too() {
     );
 
     let mut phone = Phone::new();
-    let _ = phone.hear(&Event::ReportsStored { through: 5 });
+    let _ = phone.hear(&Event::ReportsStored {
+        through: 5,
+        rights: Capabilities::full(),
+    });
     assert_eq!(phone.state.set_back, Some(0));
     phone.check_facts();
 }
@@ -159,6 +163,44 @@ fn a_ring_that_sounds_from_the_forgotten_past_ends_when_that_is_noticed() {
     assert_eq!(phone.said(1), [Accepted, Cancelled]);
     assert!(phone.state.open_ring().is_none());
     assert!(!is_loud(&phone.reboot()));
+}
+
+#[test]
+fn who_may_not_stop_a_ring_ends_none_by_claiming_that_the_state_was_set_back() {
+    let (house, mut phone) = (House::new(), Phone::new());
+    assert!(is_loud(&phone.receive(&house.sign(&ring(1, 1)))));
+    // The delegate may locate and read, no more.
+    let claim = locate(1, 2).by(2, 1).quoting(Some(quoting(20)));
+    let effects = phone.receive(&house.sign(&claim));
+    assert!(searches(&effects, 2) && !silences(&effects));
+    let _ = phone.hear(&Event::ReportsStored {
+        through: 5,
+        rights: Capabilities::of(&[Capability::Locate, Capability::ReadLocation]),
+    });
+    assert_eq!(phone.state.set_back, Some(20), "it is noticed all the same");
+    assert!(phone.state.open_ring().is_some());
+    // Who may stop it ends it by the same word, though it is no news any more.
+    let same = locate(2, 3).quoting(Some(quoting(20)));
+    assert!(silences(&phone.receive(&house.sign(&same))));
+    assert_eq!(phone.said(1), [Accepted, Cancelled]);
+    phone.check_facts();
+}
+
+#[test]
+fn a_ring_that_was_ordered_since_the_set_back_was_noticed_is_none_of_the_past() {
+    let (house, mut phone) = (House::new(), Phone::new());
+    let claim = |seq, id| house.sign(&locate(seq, id).quoting(Some(quoting(20))));
+    let _ = phone.receive(&claim(1, 1));
+    beacon_of_another_past(&mut phone);
+    let order = house.sign(&ring(2, 2).quoting(newest(&phone)));
+    assert!(is_loud(&phone.receive(&order)));
+    for again in [
+        claim(3, 3),
+        house.sign(&locate(4, 4).quoting(Some(quoting(30)))),
+    ] {
+        assert!(!silences(&phone.receive(&again)));
+    }
+    assert!(phone.state.open_ring().is_some());
 }
 
 #[test]

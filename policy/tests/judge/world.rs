@@ -166,8 +166,8 @@ impl World {
             };
             self.receipts += 1;
             assert_eq!(*counter, self.receipts, "the receipts have a gap");
-            let asks_again =
-                refusal.is_some_and(|r| r.word() == "seq-too-old" || r.word() == "unknown-beacon");
+            let again = ["seq-too-old", "unknown-beacon", "busy"];
+            let asks_again = refusal.is_some_and(|refusal| again.contains(&refusal.word()));
             if asks_again {
                 continue;
             }

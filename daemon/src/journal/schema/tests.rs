@@ -45,6 +45,9 @@ fn a_journal_of_schema_1_is_brought_up_and_nothing_that_it_knew_is_lost() {
     let state = state(&db);
     assert_eq!((state.authority.0, state.key_set.0), (3, 2));
     assert_eq!((state.beacons(), state.floor, state.receipts), (7, 5, 7));
+    // The one floor of that time is every client's.
+    assert_eq!(state.least_beacon(ClientId([0xc1; 16])), 5);
+    assert_eq!(state.least_beacon(ClientId([0xd2; 16])), 5);
     let stands = |id: u8| state.command(CommandId([id; 16])).unwrap().state;
     assert_eq!(
         [1, 2, 3].map(stands),

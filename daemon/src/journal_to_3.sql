@@ -1,0 +1,2 @@
+-- From version 2 to 3: rows may say up to where one client's orders were forgotten, and what its copies cost; the tables
+-- stay as they are. Up to version 2 only one floor for all clients was written; it is read as that.
