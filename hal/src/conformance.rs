@@ -9,7 +9,7 @@ use crate::capability::identity::Identity;
 use crate::capability::network::{Network, NetworkEvent};
 use crate::capability::position::{Fix, PositionSource};
 use crate::capability::power::Power;
-use crate::capability::siren::SoundCard;
+use crate::capability::siren::{LONGEST_MIXER, SoundCard};
 use crate::fault::{Cancel, Fault, Probe};
 
 /// How late a driver may be beyond its deadline: the scheduling of a loaded build host, not a property of any driver.
@@ -153,13 +153,31 @@ pub fn a_working_sound_card(card: &mut dyn SoundCard) {
         "the loudspeaker was given out twice"
     );
     assert_eq!(output.release(), Ok(()));
-    match card.open() {
-        Ok(output) => drop(output),
-        Err(fault) => panic!("{}: after a release: {fault}", card.name()),
-    }
+    a_dead_sirens_mixer_is_put_back(card);
     eventually("the loudspeaker is free after a drop", || {
         card.open().is_ok()
     });
+}
+
+/// A siren that died has left the mixer loud; its successor puts it back, but not under a siren that has the card.
+fn a_dead_sirens_mixer_is_put_back(card: &mut dyn SoundCard) {
+    let open = |card: &mut dyn SoundCard| match card.open() {
+        Ok(output) => output,
+        Err(fault) => panic!("{}: it is not free: {fault}", card.name()),
+    };
+    let mut dying = open(card);
+    let Some(found) = dying.found() else { return };
+    assert!(!found.card.is_empty() && found.mixer.len() <= LONGEST_MIXER);
+    assert_eq!(dying.assert_loud(), Ok(()));
+    let taken = card.put_back(&found.mixer);
+    assert!(matches!(taken, Err(Fault::Busy(_))), "{taken:?}");
+    drop(dying);
+    eventually("a dead siren's mixer is put back", || {
+        card.put_back(&found.mixer) == Ok(())
+    });
+    assert_eq!(open(card).found(), Some(found));
+    let nonsense = card.put_back("nonsense");
+    assert!(matches!(nonsense, Err(Fault::Broken(_))), "{nonsense:?}");
 }
 
 /// A battery: ready, and in range.

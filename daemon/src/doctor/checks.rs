@@ -12,6 +12,8 @@ use nix::unistd::{AccessFlags, access};
 
 use super::diagnosis::Weakness;
 use crate::config::{DEFAULT_PATH, Loaded};
+use crate::siren::intent;
+use crate::siren::report::Report;
 
 /// 2026-01-01, before the first version of this program: no right clock shows less.
 const EARLIEST_RIGHT_TIME: Duration = Duration::from_secs(1_767_225_600);
@@ -46,7 +48,18 @@ pub(super) fn weaknesses(loaded: &Loaded, enrolled: Option<bool>, roots: &Roots)
     weak.extend(clock(kept, SystemTime::now()));
     weak.extend(storage(state_dir, roots));
     weak.extend(sleep(roots));
+    weak.extend(last_ring(state_dir));
     weak
+}
+
+/// What the siren met when it last sounded.
+fn last_ring(state_dir: &Path) -> Option<Weakness> {
+    let report = Report::load(&intent::folder(state_dir)).ok()??;
+    let warning = report.warning?;
+    Some(Weakness::new(
+        "siren",
+        format!("when it last sounded, {warning}"),
+    ))
 }
 
 fn state_folder(state_dir: &Path) -> Option<Weakness> {
@@ -218,6 +231,29 @@ mod tests {
         fs::create_dir_all(roots.sys.join("power")).unwrap();
         fs::write(roots.sys.join("power/state"), "freeze mem disk\n").unwrap();
         assert!(sleep(&roots).is_some());
+    }
+
+    #[test]
+    fn a_siren_that_could_have_been_muted_is_weak() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = intent::folder(root.path());
+        fs::create_dir(&folder).unwrap();
+        let mut report = Report {
+            command: None,
+            phase: crate::siren::report::Phase::Ended,
+            reason: None,
+            warning: None,
+            boottime_ms: 1,
+            pid: 1,
+            started: 1,
+            boot_id: "b".into(),
+        };
+        report.store(&folder).unwrap();
+        assert_eq!(last_ring(root.path()), None);
+        report.warning = Some("another program holds Speaker".into());
+        report.store(&folder).unwrap();
+        let weak = last_ring(root.path()).unwrap();
+        assert!(weak.why.contains("holds Speaker"), "{}", weak.why);
     }
 
     #[test]

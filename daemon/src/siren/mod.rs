@@ -128,6 +128,10 @@ impl SoundCard for Missing {
     fn open(&mut self) -> Result<Box<dyn SirenOutput>, Fault> {
         Err(Fault::Absent(NO_DRIVER.into()))
     }
+
+    fn put_back(&mut self, _mixer: &str) -> Result<(), Fault> {
+        Err(Fault::Absent(NO_DRIVER.into()))
+    }
 }
 
 const NO_DRIVER: &str = "there is no driver for this phone's sound card";

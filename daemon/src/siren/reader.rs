@@ -15,6 +15,14 @@ const LONGEST_FILE: u64 = 4096;
 /// # Errors
 /// As the system's; a link, a pipe, a folder, a device, and a longer file are errors too.
 pub(super) fn read(path: &Path) -> io::Result<Vec<u8>> {
+    read_long(path, LONGEST_FILE)
+}
+
+/// As [`read`], of at most so many bytes.
+///
+/// # Errors
+/// As [`read`].
+pub(super) fn read_long(path: &Path, longest: u64) -> io::Result<Vec<u8>> {
     // A pipe without a writer would hold `open` for ever; a link would lead anywhere.
     let file = OpenOptions::new()
         .read(true)
@@ -27,11 +35,11 @@ pub(super) fn read(path: &Path) -> io::Result<Vec<u8>> {
         ));
     }
     let mut content = Vec::new();
-    file.take(LONGEST_FILE + 1).read_to_end(&mut content)?;
-    if content.len() as u64 > LONGEST_FILE {
+    file.take(longest + 1).read_to_end(&mut content)?;
+    if content.len() as u64 > longest {
         return Err(io::Error::new(
             io::ErrorKind::InvalidData,
-            "it is longer than 4 KiB",
+            format!("it is longer than {longest} bytes"),
         ));
     }
     Ok(content)

@@ -18,6 +18,9 @@ pub struct Report {
     pub phase: Phase,
     /// Why it does not sound: `deadline`, `stopped`, `interrupted`, or a fault in one phrase; `None` while it sounds.
     pub reason: Option<String>,
+    /// What another program can do against this sound, or could at some time during it, in one phrase.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub warning: Option<String>,
     /// When this was written, milliseconds since boot.
     pub boottime_ms: u64,
     /// The siren's process.
@@ -100,6 +103,7 @@ mod tests {
             command: Some("00112233445566778899aabbccddeeff".into()),
             phase: Phase::Ended,
             reason: Some(DEADLINE.into()),
+            warning: Some("w".into()),
             boottime_ms: 5,
             pid: 7,
             started: 9,
@@ -109,7 +113,7 @@ mod tests {
         assert_eq!(Report::load(folder.path()).unwrap(), Some(report));
         assert_eq!(
             fs::read_to_string(path(folder.path())).unwrap(),
-            r#"{"command":"00112233445566778899aabbccddeeff","phase":"ended","reason":"deadline","boottime_ms":5,"pid":7,"started":9,"boot_id":"b"}"#
+            r#"{"command":"00112233445566778899aabbccddeeff","phase":"ended","reason":"deadline","warning":"w","boottime_ms":5,"pid":7,"started":9,"boot_id":"b"}"#
         );
     }
 

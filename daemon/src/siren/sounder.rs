@@ -8,7 +8,7 @@ use homing_hal::fault::Fault;
 
 use super::BLOCK;
 use super::intent::{self, Found, Intent};
-use super::mixer;
+use super::mixer::Memory;
 use super::report::{DEADLINE, INTERRUPTED, Phase, Report, STOPPED};
 use super::sweep::Sweep;
 use super::wake::Wake;
@@ -76,8 +76,13 @@ struct Sound {
     next_try: Duration,
     pause: Duration,
     /// What the report file says, to write it on changes only.
-    reported: Option<(Phase, Option<String>)>,
+    reported: Option<News>,
+    /// What others can do against it: once said it stays said for this sound.
+    warning: Option<String>,
 }
+
+/// What changes in a report: phase, reason, warning.
+type News = (Phase, Option<String>, Option<String>);
 
 impl Sound {
     fn new(intent: Intent) -> Self {
@@ -89,7 +94,24 @@ impl Sound {
             next_try: Duration::ZERO,
             pause: FIRST_PAUSE,
             reported: None,
+            warning: None,
         }
+    }
+
+    /// Keeps which controls others can turn. Three names will do: a report is read with a bound.
+    fn warn(&mut self, unlocked: &[String]) {
+        if unlocked.is_empty() {
+            return;
+        }
+        let named = unlocked.iter().take(3).cloned().collect::<Vec<_>>();
+        let more = match unlocked.len() - named.len() {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        self.warning = Some(format!(
+            "another program holds {}{more} and can mute the siren by it",
+            named.join(", ")
+        ));
     }
 }
 
@@ -166,7 +188,7 @@ impl<'a> Sounder<'a> {
         } else {
             Phase::Failed
         };
-        self.report(command, phase, Some(&reason));
+        self.report(command, (phase, Some(reason), None));
         self.put_away(found);
         Ok(None)
     }
@@ -243,8 +265,7 @@ impl<'a> Sounder<'a> {
             }
             match self.card.open() {
                 Ok(mut output) => {
-                    let driver = self.card.name();
-                    mixer::remember(&self.folder, &self.boot_id, driver, output.as_mut());
+                    self.memory().remember(output.as_mut());
                     let sweep = Sweep::new(output.sample_rate());
                     sound.output = Some((output, sweep));
                     sound.asserted = Duration::ZERO;
@@ -281,7 +302,8 @@ impl<'a> Sounder<'a> {
             Silence::Told => (Phase::Failed, INTERRUPTED),
         };
         tracing::info!(command = %sound.intent.command, reason, "the siren is silent");
-        self.report(Some(sound.intent.command.clone()), phase, Some(reason));
+        let news = (phase, Some(reason.to_owned()), sound.warning.take());
+        self.report(Some(sound.intent.command.clone()), news);
         // An interrupted order stays: the next start of this process carries it on.
         if silence == Silence::Deadline {
             self.put_away(Found::Intent(sound.intent));
@@ -290,46 +312,55 @@ impl<'a> Sounder<'a> {
 
     /// Gives the card back with the user's mixer; while that fails the mixer stays remembered.
     fn give_back(&self, output: Box<dyn SirenOutput>) {
-        match output.release() {
-            Ok(()) => mixer::forget(&self.folder),
-            Err(fault) => tracing::warn!(%fault, "the sound card was given back in disorder"),
+        let card = output.found().map(|found| found.card);
+        match (output.release(), card) {
+            (Ok(()), Some(card)) => self.memory().forget(&card),
+            (Ok(()), None) => {}
+            (Err(fault), _) => tracing::warn!(%fault, "the mixer is not yet as the user had it"),
+        }
+    }
+
+    fn memory(&self) -> Memory<'_> {
+        Memory {
+            folder: &self.folder,
+            boot_id: &self.boot_id,
+            driver: self.card.name(),
         }
     }
 
     /// A siren that was killed while it sounded, and whose order is over, has left the mixer loud.
     fn put_mixer_back(&mut self) {
-        if !mixer::is_owed(&self.folder, &self.boot_id) {
-            return;
-        }
-        match self.card.open() {
-            Ok(mut output) => {
-                let driver = self.card.name();
-                mixer::remember(&self.folder, &self.boot_id, driver, output.as_mut());
-                self.give_back(output);
+        for owed in self.memory().owed() {
+            match self.card.put_back(&owed.mixer) {
+                Ok(()) => owed.forget(),
+                Err(fault) => tracing::warn!(%fault, "the mixer stays loud for now"),
             }
-            Err(fault) => tracing::warn!(%fault, "the mixer stays loud for now"),
         }
     }
 
     fn report_once(&self, sound: &mut Sound, phase: Phase, reason: Option<&str>) {
-        let news = Some((phase, reason.map(str::to_owned)));
-        if sound.reported != news {
-            if let Some(reason) = reason {
-                tracing::warn!(reason, "the siren cannot sound and tries again");
-            }
-            self.report(Some(sound.intent.command.clone()), phase, reason);
-            sound.reported = news;
+        let news = (phase, reason.map(str::to_owned), sound.warning.clone());
+        if sound.reported.as_ref() == Some(&news) {
+            return;
         }
+        if let Some(reason) = reason {
+            tracing::warn!(reason, "the siren cannot sound and tries again");
+        }
+        if let Some(warning) = &sound.warning {
+            tracing::warn!(warning, "the siren sounds, and can be muted");
+        }
+        self.report(Some(sound.intent.command.clone()), news.clone());
+        sound.reported = Some(news);
     }
 
     /// Writes the report; a full disk must not silence the siren, so a failure is only logged.
-    fn report(&self, command: Option<String>, phase: Phase, reason: Option<&str>) {
+    fn report(&self, command: Option<String>, (phase, reason, warning): News) {
         let written = boottime::now_ms().and_then(|boottime_ms| {
-            let reason = reason.map(str::to_owned);
             Report {
                 command,
                 phase,
                 reason,
+                warning,
                 boottime_ms,
                 pid: std::process::id(),
                 started: crate::process::started(std::process::id()).unwrap_or(0),
@@ -363,13 +394,16 @@ impl<'a> Sounder<'a> {
 
 /// Plays one block, no longer than the time left, and asserts the loudness when that is due.
 fn play(sound: &mut Sound, now: Duration, left: Duration) -> Result<(), Fault> {
+    let due = sound.asserted.is_zero() || now.saturating_sub(sound.asserted) >= ASSERT_EVERY;
+    if due && let Some((output, _)) = &mut sound.output {
+        output.assert_loud()?;
+        let unlocked = output.unlocked().to_vec();
+        sound.warn(&unlocked);
+        sound.asserted = now;
+    }
     let Some((output, sweep)) = &mut sound.output else {
         return Ok(());
     };
-    if sound.asserted.is_zero() || now.saturating_sub(sound.asserted) >= ASSERT_EVERY {
-        output.assert_loud()?;
-        sound.asserted = now;
-    }
     let rate = u128::from(output.sample_rate());
     let samples = usize::try_from(rate * left.min(BLOCK).as_millis() / 1000)
         .unwrap_or(1)

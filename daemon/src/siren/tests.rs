@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use homing_hal::capability::siren::{SirenOutput, SoundCard};
+use homing_hal::capability::siren::{FoundMixer, SirenOutput, SoundCard};
 use homing_hal::fault::{Cancel, Fault, Probe};
 use tempfile::TempDir;
 
@@ -30,6 +30,7 @@ enum Told {
     Loud,
     Play { peak: i16 },
     Release,
+    PutBack(String),
 }
 
 /// Faults that the card is to show.
@@ -37,6 +38,8 @@ enum Told {
 struct Troubles {
     on_open: VecDeque<Fault>,
     on_write: VecDeque<Fault>,
+    /// Controls whose lock another program has.
+    unlocked: Vec<String>,
 }
 
 struct Card {
@@ -63,15 +66,22 @@ impl SoundCard for Card {
                 Ok(Box::new(Output {
                     told: self.told.clone(),
                     troubles: Arc::clone(&self.troubles),
+                    unlocked: Vec::new(),
                 }))
             }
         }
+    }
+
+    fn put_back(&mut self, mixer: &str) -> Result<(), Fault> {
+        drop(self.told.send(Told::PutBack(mixer.to_owned())));
+        Ok(())
     }
 }
 
 struct Output {
     told: Sender<Told>,
     troubles: Arc<Mutex<Troubles>>,
+    unlocked: Vec<String>,
 }
 
 impl SirenOutput for Output {
@@ -91,11 +101,16 @@ impl SirenOutput for Output {
     }
 
     fn assert_loud(&mut self) -> Result<(), Fault> {
+        self.unlocked = self.troubles.lock().unwrap().unlocked.clone();
         drop(self.told.send(Told::Loud));
         Ok(())
     }
 
-    fn found(&self) -> Option<String> {
+    fn unlocked(&self) -> &[String] {
+        &self.unlocked
+    }
+
+    fn found(&self) -> Option<FoundMixer> {
         None
     }
 
@@ -354,6 +369,40 @@ fn a_card_that_never_works_ends_the_tries_at_the_deadline() {
     );
     assert_eq!(siren.report().reason.as_deref(), Some("deadline"));
     assert!(siren.told.try_iter().next().is_none());
+}
+
+#[test]
+fn a_control_that_another_program_holds_is_a_warning_that_stays_in_the_report() {
+    let mut siren = Siren::new();
+    let names = ["Speaker Playback Switch"; 5];
+    siren.troubles.lock().unwrap().unlocked = names.map(str::to_owned).into();
+    siren.order(FIRST, PATIENCE);
+    siren.start();
+    let said = siren.read_report(|report| report.phase == Phase::Sounding);
+    let warning = said.warning.unwrap();
+    assert!(
+        warning.contains("Speaker Playback Switch and 2 more"),
+        "{warning}"
+    );
+    siren.troubles.lock().unwrap().unlocked.clear();
+    siren.hear(|told| *told == Told::Loud);
+    siren.hear(|told| *told == Told::Loud);
+    intent::withdraw(siren.folder()).unwrap();
+    siren.end();
+    assert_eq!(siren.report().warning, Some(warning));
+}
+
+#[test]
+fn a_dead_sirens_mixer_is_put_back_without_taking_the_loudspeaker() {
+    let mut siren = Siren::new();
+    let owed = format!(r#"{{"boot_id":"{BOOT}","driver":"recorder","found":"quiet"}}"#);
+    let path = siren.folder().join("mixer-Card.json");
+    fs::write(&path, owed).unwrap();
+    siren.start();
+    assert_eq!(siren.end(), End::Idle);
+    let told: Vec<Told> = siren.told.try_iter().collect();
+    assert_eq!(told, [Told::PutBack("quiet".into())]);
+    assert!(!path.exists());
 }
 
 #[test]

@@ -13,6 +13,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use self::control::Control;
+use self::memory::Memory;
 use self::output::AlsaOutput;
 use self::pcm::Pcm;
 use self::route::Route;
@@ -93,12 +94,16 @@ impl AlsaCard {
         best.ok_or(why)
     }
 
+    fn control(&self, number: u32) -> Result<Control, Fault> {
+        Control::open(&self.folder().join(format!("controlC{number}")))
+    }
+
     fn candidate(&self, number: u32) -> Result<Option<Candidate>, Fault> {
         let devices = self.numbers(&format!("pcmC{number}D"), "p");
         if devices.is_empty() {
             return Ok(None);
         }
-        let control = Control::open(&self.folder().join(format!("controlC{number}")))?;
+        let control = self.control(number)?;
         let elements = control.elements()?;
         let known = route::device(&self.roots)
             .map(|device| Route::of_device(&device, &elements))
@@ -209,5 +214,19 @@ impl SoundCard for AlsaCard {
         };
         let route = found.route.steps;
         Ok(Box::new(AlsaOutput::new(pcm, found.control, route)?))
+    }
+
+    fn put_back(&mut self, mixer: &str) -> Result<(), Fault> {
+        let memory = Memory::read(mixer)?;
+        // A card that cannot be opened now is as good as absent: the mixer stays owed.
+        let control = self
+            .numbers("controlC", "")
+            .into_iter()
+            .filter_map(|number| self.control(number).ok())
+            .find(|control| control.id == memory.card)
+            .ok_or_else(|| Fault::Absent(format!("the card {} is not here", memory.card)))?;
+        control.exclude_sirens()?;
+        let elements = control.elements()?;
+        grip::put_back(&control, elements.iter(), &memory)
     }
 }

@@ -19,7 +19,7 @@ use crate::capability::identity::{DeviceIdentity, Identity};
 use crate::capability::network::{Network, NetworkEvent, NetworkPath};
 use crate::capability::position::{Fix, PositionSource};
 use crate::capability::power::Power;
-use crate::capability::siren::{SirenOutput, SoundCard};
+use crate::capability::siren::{FoundMixer, SirenOutput, SoundCard};
 use crate::fault::{Cancel, Fault, Probe};
 
 /// How long the simulator may take for an answer, beyond what the request itself asks for; a `slow` of two seconds fits.
@@ -183,6 +183,7 @@ pub struct SimSiren {
     line: Line,
     sample_rate: u32,
     found: String,
+    unlocked: Vec<String>,
 }
 
 macro_rules! over_socket {
@@ -432,19 +433,32 @@ impl SoundCard for SimSoundCard {
             line,
             sample_rate,
             found: mixer.to_string(),
+            unlocked: Vec::new(),
         }))
+    }
+
+    fn put_back(&mut self, mixer: &str) -> Result<(), Fault> {
+        let mixer = words(mixer)?;
+        Line::new(&self.path)
+            .ask::<Value>(&json!({"do": "siren_put_back", "mixer": mixer}))
+            .map(drop)
     }
 }
 
+/// A mixer in the simulator's words.
+fn words(mixer: &str) -> Result<Value, Fault> {
+    serde_json::from_str(mixer)
+        .map_err(|error| Fault::Broken(format!("not a mixer of the simulator: {error}")))
+}
+
 impl SimSiren {
-    fn order(&mut self, request: &Value, raw: &[u8]) -> Result<(), Fault> {
+    fn order(&mut self, request: &Value, raw: &[u8]) -> Result<Value, Fault> {
         if self.line.open.is_none() {
             // The loudspeaker belongs to the connection that opened it.
             return Err(Fault::Broken("the simulated loudspeaker was lost".into()));
         }
         self.line
-            .ask_until::<Value>(request, raw, Instant::now() + ANSWER_TIME, &Cancel::new())
-            .map(drop)
+            .ask_until(request, raw, Instant::now() + ANSWER_TIME, &Cancel::new())
     }
 }
 
@@ -456,27 +470,38 @@ impl SirenOutput for SimSiren {
     fn write(&mut self, samples: &[i16]) -> Result<(), Fault> {
         samples.chunks(PCM_LIMIT as usize).try_for_each(|chunk| {
             let request = json!({"do": "pcm", "samples": chunk.len()});
-            self.order(&request, &to_bytes(chunk))
+            self.order(&request, &to_bytes(chunk)).map(drop)
         })
     }
 
     fn assert_loud(&mut self) -> Result<(), Fault> {
-        self.order(&json!({"do": "assert_loud"}), &[])
+        let answer = self.order(&json!({"do": "assert_loud"}), &[])?;
+        let named = answer["unlocked"].as_array().into_iter().flatten();
+        self.unlocked = named
+            .filter_map(|name| name.as_str().map(str::to_owned))
+            .collect();
+        Ok(())
     }
 
-    fn found(&self) -> Option<String> {
-        Some(self.found.clone())
+    fn unlocked(&self) -> &[String] {
+        &self.unlocked
     }
 
-    fn take_over(&mut self, found: &str) -> Result<(), Fault> {
-        let mixer: Value = serde_json::from_str(found)
-            .map_err(|error| Fault::Broken(format!("not a mixer of the simulator: {error}")))?;
-        self.order(&json!({"do": "siren_take_over", "mixer": mixer}), &[])?;
-        found.clone_into(&mut self.found);
+    fn found(&self) -> Option<FoundMixer> {
+        Some(FoundMixer {
+            card: "simulated".into(),
+            mixer: self.found.clone(),
+        })
+    }
+
+    fn take_over(&mut self, mixer: &str) -> Result<(), Fault> {
+        let words = words(mixer)?;
+        self.order(&json!({"do": "siren_take_over", "mixer": words}), &[])?;
+        mixer.clone_into(&mut self.found);
         Ok(())
     }
 
     fn release(mut self: Box<Self>) -> Result<(), Fault> {
-        self.order(&json!({"do": "siren_release"}), &[])
+        self.order(&json!({"do": "siren_release"}), &[]).map(drop)
     }
 }

@@ -58,12 +58,24 @@ pub enum Set {
         volume: Option<u8>,
         /// The mute switch.
         mute: Option<Mute>,
+        /// Whether a siren gets the lock of the controls.
+        lock: Option<Lock>,
     },
     /// The person plugs or unplugs a headset.
     Route {
         /// speaker or headset.
         to: Route,
     },
+}
+
+/// Whether a siren gets the lock of the mixer's controls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Lock {
+    /// It does.
+    Granted,
+    /// Another program has it.
+    Refused,
 }
 
 /// What is asked of the world.
@@ -142,6 +154,11 @@ pub enum Do {
     /// From now on this is the mixer as found.
     SirenTakeOver {
         /// As `siren_open` answered an earlier holder.
+        mixer: Mixer,
+    },
+    /// Sets the mixer as a dead siren found it, whoever plays.
+    SirenPutBack {
+        /// As `siren_open` answered that one.
         mixer: Mixer,
     },
     /// Gives the loudspeaker back with the mixer as found.

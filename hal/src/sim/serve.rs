@@ -11,7 +11,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use serde_json::{Value, json};
 
 use super::card::{Mixer, Mute, Route};
-use super::request::{Capability, Do, Get, How, PCM_LIMIT, Request};
+use super::request::{Capability, Do, Get, How, Lock, PCM_LIMIT, Request};
 use super::wire::{Inbox, to_samples};
 use super::world::{Statement, World};
 
@@ -199,6 +199,7 @@ impl Connection {
             Request::Do(Do::SirenOpen) => self.siren_open(),
             Request::Do(Do::AssertLoud) => self.assert_loud(),
             Request::Do(Do::SirenTakeOver { mixer }) => self.siren_take_over(mixer),
+            Request::Do(Do::SirenPutBack { mixer }) => self.siren_put_back(mixer),
             Request::Do(Do::SirenRelease) => self.siren_release(),
             Request::Do(Do::AwaitNetwork { seen, ms }) => {
                 self.may_use(Capability::Network)?;
@@ -285,6 +286,19 @@ impl Connection {
         Ok(json!({"ok": true}))
     }
 
+    fn siren_put_back(&mut self, mixer: Mixer) -> Result<Value, Trouble> {
+        // The mixer is nobody's but a siren's: a stream that plays is not in its way.
+        let fault = self.simulator.world().fault(Capability::Siren);
+        if !matches!(fault, Some((How::Busy, _))) {
+            self.may_use(Capability::Siren)?;
+        }
+        if self.simulator.holder.load(Ordering::SeqCst) != 0 {
+            return Err(trouble(How::Busy, "another siren has the card"));
+        }
+        self.simulator.world().card.set(Instant::now(), mixer);
+        Ok(json!({"ok": true}))
+    }
+
     fn held(&self) -> Result<Mixer, Trouble> {
         self.found.ok_or_else(|| {
             trouble(
@@ -329,8 +343,12 @@ impl Connection {
             mute: Mute::Off,
             route: Route::Speaker,
         };
-        self.simulator.world().card.set(Instant::now(), loud);
-        Ok(json!({"ok": true}))
+        let mut world = self.simulator.world();
+        world.card.set(Instant::now(), loud);
+        Ok(match world.lock {
+            Lock::Granted => json!({"unlocked": []}),
+            Lock::Refused => json!({"unlocked": ["Speaker"]}),
+        })
     }
 
     fn siren_release(&mut self) -> Result<Value, Trouble> {

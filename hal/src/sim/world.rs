@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use super::card::{Card, Mixer, Mute, Route};
-use super::request::{Capability, Carrier, Fail, Flow, How, Price, Set};
+use super::request::{Capability, Carrier, Fail, Flow, How, Lock, Price, Set};
 use super::track::{Motion, Place, Track, noise_m};
 
 /// Factor from the standard deviation on each axis to the circle of 95 % (√(−2 ln 0.05), Rayleigh).
@@ -67,6 +67,8 @@ pub struct World {
     faults: BTreeMap<Capability, (How, Duration)>,
     /// The sound card.
     pub card: Card,
+    /// Whether a siren gets the lock of the card's controls.
+    pub lock: Lock,
     boot_id: String,
 }
 
@@ -103,6 +105,7 @@ impl World {
             network_version: 0,
             faults: BTreeMap::new(),
             card: Card::new(now, mixer),
+            lock: Lock::Granted,
             boot_id: format!("00000000-0000-4000-8000-{:012x}", seed & 0xffff_ffff_ffff),
         }
     }
@@ -134,13 +137,14 @@ impl World {
                 charging,
                 percent_per_hour,
             } => self.set_battery(percent, charging, percent_per_hour, now),
-            Set::Mixer { volume, mute } => {
+            Set::Mixer { volume, mute, lock } => {
                 let mixer = self.card.mixer();
                 let volume = volume.unwrap_or(mixer.volume);
                 if volume > 100 {
                     return Err("the volume is a percentage: 0…100".into());
                 }
                 let mute = mute.unwrap_or(mixer.mute);
+                self.lock = lock.unwrap_or(self.lock);
                 self.card.set_by_user(
                     now,
                     Mixer {

@@ -149,13 +149,36 @@ fn a_successor_that_is_told_puts_back_the_mixer_that_a_dead_siren_found() {
     let mut second = opened.unwrap();
     assert_ne!(second.found().unwrap(), found, "loud");
     assert!(second.take_over("nonsense").is_err());
-    second.take_over(&found).unwrap();
+    second.take_over(&found.mixer).unwrap();
     second.release().unwrap();
     let mixer = phone.ask(r#"{"get":"world"}"#)["mixer"].clone();
     assert_eq!(
         mixer,
         json!({"volume": 30, "mute": true, "route": "speaker"})
     );
+}
+
+#[test]
+fn a_mixer_is_put_back_although_somebody_plays() {
+    let mut phone = Phone::start();
+    phone.order(r#"{"set":"mixer","mute":true,"volume":30}"#);
+    phone.order(r#"{"fail":"siren","how":"busy"}"#);
+    let mut card = SimSoundCard::new(&phone.socket);
+    assert!(card.open().is_err(), "somebody plays");
+    let quiet = json!({"volume": 5, "mute": false, "route": "headset"});
+    card.put_back(&quiet.to_string()).unwrap();
+    assert_eq!(phone.ask(r#"{"get":"world"}"#)["mixer"], quiet);
+}
+
+#[test]
+fn a_siren_that_does_not_get_the_lock_says_which_control_others_can_turn() {
+    let mut phone = Phone::start();
+    let mut output = SimSoundCard::new(&phone.socket).open().unwrap();
+    output.assert_loud().unwrap();
+    assert!(output.unlocked().is_empty());
+    phone.order(r#"{"set":"mixer","lock":"refused"}"#);
+    output.assert_loud().unwrap();
+    assert_eq!(output.unlocked(), ["Speaker"]);
 }
 
 #[test]

@@ -339,6 +339,7 @@ impl Handset {
             command: Some(ring.to_owned()),
             phase,
             reason: reason.map(str::to_owned),
+            warning: None,
             boottime_ms: self.now_ms() - self.booted_at_ms,
             pid: std::process::id(),
             started: 0,

@@ -258,6 +258,7 @@ impl Rig {
             command: Some(ring.to_string()),
             phase,
             reason: None,
+            warning: None,
             boottime_ms: 1,
             pid: std::process::id(),
             started: 0,

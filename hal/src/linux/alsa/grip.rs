@@ -5,6 +5,7 @@ use nix::errno::Errno;
 use super::control::{Control, Element, fault};
 use super::memory::Memory;
 use super::route::Step;
+use crate::capability::siren::FoundMixer;
 use crate::fault::Fault;
 
 /// What is done with one element of a mixer.
@@ -45,6 +46,39 @@ pub(super) struct Grip<M> {
     memory: Memory,
     /// Numbers of the elements whose lock is ours.
     locked: Vec<u32>,
+    /// Names of those whose lock was refused when it was last asked for.
+    unlocked: Vec<String>,
+}
+
+/// Sets a mixer's elements as remembered, last found first, for the order of setting may matter to a codec.
+///
+/// # Errors
+/// The last element that could not be set; the others are.
+pub(super) fn put_back<'a>(
+    mixer: &impl Mixer,
+    elements: impl Iterator<Item = &'a Element> + Clone,
+    memory: &Memory,
+) -> Result<(), Fault> {
+    let mut result = Ok(());
+    for numid in memory.numbers().rev() {
+        let Some(element) = elements.clone().find(|element| element.numid == numid) else {
+            result = Err(Fault::Broken(format!(
+                "the card has no element {numid} any more"
+            )));
+            continue;
+        };
+        let Some(values) = memory.of(numid, element.count) else {
+            let name = &element.name;
+            result = Err(Fault::Broken(format!(
+                "what was found of {name} does not fit it"
+            )));
+            continue;
+        };
+        if let Err(errno) = mixer.write(element, &values) {
+            result = Err(fault(&format!("putting back {}", element.name), errno));
+        }
+    }
+    result
 }
 
 impl<M: Mixer> Grip<M> {
@@ -72,6 +106,7 @@ impl<M: Mixer> Grip<M> {
             steps,
             memory,
             locked: Vec::new(),
+            unlocked: Vec::new(),
         })
     }
 
@@ -81,13 +116,17 @@ impl<M: Mixer> Grip<M> {
     /// # Errors
     /// [`Fault::Absent`] when the card is gone.
     pub(super) fn assert(&mut self) -> Result<(), Fault> {
+        self.unlocked.clear();
         for step in &self.steps {
             let element = &step.element;
             // Another program may hold a lock now and let go of it later, so what was refused is tried again.
             if !self.locked.contains(&element.numid) {
                 match self.mixer.lock(element) {
                     Ok(()) => self.locked.push(element.numid),
-                    Err(errno) => tracing::debug!(%errno, element = element.name, "no lock"),
+                    Err(errno) => {
+                        tracing::debug!(%errno, element = element.name, "no lock");
+                        self.unlocked.push(element.name.clone());
+                    }
                 }
             }
             let set = match self.mixer.read(element) {
@@ -106,12 +145,20 @@ impl<M: Mixer> Grip<M> {
         Ok(())
     }
 
+    /// Names of the elements that others can turn, as of the last [`Grip::assert`].
+    pub(super) fn unlocked(&self) -> &[String] {
+        &self.unlocked
+    }
+
     /// What to remember beyond this process.
-    pub(super) fn found(&self) -> Option<String> {
-        match self.memory.found.is_empty() {
-            true => None,
-            false => self.memory.to_text().ok(),
+    pub(super) fn found(&self) -> Option<FoundMixer> {
+        if self.memory.found.is_empty() {
+            return None;
         }
+        Some(FoundMixer {
+            card: self.memory.card.clone(),
+            mixer: self.memory.to_text().ok()?,
+        })
     }
 
     /// From now on this is the mixer to put back.
@@ -133,15 +180,8 @@ impl<M: Mixer> Grip<M> {
     /// # Errors
     /// The last element that could not be put back; the others are, and every lock is given back.
     pub(super) fn release(&mut self) -> Result<(), Fault> {
-        let mut result = Ok(());
-        for Step { element, .. } in self.steps.iter().rev() {
-            let Some(values) = self.memory.of(element.numid, element.count) else {
-                continue;
-            };
-            if let Err(errno) = self.mixer.write(element, &values) {
-                result = Err(fault(&format!("putting back {}", element.name), errno));
-            }
-        }
+        let elements = self.steps.iter().map(|step| &step.element);
+        let result = put_back(&self.mixer, elements, &self.memory);
         for Step { element, .. } in &self.steps {
             if self.locked.contains(&element.numid)
                 && let Err(errno) = self.mixer.unlock(element)
@@ -262,10 +302,12 @@ mod tests {
         user.lock(&mute).unwrap();
         grip.assert().unwrap();
         assert_eq!(values(&user), [0, 100], "the rest is loud");
+        assert_eq!(grip.unlocked(), ["Element 1"]);
         user.unlock(&mute).unwrap();
         grip.assert().unwrap();
         assert_eq!(values(&user), [1, 100]);
         assert_eq!(user.lock(&mute), Err(Errno::EBUSY));
+        assert!(grip.unlocked().is_empty());
     }
 
     #[test]
@@ -282,16 +324,31 @@ mod tests {
     fn a_dead_sirens_memory_is_put_back_instead_of_the_loud_mixer() {
         let (mut first, user) = held();
         let found = first.found().unwrap();
+        assert_eq!(found.card, "Card");
         first.assert().unwrap();
         user.1.borrow_mut().locks.clear();
         let siren = Program("siren", user.1.clone());
         let mut second = Grip::new("Card", siren.clone(), vec![step(1, 1), step(2, 100)]).unwrap();
-        second.take_over(&found).unwrap();
+        second.take_over(&found.mixer).unwrap();
         assert_eq!(second.found(), Some(found.clone()));
         second.release().unwrap();
         assert_eq!(values(&user), [0, 3]);
         let mut other = Grip::new("Other", siren, Vec::new()).unwrap();
-        assert!(matches!(other.take_over(&found), Err(Fault::Broken(_))));
+        let refused = other.take_over(&found.mixer);
+        assert!(matches!(refused, Err(Fault::Broken(_))));
+    }
+
+    #[test]
+    fn a_mixer_is_put_back_by_its_controls_alone_and_what_is_missing_is_said() {
+        let (mut dead, user) = held();
+        let memory = Memory::read(&dead.found().unwrap().mixer).unwrap();
+        dead.assert().unwrap();
+        user.1.borrow_mut().locks.clear();
+        let elements = [step(1, 1).element, step(2, 100).element];
+        assert_eq!(put_back(&user, elements.iter(), &memory), Ok(()));
+        assert_eq!(values(&user), [0, 3]);
+        let said = put_back(&user, elements[1..].iter(), &memory).unwrap_err();
+        assert!(said.to_string().contains("no element 1"), "{said}");
     }
 
     #[test]

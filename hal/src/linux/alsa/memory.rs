@@ -15,7 +15,8 @@ pub(super) struct Memory {
 }
 
 impl Memory {
-    /// Adds an element, briefly: the text is to stay below 2 KiB also for a route of 40 elements.
+    /// Adds an element, briefly: the text is to stay below [`LONGEST_MIXER`](crate::capability::siren::LONGEST_MIXER)
+    /// for the largest codec.
     pub(super) fn add(&mut self, numid: u32, mut values: Vec<i64>) {
         if let Some(first) = values.first().copied()
             && values.iter().all(|value| *value == first)
@@ -23,6 +24,11 @@ impl Memory {
             values.truncate(1);
         }
         self.found.push((numid, values));
+    }
+
+    /// The elements' numbers, in the order in which they were found.
+    pub(super) fn numbers(&self) -> impl DoubleEndedIterator<Item = u32> {
+        self.found.iter().map(|(numid, _)| *numid)
     }
 
     /// An element's values as found, for `count` channels.
@@ -57,19 +63,20 @@ impl Memory {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::capability::siren::LONGEST_MIXER;
 
     #[test]
-    fn a_large_mixer_is_remembered_in_two_kibibytes_and_read_back() {
+    fn the_largest_mixer_is_remembered_within_its_bound_and_read_back() {
         let mut memory = Memory {
             card: "PinePhonePro".into(),
             found: Vec::new(),
         };
-        for numid in 100..140 {
+        for numid in 100..600 {
             memory.add(numid, vec![i64::from(numid); 2]);
         }
         memory.add(7, vec![3, 4]);
         let text = memory.to_text().unwrap();
-        assert!(text.len() <= 2048, "{} bytes", text.len());
+        assert!(text.len() * 4 <= LONGEST_MIXER, "{} bytes", text.len());
         let read = Memory::read(&text).unwrap();
         assert_eq!(read.of(100, 2), Some(vec![100, 100]));
         assert_eq!(read.of(7, 2), Some(vec![3, 4]));

@@ -4,7 +4,7 @@ use super::control::Control;
 use super::grip::Grip;
 use super::pcm::Pcm;
 use super::route::Step;
-use crate::capability::siren::SirenOutput;
+use crate::capability::siren::{FoundMixer, SirenOutput};
 use crate::fault::Fault;
 
 /// A taken loudspeaker.
@@ -38,18 +38,23 @@ impl SirenOutput for AlsaOutput {
         self.grip.assert()
     }
 
-    fn found(&self) -> Option<String> {
+    fn unlocked(&self) -> &[String] {
+        self.grip.unlocked()
+    }
+
+    fn found(&self) -> Option<FoundMixer> {
         self.grip.found()
     }
 
-    fn take_over(&mut self, found: &str) -> Result<(), Fault> {
-        self.grip.take_over(found)
+    fn take_over(&mut self, mixer: &str) -> Result<(), Fault> {
+        self.grip.take_over(mixer)
     }
 
     fn release(mut self: Box<Self>) -> Result<(), Fault> {
         // Silence first: a headset on an ear must not get the last of it.
-        let silent = self.pcm.stop();
-        let restored = self.grip.release();
-        silent.and(restored)
+        if let Err(fault) = self.pcm.stop() {
+            tracing::debug!(%fault, "the stream ends with its file");
+        }
+        self.grip.release()
     }
 }
