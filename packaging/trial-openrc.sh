@@ -24,9 +24,13 @@ wait_for "[ -n \"\$(siren)\" ]"
 first=$(siren)
 kill -9 "$first"
 wait_for "[ -n \"\$(siren)\" ] && [ \"\$(siren)\" != $first ]"
+# An upgrade must not leave the siren waiting with the program of before.
+second=$(siren)
+dpkg -i /tmp/homingd_*.deb >/run/said 2>&1 || fail "the upgrade failed: $(cat /run/said)"
+wait_for "[ -n \"\$(siren)\" ] && [ \"\$(siren)\" != $second ]"
 rc-service --nodeps homingd-siren stop || fail "the siren does not stop"
 wait_for "[ -z \"\$(siren)\" ]"
-echo "trial: OpenRC starts, supervises and stops"
+echo "trial: OpenRC starts, supervises, upgrades and stops"
 '
 # A process space of its own: what the script starts ends with it.
 exec unshare -mpf sh -c 'mount -t proc proc "$1/proc" && mount -t tmpfs tmpfs "$1/run" && exec chroot "$1" sh -c "$2"' \

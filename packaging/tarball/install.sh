@@ -8,12 +8,17 @@ list=/usr/share/homing/installed
 install -d /usr/share/homing
 (cd "$here/tree" && find . -type f | sed 's|^\.||') >"$list.new"
 while read -r file; do
-    case $file in
-        # What an administrator may have changed is not written over.
-        /etc/*) if [ -e "$file" ]; then install -D -m 0644 "$here/tree$file" "$file.new"; continue; fi ;;
-    esac
     mode=0644
     if [ -x "$here/tree$file" ]; then mode=0755; fi
+    case $file in
+        # What an administrator has changed is not written over; the new one lies beside it.
+        /etc/*)
+            if [ -e "$file" ] && ! cmp -s "$here/tree$file" "$file"; then
+                install -D -m "$mode" "$here/tree$file" "$file.new"
+                continue
+            fi
+            rm -f "$file.new" ;;
+    esac
     install -D -m "$mode" "$here/tree$file" "$file"
 done <"$list.new"
 mv "$list.new" "$list"
@@ -23,6 +28,8 @@ if command -v systemd-sysusers >/dev/null && [ -d /run/systemd/system ]; then
     systemd-tmpfiles --create homing.conf
     systemctl daemon-reload
     systemctl enable --now homingd-agent.service homingd-siren.path
+    # An upgrade: the agent of before still runs. A siren ends by itself when it has sounded.
+    systemctl try-restart homingd-agent.service
 else
     # busybox and shadow spell these differently.
     getent group homing-siren >/dev/null || groupadd -r homing-siren 2>/dev/null || addgroup -S homing-siren
@@ -37,8 +44,10 @@ else
         rc-update add homingd-siren default
         rc-update add homingd-agent default
         if [ -d /run/openrc ]; then
-            rc-service homingd-siren start
-            rc-service homingd-agent start
+            # An upgrade: both of before still run, and a siren that sounds goes on. A phone without an account has
+            # no agent to start.
+            rc-service homingd-siren restart
+            rc-service homingd-agent restart || true
         fi
     fi
 fi

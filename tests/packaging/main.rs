@@ -243,8 +243,10 @@ fn every_script_of_the_packages_is_shell() {
         "tarball/uninstall.sh",
         "alpine/APKBUILD",
         "alpine/homing-daemon.pre-install",
+        "alpine/homing-daemon.post-upgrade",
         "trial.sh",
         "trial-openrc.sh",
+        "trial-tarball.sh",
     ] {
         let checked = Command::new("sh")
             .arg("-n")

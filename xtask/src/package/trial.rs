@@ -42,6 +42,18 @@ pub(crate) fn trial() -> Result<(), String> {
             .arg(&root)
             .args(&debs),
     )?;
+    let tarball = made
+        .iter()
+        .find(|path| path.extension().is_some_and(|extension| extension == "gz"));
+    if let Some(tarball) = tarball {
+        let root = unpacked(&whole)?;
+        house::run(
+            "the tarball's trial",
+            Command::new(scripts.join("trial-tarball.sh"))
+                .arg(&root)
+                .arg(tarball),
+        )?;
+    }
     let root = unpacked(&whole)?;
     install(&root, &debs)?;
     house::run(
