@@ -2,6 +2,7 @@
 
 use super::State;
 use crate::record::Record;
+use crate::window::Space;
 use homing_protocol::id::CommandId;
 use homing_protocol::receipt::CommandState;
 
@@ -26,21 +27,7 @@ impl State {
             boot: mark.boot,
             boottime_ms: mark.boottime_ms,
         }));
-        for space in self.spaces.iter().rev() {
-            let (client, session) = (space.client, space.session);
-            facts.extend(space.seen().map(|seq| Record::Seen {
-                client,
-                session,
-                seq,
-            }));
-            if space.stop > 0 || space.high == 0 {
-                facts.push(Record::StopMark {
-                    client,
-                    session,
-                    seq: space.stop,
-                });
-            }
-        }
+        facts.extend(self.spaces.iter().rev().flat_map(space_facts));
         for entry in self.commands() {
             facts.push(Record::Accepted(entry.accepted.clone()));
             if entry.state != CommandState::Accepted {
@@ -95,21 +82,24 @@ impl State {
             through: self.reports_stored,
         });
         facts.extend(self.track_facts());
-        facts.extend((self.floor > 0).then_some(Record::Floor { beacon: self.floor }));
-        facts.extend(
-            self.floors
-                .iter()
-                .map(|(client, beacon)| Record::ClientFloor {
-                    client: *client,
-                    beacon: *beacon,
-                }),
-        );
+        facts.extend(self.floor_facts());
         facts.extend(
             self.told
                 .iter()
                 .map(|digest| Record::Told { digest: *digest }),
         );
         facts
+    }
+
+    /// The part of [`Self::facts`] that is about what was forgotten.
+    fn floor_facts(&self) -> impl Iterator<Item = Record> {
+        let of_all = (self.floor > 0).then_some(Record::Floor { beacon: self.floor });
+        let floors = self.floors.iter();
+        let own = floors.map(|(client, beacon)| Record::ClientFloor {
+            client: *client,
+            beacon: *beacon,
+        });
+        of_all.into_iter().chain(own)
     }
 
     /// The part of [`Self::facts`] that is about a state that was set back. It stands before the beacons: a resume
@@ -153,4 +143,20 @@ impl State {
         .into_iter()
         .flatten()
     }
+}
+
+/// What is known of one space, as facts.
+fn space_facts(space: &Space) -> Vec<Record> {
+    let (client, session) = (space.client, space.session);
+    let seen = space.seen().map(|seq| Record::Seen {
+        client,
+        session,
+        seq,
+    });
+    let stop = (space.stop > 0 || space.high == 0).then_some(Record::StopMark {
+        client,
+        session,
+        seq: space.stop,
+    });
+    seen.chain(stop).collect()
 }

@@ -228,14 +228,15 @@ fn the_one_floor_of_an_older_journal_is_every_clients() {
 #[test]
 fn of_too_many_floors_the_lowest_becomes_everybodys_and_none_is_lost() {
     let mut state = State::default();
-    for client in 0..=MOST_FLOORS as u8 {
+    let clients = 0..=u8::try_from(MOST_FLOORS).unwrap();
+    for client in clients.clone() {
         state.apply(&Record::ClientFloor {
             client: ClientId([client; 16]),
             beacon: 100 + u64::from(client),
         });
     }
     assert_eq!(state.floor, 100);
-    for client in 0..=MOST_FLOORS as u8 {
+    for client in clients {
         let floor = state.floor_of(ClientId([client; 16]));
         assert_eq!(floor, 100 + u64::from(client));
     }
