@@ -134,6 +134,51 @@ fn folders_are_backed_up_listed_restored_verified_forgotten_and_pruned() {
 }
 
 #[test]
+fn a_backup_that_is_told_the_changes_looks_at_nothing_else() {
+    let place = Place::with_repository();
+    place.json(&["backup", "photos", "notes"]);
+    std::fs::write(place.path("notes/list"), "milk, bread\n").unwrap();
+    std::fs::write(place.path("notes/untold"), "not looked at\n").unwrap();
+    std::fs::remove_dir_all(place.path("photos/2026")).unwrap();
+    std::fs::write(place.path("told"), "notes/list\0photos/2026\0elsewhere\0").unwrap();
+    let told = place.run(&["backup", "photos", "notes", "--changes", "told", "--json"]);
+    assert!(
+        said(&told).contains("1 of 3 changes lie in none"),
+        "{}",
+        said(&told)
+    );
+    let told: Value = serde_json::from_slice(&told.stdout).unwrap();
+    assert_eq!(
+        (&told["followed_changes"], &told["files_changed"]),
+        (&true.into(), &1.into())
+    );
+    let listed = place.json(&["ls", "latest", "--recursive"]);
+    let names: Vec<&str> = listed
+        .iter()
+        .filter_map(|line| line["path"].as_str())
+        .collect();
+    assert_eq!(names, [place.path("notes/list").to_str().unwrap()]);
+    let scan = &place.json(&["backup", "photos", "notes"])[0];
+    assert_eq!(
+        (&scan["files_new"], &scan["followed_changes"]),
+        (&1.into(), &false.into())
+    );
+
+    let words = ["backup", "notes", "--changes", "told", "--json"];
+    let first = place.run(&words);
+    assert!(
+        said(&first).contains("no earlier snapshot"),
+        "{}",
+        said(&first)
+    );
+    let first: Value = serde_json::from_slice(&first.stdout).unwrap();
+    assert_eq!(
+        (&first["followed_changes"], &first["files_new"]),
+        (&false.into(), &2.into())
+    );
+}
+
+#[test]
 fn every_refusal_is_one_sentence_with_its_own_exit_code() {
     let place = Place::with_repository();
     std::fs::write(place.path("other"), "wrong horse battery").unwrap();

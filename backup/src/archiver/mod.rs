@@ -1,8 +1,12 @@
 //! Backing up folders: packs first, then the index, then the snapshot, which alone makes it count. Deletes nothing.
 
+mod changes;
 mod content;
 mod options;
+mod partial;
 mod pattern;
+mod plan;
+mod remembered;
 mod state;
 mod walk;
 mod writer;
@@ -20,18 +24,23 @@ use crate::snapshot::{Snapshot, Summary};
 use crate::store::{Kind, Store};
 use crate::timestamp::Timestamp;
 use crate::tree::{Node, TreeWriter};
+use changes::Within;
 use content::Cutter;
+use plan::Plan;
+use remembered::Remembered;
 use rustix::fd::OwnedFd;
 use rustix::io::Errno;
-use state::{Keeper, Notes, Scope};
+use state::{Keeper, Scope};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 use walk::Walk;
 use writer::Writer;
 
+pub use changes::{Changes, MOST_CHANGES, Reach};
 pub use options::{
-    Caches, FileSystems, Observer, Options, PACK_BYTES, Problem, Progress, Trouble, Unobserved,
+    Caches, FileSystems, Looked, Observer, Options, PACK_BYTES, Problem, Progress, Trouble,
+    Unobserved,
 };
 pub use writer::Stored;
 
@@ -44,6 +53,8 @@ pub struct Done {
     pub snapshot: Snapshot,
     /// What was stored for it.
     pub stored: Stored,
+    /// How what changed was found.
+    pub looked: Looked,
 }
 
 /// Backs up folders, given by absolute paths without links in them. One that lies in another adds nothing.
@@ -55,6 +66,23 @@ pub struct Done {
 pub fn backup<S: Store>(
     repository: &Repository<S>,
     folders: &[&Path],
+    options: &Options,
+    clock: &dyn Clock,
+    observer: &mut dyn Observer,
+) -> Result<Done> {
+    archive(repository, folders, None, options, clock, observer)
+}
+
+/// The same where it is known what may have changed: only the folders on the way to that are opened, and the rest is taken
+/// from the snapshot before. What does not fit together (no state, another snapshot, too many changes) is told in
+/// [`Done::looked`], and everything is looked at as by [`backup`].
+///
+/// # Errors
+/// As [`backup`].
+pub fn archive<S: Store>(
+    repository: &Repository<S>,
+    folders: &[&Path],
+    changes: Option<Changes>,
     options: &Options,
     clock: &dyn Clock,
     observer: &mut dyn Observer,
@@ -75,16 +103,17 @@ pub fn backup<S: Store>(
     let paths = names_of(folders);
     let parent = newest(repository, options, &paths, start)?;
     let names = Names::read(Path::new("/"));
-    let mut scope = Scope {
+    let scope = Scope {
         repository: repository.config().id,
         snapshot: parent.as_ref().map(|(id, _)| *id).unwrap_or_default(),
         choices: choices(options, &paths, &names),
     };
-    let notes = match &keeper {
-        Some(keeper) => keeper.load(&scope, &index_files(repository)?),
-        None => Notes::default(),
-    };
-    let mut walk = Walk {
+    let indexes = index_files(repository)?;
+    let notes = keeper
+        .as_ref()
+        .and_then(|keeper| keeper.load(&scope, &indexes));
+    let plan = Plan::new(changes, parent.as_ref().map(|(id, _)| *id), notes.as_ref());
+    let walk = Walk {
         writer,
         cutter: Cutter::new(repository.chunker()?),
         names,
@@ -92,59 +121,123 @@ pub fn backup<S: Store>(
         options,
         observer,
         progress: Progress::default(),
-        summary: Summary {
-            backup_start: start,
-            ..Summary::default()
-        },
+        summary: begun(start),
         path: PathBuf::from("/"),
         device: 0,
-        notes,
+        notes: notes.unwrap_or_default(),
+        seen: Remembered::default(),
+        changes: plan.changes(),
         recent: parent
             .as_ref()
             .map_or(start, |(_, snapshot)| state::recent(snapshot.time)),
     };
-    let tree = root(
-        &mut walk,
-        folders,
-        parent.as_ref().map(|(_, snapshot)| snapshot.tree),
-    );
-    let Walk {
-        mut writer,
-        mut summary,
-        mut notes,
-        ..
-    } = walk;
-    // What is stored must be findable, however the walk ended.
-    let flushed = writer.flush();
-    let tree = match tree.and_then(|tree| flushed.map(|()| tree)) {
-        Ok(tree) => tree,
-        Err(error) => {
-            // The first error is the one to report; a lock that stays is recognised later.
-            let indexed = writer.write_index();
-            if writer.release().is_ok() && indexed.is_ok() {
-                keeper.iter().for_each(Keeper::ended);
-            }
-            return Err(error);
-        }
+    let run = Run {
+        repository,
+        options,
+        clock,
+        keeper,
+        scope,
+        parent,
+        paths,
     };
-    let stored = writer.stored;
-    summary.backup_end = clock.now();
-    count(&mut summary, &stored);
-    let parent = parent.map(|(id, _)| id);
-    let snapshot = describe(options, start, tree, parent, paths, summary);
-    let id = repository.save_file(Kind::Snapshot, &snapshot.to_json()?);
-    let stored = writer.release();
-    let (id, stored) = (id?, stored?);
-    if let Some(keeper) = &keeper {
-        scope.snapshot = id;
-        keeper.save(&mut notes, &scope, &index_files(repository)?);
-        keeper.ended();
+    run.complete(walk, folders, &plan)
+}
+
+fn begun(start: Timestamp) -> Summary {
+    Summary {
+        backup_start: start,
+        ..Summary::default()
     }
-    Ok(Done {
-        id,
-        snapshot,
-        stored,
-    })
+}
+
+/// A run whose walk is about to begin.
+struct Run<'r, S> {
+    repository: &'r Repository<S>,
+    options: &'r Options,
+    clock: &'r dyn Clock,
+    keeper: Option<Keeper>,
+    scope: Scope,
+    parent: Option<(Id, Snapshot)>,
+    paths: Vec<String>,
+}
+
+impl<S: Store> Run<'_, S> {
+    /// Walks, and commits what the walk found.
+    fn complete(mut self, mut walk: Walk<'_, S>, folders: &[&Path], plan: &Plan) -> Result<Done> {
+        let tree = self.trees(&mut walk, folders, plan);
+        let Walk {
+            mut writer,
+            mut summary,
+            mut notes,
+            changes,
+            ..
+        } = walk;
+        // What is stored must be findable, however the walk ended.
+        let flushed = writer.flush();
+        let (tree, remembered) = match tree.and_then(|tree| flushed.map(|()| tree)) {
+            Ok(tree) => tree,
+            Err(error) => {
+                // The first error is the one to report; a lock that stays is recognised later.
+                let indexed = writer.write_index();
+                if writer.release().is_ok() && indexed.is_ok() {
+                    self.keeper.iter().for_each(Keeper::ended);
+                }
+                return Err(error);
+            }
+        };
+        let looked = plan.looked(changes.is_some());
+        let stored = writer.stored;
+        let start = summary.backup_start;
+        summary.backup_end = self.clock.now();
+        count(&mut summary, &stored);
+        let parent = self.parent.map(|(id, _)| id);
+        let snapshot = describe(self.options, start, tree, parent, self.paths, summary);
+        let repository = self.repository;
+        let id = repository.save_file(Kind::Snapshot, &snapshot.to_json()?);
+        let stored = writer.release();
+        let (id, stored) = (id?, stored?);
+        if let Some(keeper) = &self.keeper {
+            self.scope.snapshot = id;
+            notes.remembered = remembered;
+            if looked == Looked::AtChanges {
+                notes.keep_known();
+            }
+            keeper.save(&mut notes, &self.scope, &index_files(repository)?);
+            keeper.ended();
+        }
+        Ok(Done {
+            id,
+            snapshot,
+            stored,
+            looked,
+        })
+    }
+
+    /// Stores all trees, along the changes if that leads to all that changed. Returns the root's, and what to remember.
+    fn trees(
+        &self,
+        walk: &mut Walk<'_, S>,
+        folders: &[&Path],
+        plan: &Plan,
+    ) -> Result<(Id, Remembered)> {
+        let parent = self.parent.as_ref().map(|(_, snapshot)| snapshot.tree);
+        let mut tree = root(walk, folders, parent)?;
+        let mut seen = std::mem::take(&mut walk.seen);
+        if walk.changes.is_some() {
+            let before = &walk.notes.remembered;
+            if seen.has_all_names(before, &plan.besides) {
+                seen.keep(before, &plan.besides);
+            } else {
+                // A file has another name somewhere, and that entry must change too.
+                walk.changes = None;
+                walk.notes.begin_again();
+                walk.summary = begun(walk.summary.backup_start);
+                tree = root(walk, folders, parent)?;
+                seen = std::mem::take(&mut walk.seen);
+            }
+        }
+        Ok((tree, seen))
+    }
 }
 
 fn count(summary: &mut Summary, stored: &Stored) {
@@ -240,7 +333,24 @@ fn root<S: Store>(walk: &mut Walk<'_, S>, folders: &[&Path], parent: Option<Id>)
     routes.dedup();
     let routes: Vec<&[&OsStr]> = routes.iter().map(Vec::as_slice).collect();
     let top = source::open_root(Path::new("/")).map_err(Error::file("opening", "/"))?;
-    below(walk, &top, &routes, parent)
+    below(walk, &top, &routes, parent.map(Known::same))
+}
+
+/// The tree that a folder had in the parent snapshot.
+#[derive(Clone, Copy)]
+struct Known {
+    tree: Id,
+    /// Is it the same folder still, and not another of its name?
+    is_same: bool,
+}
+
+impl Known {
+    const fn same(tree: Id) -> Self {
+        Self {
+            tree,
+            is_same: true,
+        }
+    }
 }
 
 /// The names that lead from `/` to a folder.
@@ -259,24 +369,33 @@ fn below<S: Store>(
     walk: &mut Walk<'_, S>,
     within: &OwnedFd,
     routes: &[&[&OsStr]],
-    parent: Option<Id>,
+    parent: Option<Known>,
 ) -> Result<Id> {
     if routes.iter().any(|route| route.is_empty()) {
         let stat = rustix::fs::fstat(within).map_err(Error::file("looking at", &walk.path))?;
         walk.device = source::number(stat.st_dev);
-        return walk.folder(within, parent);
+        return match (walk.changes, parent) {
+            (
+                Some(changes),
+                Some(Known {
+                    tree,
+                    is_same: true,
+                }),
+            ) => {
+                let changes = Within::of(changes, &walk.path);
+                walk.follow(within, tree, changes)
+            }
+            _ => walk.folder(within, parent.map(|known| known.tree)),
+        };
     }
     let nodes = parent
-        .and_then(|id| walk.writer.load_tree(&id).ok())
+        .and_then(|known| walk.writer.load_tree(&known.tree).ok())
         .unwrap_or_default();
     let mut tree = TreeWriter::default();
     for group in routes.chunk_by(|a, b| a[0] == b[0]) {
         let name = group[0][0];
         let rest: Vec<&[&OsStr]> = group.iter().map(|route| &route[1..]).collect();
-        let old = nodes
-            .iter()
-            .find(|node| node.name == name.as_bytes())
-            .and_then(|node| node.subtree);
+        let old = nodes.iter().find(|node| node.name == name.as_bytes());
         walk.path.push(name);
         tree.push(&on_the_way(walk, within, name, &rest, old)?);
         walk.path.pop();
@@ -289,7 +408,7 @@ fn on_the_way<S: Store>(
     within: &OwnedFd,
     name: &OsStr,
     rest: &[&[&OsStr]],
-    old: Option<Id>,
+    old: Option<&Node>,
 ) -> Result<Node> {
     let path = walk.path.clone();
     let failed = |errno| Error::file("opening", path.clone())(errno);
@@ -307,11 +426,13 @@ fn on_the_way<S: Store>(
             (opened, node)
         }
     };
-    node.subtree = Some(below(walk, &opened, rest, old)?);
-    match old {
-        None => walk.summary.dirs_new += 1,
-        Some(_) if node.subtree == old => walk.summary.dirs_unmodified += 1,
-        Some(_) => walk.summary.dirs_changed += 1,
-    }
+    let before = old.and_then(|old| {
+        let is_same = (old.inode, old.device_id) == (node.inode, node.device_id);
+        let tree = old.subtree?;
+        Some(Known { tree, is_same })
+    });
+    let tree = below(walk, &opened, rest, before)?;
+    node.subtree = Some(tree);
+    walk.count_folder(before.map(|known| known.tree), tree);
     Ok(node)
 }

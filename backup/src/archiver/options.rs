@@ -45,6 +45,17 @@ pub struct Options {
 /// The size of packs unless somebody wants another: small enough to send again.
 pub const PACK_BYTES: usize = 8 << 20;
 
+/// How a run found what changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Looked {
+    /// It looked at everything, as it was asked to.
+    AtEverything,
+    /// It looked at the changes it was given and at nothing else; its summary counts only these.
+    AtChanges,
+    /// It looked at everything although it was given changes, and why.
+    AtEverythingInstead(&'static str),
+}
+
 /// What is wrong with an item.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Trouble {

@@ -1,6 +1,7 @@
 //! What the last run saw, so that the next one need not open a tree to know that a folder is unchanged. Only ever a hint:
 //! a state that is lost, damaged, old or of another repository costs time and nothing else.
 
+use super::remembered::Remembered;
 use crate::error::{Error, Result};
 use crate::id::Id;
 use crate::os::source;
@@ -14,7 +15,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 /// How a state file begins; the digit is the layout's version.
-const MAGIC: &[u8; 8] = b"HOMINGS1";
+const MAGIC: &[u8; 8] = b"HOMINGS2";
 /// Bytes of a folder's note: key, fingerprint, tree.
 const NOTE_BYTES: usize = 16 + 16 + 32;
 /// A clock that counts in steps cannot tell two changes within one apart: FAT's are 2 s (the coarsest of Linux).
@@ -117,6 +118,8 @@ pub(super) struct Notes {
     /// Key, fingerprint, tree; sorted by key once read.
     known: Vec<([u8; 16], Fingerprint, Id)>,
     new: Vec<([u8; 16], Fingerprint, Id)>,
+    /// What a set of changes cannot tell.
+    pub(super) remembered: Remembered,
 }
 
 fn key(path: &Path) -> [u8; 16] {
@@ -139,6 +142,30 @@ impl Notes {
         self.new.push((key(path), print, tree));
     }
 
+    /// Notes a folder that was not looked at as a whole: its tree is known, its fingerprint is not.
+    pub(super) fn note_unseen(&mut self, path: &Path, tree: Id) {
+        self.note(path, Fingerprint::NEVER, tree);
+    }
+
+    /// Forgets what this run noted.
+    pub(super) fn begin_again(&mut self) {
+        self.new.clear();
+    }
+
+    /// Keeps what was known of folders that this run did not come to.
+    pub(super) fn keep_known(&mut self) {
+        self.new.sort_by_key(|note| note.0);
+        let noted = self.new.len();
+        for note in std::mem::take(&mut self.known) {
+            if self.new[..noted]
+                .binary_search_by_key(&note.0, |new| new.0)
+                .is_err()
+            {
+                self.new.push(note);
+            }
+        }
+    }
+
     /// Bytes of a state file: the notes of this run, the scope, and the index files without which its trees may be gone.
     fn written(&mut self, scope: &Scope, indexes: &[Id]) -> Vec<u8> {
         self.new.sort_unstable_by_key(|note| note.0);
@@ -157,6 +184,7 @@ impl Notes {
             bytes.extend_from_slice(&print.0);
             bytes.extend_from_slice(tree.bytes());
         }
+        self.remembered.write(&mut bytes);
         let sum = Id::of(&bytes);
         bytes.extend_from_slice(sum.bytes());
         bytes
@@ -184,7 +212,8 @@ impl Notes {
                 .binary_search_by(|there| there.bytes()[..].cmp(needed))
                 .is_ok()
         });
-        if !all_there || notes.len() != counts[1].checked_mul(NOTE_BYTES)? {
+        let (notes, remembered) = notes.split_at_checked(counts[1].checked_mul(NOTE_BYTES)?)?;
+        if !all_there {
             return None;
         }
         let known = notes.chunks_exact(NOTE_BYTES).map(|note| {
@@ -197,6 +226,7 @@ impl Notes {
         Some(Self {
             known: known.collect(),
             new: Vec::new(),
+            remembered: Remembered::read(remembered)?,
         })
     }
 }
@@ -256,9 +286,9 @@ impl Keeper {
     }
 
     /// The notes of the last run, if they are of this scope.
-    pub(super) fn load(&self, scope: &Scope, indexes: &[Id]) -> Notes {
-        let bytes = std::fs::read(self.path()).unwrap_or_default();
-        Notes::from_bytes(&bytes, scope, indexes).unwrap_or_default()
+    pub(super) fn load(&self, scope: &Scope, indexes: &[Id]) -> Option<Notes> {
+        let bytes = std::fs::read(self.path()).ok()?;
+        Notes::from_bytes(&bytes, scope, indexes)
     }
 
     /// Keeps the notes of this run. That it fails is no harm: the old ones are of another snapshot and not believed.

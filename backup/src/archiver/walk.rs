@@ -1,8 +1,10 @@
 //! The walk through a folder tree: what changed is read, what did not is taken from the parent. Stores through the writer only.
 
+use super::changes::Change;
 use super::content::{Content, Cutter, Failure};
 use super::options::{Caches, FileSystems, Observer, Options, Problem, Progress, Trouble};
 use super::pattern;
+use super::remembered::Remembered;
 use super::state::{Fingerprint, Notes, Taking};
 use super::writer::Writer;
 use crate::error::{Error, Result};
@@ -41,8 +43,12 @@ pub(super) struct Walk<'a, S> {
     pub(super) path: PathBuf,
     /// The file system it began on.
     pub(super) device: u64,
+    /// What to look at, sorted, if not at everything.
+    pub(super) changes: Option<&'a [Change]>,
     /// What the last run saw.
     pub(super) notes: Notes,
+    /// What a set of changes could not tell the next run.
+    pub(super) seen: Remembered,
     /// Files changed since then may have changed once more, in the same step of the clock, after the parent had read them.
     pub(super) recent: Timestamp,
 }
@@ -162,11 +168,16 @@ impl<S: Store> Walk<'_, S> {
             // It could not be opened, which is noted, or it was something else a moment ago.
             (NodeKind::Dir, None) => Ok(None),
             (NodeKind::Other, _) => Ok(self.lost(Errno::NOTSUP)),
-            (kind, subtree) => Ok(Some(Seen {
-                name,
-                stat,
-                subtree: subtree.filter(|_| kind == NodeKind::Dir),
-            })),
+            (kind, subtree) => {
+                if kind != NodeKind::Dir {
+                    self.seen.see(&self.path, &stat);
+                }
+                Ok(Some(Seen {
+                    name,
+                    stat,
+                    subtree: subtree.filter(|_| kind == NodeKind::Dir),
+                }))
+            }
         }
     }
 
@@ -194,12 +205,17 @@ impl<S: Store> Walk<'_, S> {
         } else {
             self.folder(&opened, before)?
         };
+        self.count_folder(before, subtree);
+        Ok(Some(subtree))
+    }
+
+    /// Counts a folder whose tree was `before`.
+    pub(super) fn count_folder(&mut self, before: Option<Id>, now: Id) {
         match before {
             None => self.summary.dirs_new += 1,
-            Some(before) if before == subtree => self.summary.dirs_unmodified += 1,
+            Some(before) if before == now => self.summary.dirs_unmodified += 1,
             Some(_) => self.summary.dirs_changed += 1,
         }
-        Ok(Some(subtree))
     }
 
     /// A folder is as it was: what a run that opened its tree would have counted.
@@ -259,7 +275,7 @@ impl<S: Store> Walk<'_, S> {
         node
     }
 
-    fn special(&mut self, folder: &OwnedFd, name: &[u8], stat: &Stat) -> Option<Node> {
+    pub(super) fn special(&mut self, folder: &OwnedFd, name: &[u8], stat: &Stat) -> Option<Node> {
         let mut node = source::node(name, stat, &self.names);
         if node.kind == NodeKind::Symlink {
             match source::link_target(folder, name) {
@@ -274,7 +290,7 @@ impl<S: Store> Walk<'_, S> {
         Some(node)
     }
 
-    fn file(
+    pub(super) fn file(
         &mut self,
         folder: &OwnedFd,
         name: &[u8],
@@ -386,7 +402,7 @@ impl<S: Store> Walk<'_, S> {
         !same
     }
 
-    fn excluded(&self, name: &[u8]) -> bool {
+    pub(super) fn excluded(&self, name: &[u8]) -> bool {
         let path = self.path.as_os_str().as_bytes();
         self.options.excludes.iter().any(|wanted| {
             let text = if wanted.contains('/') { path } else { name };
@@ -394,7 +410,7 @@ impl<S: Store> Walk<'_, S> {
         })
     }
 
-    fn step(&mut self, bytes: u64) -> Result<()> {
+    pub(super) fn step(&mut self, bytes: u64) -> Result<()> {
         self.progress.bytes += bytes;
         self.progress.stored_bytes = self.writer.stored.plain_bytes;
         if self.observer.progress(&self.progress) {
@@ -405,7 +421,7 @@ impl<S: Store> Walk<'_, S> {
     }
 
     /// Notes that the current item is missing in the snapshot.
-    fn lost<T>(&mut self, errno: Errno) -> Option<T> {
+    pub(super) fn lost<T>(&mut self, errno: Errno) -> Option<T> {
         let gone = errno == Errno::NOENT;
         self.problem(
             if gone {
@@ -424,6 +440,7 @@ impl<S: Store> Walk<'_, S> {
             trouble,
             reason: std::io::Error::from(errno).to_string(),
         };
+        self.seen.doubt(&self.path);
         self.summary.errors += 1;
         if self.summary.unreadable.len() < NAMED_PROBLEMS {
             self.summary.unreadable.push(problem.to_string());
@@ -441,7 +458,7 @@ fn unchanged(old: &Node, stat: &Stat) -> bool {
         && old.content.is_some()
 }
 
-fn is_cache(folder: &OwnedFd) -> bool {
+pub(super) fn is_cache(folder: &OwnedFd) -> bool {
     use std::os::unix::fs::FileExt;
     let mut start = [0; CACHE_TAG.len()];
     source::open_file(folder, b"CACHEDIR.TAG")

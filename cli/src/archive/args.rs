@@ -77,6 +77,12 @@ pub(crate) struct Backup {
     /// The machine's name in the snapshot [default: its host name]
     #[arg(long, value_name = "NAME")]
     pub(crate) host: Option<String>,
+    /// Look only at the paths in this file (- is standard input) and take the rest from the last snapshot: one path a line, or each ended by a zero byte; a folder's name means its list of entries, with a slash at its end everything in it
+    #[arg(long, value_name = "FILE")]
+    pub(crate) changes: Option<PathBuf>,
+    /// The snapshot since which these are the changes [default: the last one]
+    #[arg(long, value_name = "SNAPSHOT", requires = "changes")]
+    pub(crate) since: Option<String>,
 }
 
 /// `homing snapshots`.

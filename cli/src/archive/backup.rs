@@ -2,15 +2,17 @@
 
 use super::args::Backup;
 use super::meter::Meter;
-use super::{Context, open, size};
+use super::{Context, changes, open, size};
 use crate::commands;
 use crate::error::Error;
 use crate::output::{Output, harmless};
 use homing_backup::Id;
 use homing_backup::archiver::{
-    self, Caches, Done, FileSystems, Observer, Options, PACK_BYTES, Problem, Progress,
+    self, Caches, Changes, Done, FileSystems, Looked, Observer, Options, PACK_BYTES, Problem,
+    Progress,
 };
 use homing_backup::clock::SystemClock;
+use homing_backup::lookup;
 use homing_backup::os::identity::hostname;
 use homing_backup::repository::Repository;
 use homing_backup::store::Store;
@@ -53,6 +55,8 @@ struct Report<'a> {
     summary: Option<&'a homing_backup::snapshot::Summary>,
     /// Always there, unlike in the summary.
     complete: bool,
+    /// Was only looked at the changes that were given?
+    followed_changes: bool,
 }
 
 /// Runs it.
@@ -64,14 +68,21 @@ pub(crate) fn run(context: &Context, args: &Backup) -> Result<(), Error> {
         .collect::<Result<Vec<_>, _>>()?;
     let folders: Vec<&Path> = folders.iter().map(PathBuf::as_path).collect();
     let repository = open::repository(context, &args.at)?;
+    let told = told(context.out, &repository, args, &folders)?;
     let mut watching = Watching {
         context,
         meter: Meter::new(),
     };
     let options = options(args, state_folder(context.out, &repository, &folders));
-    let done = archiver::backup(&repository, &folders, &options, &SystemClock, &mut watching);
+    let clock = &SystemClock;
+    let done = archiver::archive(&repository, &folders, told, &options, clock, &mut watching);
     drop(watching);
     let done = done?;
+    if let Looked::AtEverythingInstead(why) = done.looked {
+        context.out.warn(&format!(
+            "the changes were not followed and everything was looked at: {why}"
+        ));
+    }
     tell(context.out, &done)?;
     match done.snapshot.summary.as_ref().map_or(0, |of| of.errors) {
         0 => Ok(()),
@@ -79,6 +90,30 @@ pub(crate) fn run(context: &Context, args: &Backup) -> Result<(), Error> {
             "the snapshot was made but is not complete: {errors} items could not be backed up properly"
         ))),
     }
+}
+
+/// What may have changed, if that was given.
+fn told<S: Store>(
+    out: Output,
+    repository: &Repository<S>,
+    args: &Backup,
+    folders: &[&Path],
+) -> Result<Option<Changes>, Error> {
+    let Some(file) = &args.changes else {
+        return Ok(None);
+    };
+    let since = args.since.as_deref();
+    let since = since
+        .map(|name| lookup::snapshot(repository, name))
+        .transpose()?;
+    let listed = changes::read(file, since.map(|(id, _)| id), folders)?;
+    if listed.elsewhere > 0 {
+        out.warn(&format!(
+            "{} of {} changes lie in none of the folders",
+            listed.elsewhere, listed.paths
+        ));
+    }
+    Ok(Some(listed.changes))
 }
 
 /// An absolute path without links, as the archive keeps it.
@@ -143,6 +178,7 @@ fn tell(out: Output, done: &Done) -> Result<(), Error> {
         parent: done.snapshot.parent.map(|parent| parent.to_string()),
         summary,
         complete: summary.is_none_or(|of| of.errors == 0),
+        followed_changes: done.looked == Looked::AtChanges,
     };
     let counts = summary.map_or_else(String::new, |of| {
         format!(

@@ -2,6 +2,7 @@
 
 pub(crate) mod args;
 mod backup;
+mod changes;
 mod interrupt;
 mod meter;
 mod open;
