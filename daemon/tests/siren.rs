@@ -131,6 +131,37 @@ fn a_siren_killed_while_it_sounds_has_its_mixer_put_back_by_the_next_whether_it_
 }
 
 #[test]
+fn a_ringing_phone_shakes_and_blinks_and_does_neither_afterwards_though_its_siren_was_killed() {
+    let phone = Phone::new();
+    let pulsing = |which: &str| phone.ask(&format!(r#"{{"get":"{which}"}}"#));
+    let wait_for = |which: &str, wanted: &dyn Fn(&serde_json::Value) -> bool| {
+        let until = Instant::now() + PATIENCE;
+        while !wanted(&pulsing(which)) {
+            assert!(Instant::now() < until, "{}", pulsing(which));
+            phone::pause();
+        }
+    };
+    phone.order(FIRST, PATIENCE);
+    let killed = phone.start_siren(&[]);
+    wait_for("torch", &|torch| torch["pulses"].as_u64() >= Some(2));
+    wait_for("torch", &|torch| torch["on"] == true);
+    killed.signal(Signal::SIGKILL);
+    drop(killed);
+    assert_eq!(pulsing("torch")["on"], true, "nobody ends it");
+    let mut next = phone.start_siren(&[]);
+    let before = pulsing("vibrator")["pulses"].as_u64();
+    wait_for("vibrator", &|vibrator| vibrator["pulses"].as_u64() > before);
+    intent::withdraw(&phone.siren()).unwrap();
+    assert_eq!(next.exit_code(), Some(0));
+    for which in ["torch", "vibrator"] {
+        assert_eq!(pulsing(which)["on"], false, "{which}");
+    }
+    let left = fs::read_dir(phone.siren()).unwrap().flatten();
+    let left: Vec<_> = left.map(|entry| entry.file_name()).collect();
+    assert_eq!(left, ["state.json"]);
+}
+
+#[test]
 fn a_mixer_of_an_earlier_start_of_the_phone_is_not_put_back() {
     let phone = Phone::new();
     let old = r#"{"boot_id":"00000000-0000-0000-0000-000000000000","driver":"simulator","found":"{\"volume\":1,\"mute\":true,\"route\":\"headset\"}"}"#;

@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::capability::attention::{Attention, Pulse};
 use crate::capability::gate::{Reading, SMALLEST_RADIUS_M, distance_m};
 use crate::capability::identity::Identity;
 use crate::capability::network::{Network, NetworkEvent};
@@ -177,6 +178,26 @@ fn a_dead_sirens_mixer_is_put_back(card: &mut dyn SoundCard) {
     });
     assert_eq!(open(card).found(), Some(found));
     let nonsense = card.put_back("nonsense");
+    assert!(matches!(nonsense, Err(Fault::Broken(_))), "{nonsense:?}");
+}
+
+/// A vibrator or a torch: ready, begins and ends a pulse, takes the same again, and puts back what it found.
+///
+/// # Panics
+/// Where the driver breaks a promise of [`Attention`].
+pub fn a_working_attention(attention: &mut dyn Attention) {
+    let probe = attention.probe();
+    assert!(matches!(probe, Probe::Ready { .. }), "{probe}");
+    let found = attention.found();
+    for pulse in [Pulse::Off, Pulse::On, Pulse::On, Pulse::Off, Pulse::Off] {
+        let done = within(Duration::ZERO, || attention.pulse(pulse));
+        assert_eq!(done, Ok(()), "{}: {pulse:?}", attention.name());
+    }
+    if let Some(found) = found {
+        assert_eq!(attention.put_back(&found.mixer), Ok(()));
+        assert_eq!(attention.found(), Some(found));
+    }
+    let nonsense = attention.put_back("nonsense");
     assert!(matches!(nonsense, Err(Fault::Broken(_))), "{nonsense:?}");
 }
 

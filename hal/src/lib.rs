@@ -12,6 +12,7 @@ pub mod sim;
 use std::fmt;
 use std::time::{Duration, Instant};
 
+use capability::attention::Attention;
 use capability::identity::Identity;
 use capability::network::Network;
 use capability::position::{Fix, PositionSource};
@@ -23,8 +24,11 @@ use linux::gpsd::Gpsd;
 use linux::identity::SystemIdentity;
 use linux::network::KernelNetwork;
 use linux::power::SysfsPower;
+use linux::torch::Torch;
+use linux::vibrator::Vibrator;
 pub use settings::{Backend, HalSettings, PositionDriver, SirenDriver};
-use sim::client::{SimIdentity, SimNetwork, SimPosition, SimPower, SimSoundCard};
+use sim::client::{SimAttention, SimIdentity, SimNetwork, SimPosition, SimPower, SimSoundCard};
+use sim::request::Attraction;
 
 /// A phone's capabilities with the drivers that were chosen for them. The fields may be taken apart, so that each can live on the thread that needs it.
 ///
@@ -34,6 +38,8 @@ pub struct Hal {
     pub positions: Vec<Box<dyn PositionSource>>,
     /// The sound card, where a driver for one exists.
     pub sound: Option<Box<dyn SoundCard>>,
+    /// What draws hands and eyes while the siren sounds: the vibrator first, then the torch.
+    pub attention: Vec<Box<dyn Attention>>,
     /// The battery.
     pub power: Box<dyn Power>,
     /// The network.
@@ -52,7 +58,7 @@ impl fmt::Debug for Hal {
 /// One line of [`Hal::probe_all`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Probed {
-    /// The capability: position, siren, power, network or identity.
+    /// The capability: position, siren, vibration, light, power, network or identity.
     pub capability: &'static str,
     /// The driver's name, or `none`.
     pub driver: &'static str,
@@ -86,6 +92,7 @@ impl Hal {
             Backend::Linux => Self {
                 positions,
                 sound,
+                attention: vec![Box::new(Vibrator::new(roots)), Box::new(Torch::new(roots))],
                 power: Box::new(SysfsPower::new(roots)),
                 network: Box::new(KernelNetwork::new(roots)),
                 identity: Box::new(SystemIdentity::new(roots)),
@@ -93,6 +100,9 @@ impl Hal {
             Backend::Sim => Self {
                 positions,
                 sound,
+                attention: [Attraction::Vibrator, Attraction::Torch]
+                    .map(|which| Box::new(SimAttention::new(&socket, which)) as Box<dyn Attention>)
+                    .into(),
                 power: Box::new(SimPower::new(&socket)),
                 network: Box::new(SimNetwork::new(&socket)),
                 identity: Box::new(SimIdentity::new(&socket)),
@@ -132,6 +142,9 @@ impl Hal {
                 line("siren", "none", Probe::Unsupported { reason })
             }
         });
+        for (capability, attention) in ["vibration", "light"].into_iter().zip(&self.attention) {
+            found.push(line(capability, attention.name(), attention.probe()));
+        }
         found.push(line("power", self.power.name(), self.power.probe()));
         found.push(line("network", self.network.name(), self.network.probe()));
         found.push(line(

@@ -7,3 +7,5 @@ pub mod identity;
 pub mod netlink;
 pub mod network;
 pub mod power;
+pub mod torch;
+pub mod vibrator;

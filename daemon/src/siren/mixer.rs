@@ -72,22 +72,29 @@ impl Memory<'_> {
     }
 
     /// Before anything is made loud: hands a dead siren's memory of this card to it, else writes down what the card found.
-    /// Neither may keep the phone from ringing, so what fails is only logged.
     pub(super) fn remember(&self, output: &mut dyn SirenOutput) {
         let Some(found) = output.found() else { return };
+        if let Some(owed) = self.note(found)
+            && let Err(fault) = output.take_over(&owed)
+        {
+            tracing::warn!(%fault, "the mixer of a siren that was killed cannot be put back");
+        }
+    }
+
+    /// Writes down what was found, unless a dead siren's memory of it stands: that one is given. Nothing here may keep the
+    /// phone from ringing, so what fails is only logged.
+    pub(super) fn note(&self, found: FoundMixer) -> Option<String> {
         let path = self.path(&found.card);
         let owed = load(&path).filter(|remembered| {
             remembered.boot_id == self.boot_id && remembered.driver == self.driver
         });
         if let Some(remembered) = owed {
-            if let Err(fault) = output.take_over(&remembered.found) {
-                tracing::warn!(%fault, "the mixer of a siren that was killed cannot be put back");
-            }
-            return;
+            return Some(remembered.found);
         }
         if let Err(error) = self.store(&path, found) {
-            tracing::warn!(%error, "a killed siren would leave the mixer loud");
+            tracing::warn!(%error, "a killed siren would leave this as it set it");
         }
+        None
     }
 
     /// The disk is not waited for: a process that is killed leaves the kernel's pages, and a power cut ends the mixer too.

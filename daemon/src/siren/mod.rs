@@ -4,6 +4,7 @@ pub mod intent;
 mod mixer;
 mod reader;
 pub mod report;
+mod rhythm;
 mod sounder;
 pub mod sweep;
 #[cfg(test)]
@@ -49,6 +50,7 @@ pub fn run(source: &Source, residence: Residence) -> Result<(), ExitError> {
             ready();
         }
         let mut hal = Hal::open(&settings.hal, &roots);
+        let attention = std::mem::take(&mut hal.attention);
         let card = hal.sound.get_or_insert_with(|| Box::new(Missing));
         let mut sounder = Sounder::new(
             card.as_mut(),
@@ -56,7 +58,8 @@ pub fn run(source: &Source, residence: Residence) -> Result<(), ExitError> {
             folder,
             boot_id.clone(),
             settings.ring.longest,
-        );
+        )
+        .with_attention(attention);
         match sounder.serve(residence)? {
             End::Idle | End::Told => break,
             End::Reload => match config::load(source) {

@@ -1,8 +1,9 @@
 //! The siren's loop: from an intent to sound and back to silence; it must not end a sound because something other than its deadline or its intent did.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use homing_hal::capability::attention::Attention;
 use homing_hal::capability::siren::{SirenOutput, SoundCard};
 use homing_hal::fault::Fault;
 
@@ -10,6 +11,7 @@ use super::BLOCK;
 use super::intent::{self, Found, Intent};
 use super::mixer::Memory;
 use super::report::{DEADLINE, INTERRUPTED, Phase, Report, STOPPED};
+use super::rhythm::{self, Rhythm};
 use super::sweep::Sweep;
 use super::wake::Wake;
 use crate::boottime;
@@ -56,6 +58,7 @@ enum Silence {
 /// The siren of one phone.
 pub struct Sounder<'a> {
     card: &'a mut dyn SoundCard,
+    rhythm: Rhythm,
     wake: &'a mut Wake,
     folder: PathBuf,
     boot_id: String,
@@ -126,6 +129,7 @@ impl<'a> Sounder<'a> {
     ) -> Self {
         Self {
             card,
+            rhythm: Rhythm::default(),
             wake,
             folder,
             boot_id,
@@ -133,6 +137,13 @@ impl<'a> Sounder<'a> {
             spent: None,
             reload_due: false,
         }
+    }
+
+    /// The same, with what draws hands and eyes while it sounds.
+    #[must_use]
+    pub fn with_attention(mut self, attention: Vec<Box<dyn Attention>>) -> Self {
+        self.rhythm = Rhythm::new(attention);
+        self
     }
 
     /// Serves intents until the process is told otherwise or, one-shot, none is left.
@@ -214,6 +225,9 @@ impl<'a> Sounder<'a> {
             if let Err(fault) = self.step(&mut sound, now, left)? {
                 self.fail(&mut sound, now, &fault);
             }
+            // After the sound, which nothing may delay.
+            let memory = memory(&self.folder, &self.boot_id, rhythm::DRIVER);
+            self.rhythm.beat(memory, now);
         };
         self.fall_silent(sound, silence);
         Ok(silence)
@@ -296,6 +310,8 @@ impl<'a> Sounder<'a> {
         if let Some((output, _)) = sound.output.take() {
             self.give_back(output);
         }
+        let memory = memory(&self.folder, &self.boot_id, rhythm::DRIVER);
+        self.rhythm.end(memory);
         let (phase, reason) = match silence {
             Silence::Deadline => (Phase::Ended, DEADLINE),
             Silence::Withdrawn => (Phase::Ended, STOPPED),
@@ -321,15 +337,13 @@ impl<'a> Sounder<'a> {
     }
 
     fn memory(&self) -> Memory<'_> {
-        Memory {
-            folder: &self.folder,
-            boot_id: &self.boot_id,
-            driver: self.card.name(),
-        }
+        memory(&self.folder, &self.boot_id, self.card.name())
     }
 
     /// A siren that was killed while it sounded, and whose order is over, has left the mixer loud.
     fn put_mixer_back(&mut self) {
+        let turned_on = memory(&self.folder, &self.boot_id, rhythm::DRIVER);
+        self.rhythm.put_back(turned_on);
         for owed in self.memory().owed() {
             match self.card.put_back(&owed.mixer) {
                 Ok(()) => owed.forget(),
@@ -389,6 +403,14 @@ impl<'a> Sounder<'a> {
             }
         }
         false
+    }
+}
+
+fn memory<'m>(folder: &'m Path, boot_id: &'m str, driver: &'m str) -> Memory<'m> {
+    Memory {
+        folder,
+        boot_id,
+        driver,
     }
 }
 

@@ -1,5 +1,7 @@
 //! The simulated phone's drivers: every capability trait over the control socket of `homing-sim`. Nothing is simulated here.
 
+mod sound;
+
 use std::io::{ErrorKind, Write};
 use std::net::IpAddr;
 use std::os::fd::AsFd;
@@ -12,15 +14,16 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use super::request::{Carrier, Flow, How, PCM_LIMIT, Price};
-use super::wire::{Inbox, to_bytes};
+use super::request::{Carrier, Flow, How, Price};
+use super::wire::Inbox;
 use crate::capability::gate::{Gate, Reading, Verdict};
 use crate::capability::identity::{DeviceIdentity, Identity};
 use crate::capability::network::{Network, NetworkEvent, NetworkPath};
 use crate::capability::position::{Fix, PositionSource};
 use crate::capability::power::Power;
-use crate::capability::siren::{FoundMixer, SirenOutput, SoundCard};
 use crate::fault::{Cancel, Fault, Probe};
+
+pub use sound::{SimAttention, SimSiren, SimSoundCard};
 
 /// How long the simulator may take for an answer, beyond what the request itself asks for; a `slow` of two seconds fits.
 const ANSWER_TIME: Duration = Duration::from_secs(5);
@@ -171,21 +174,6 @@ pub struct SimIdentity {
     line: Line,
 }
 
-/// The simulated sound card.
-#[derive(Debug)]
-pub struct SimSoundCard {
-    path: PathBuf,
-}
-
-/// The simulated loudspeaker, held for as long as this lives.
-#[derive(Debug)]
-pub struct SimSiren {
-    line: Line,
-    sample_rate: u32,
-    found: String,
-    unlocked: Vec<String>,
-}
-
 macro_rules! over_socket {
     ($($driver:ident { $($field:ident: $value:expr),+ })+) => { $(
         impl $driver {
@@ -203,7 +191,6 @@ over_socket! {
     SimPower { line: Line::new }
     SimNetwork { line: Line::new, seen: |_: &Path| None }
     SimIdentity { line: Line::new }
-    SimSoundCard { path: Path::to_path_buf }
 }
 
 impl PositionSource for SimPosition {
@@ -409,99 +396,5 @@ impl Identity for SimIdentity {
             kernel: Some(answer.kernel),
             boot_id: Some(answer.boot_id),
         })
-    }
-}
-
-impl SoundCard for SimSoundCard {
-    fn name(&self) -> &'static str {
-        "simulator"
-    }
-
-    fn probe(&self) -> Probe {
-        probed(&self.path, "siren")
-    }
-
-    fn open(&mut self) -> Result<Box<dyn SirenOutput>, Fault> {
-        #[derive(Deserialize)]
-        struct Answer {
-            sample_rate: u32,
-            mixer: Value,
-        }
-        let mut line = Line::new(&self.path);
-        let Answer { sample_rate, mixer } = line.ask(&json!({"do": "siren_open"}))?;
-        Ok(Box::new(SimSiren {
-            line,
-            sample_rate,
-            found: mixer.to_string(),
-            unlocked: Vec::new(),
-        }))
-    }
-
-    fn put_back(&mut self, mixer: &str) -> Result<(), Fault> {
-        let mixer = words(mixer)?;
-        Line::new(&self.path)
-            .ask::<Value>(&json!({"do": "siren_put_back", "mixer": mixer}))
-            .map(drop)
-    }
-}
-
-/// A mixer in the simulator's words.
-fn words(mixer: &str) -> Result<Value, Fault> {
-    serde_json::from_str(mixer)
-        .map_err(|error| Fault::Broken(format!("not a mixer of the simulator: {error}")))
-}
-
-impl SimSiren {
-    fn order(&mut self, request: &Value, raw: &[u8]) -> Result<Value, Fault> {
-        if self.line.open.is_none() {
-            // The loudspeaker belongs to the connection that opened it.
-            return Err(Fault::Broken("the simulated loudspeaker was lost".into()));
-        }
-        self.line
-            .ask_until(request, raw, Instant::now() + ANSWER_TIME, &Cancel::new())
-    }
-}
-
-impl SirenOutput for SimSiren {
-    fn sample_rate(&self) -> u32 {
-        self.sample_rate
-    }
-
-    fn write(&mut self, samples: &[i16]) -> Result<(), Fault> {
-        samples.chunks(PCM_LIMIT as usize).try_for_each(|chunk| {
-            let request = json!({"do": "pcm", "samples": chunk.len()});
-            self.order(&request, &to_bytes(chunk)).map(drop)
-        })
-    }
-
-    fn assert_loud(&mut self) -> Result<(), Fault> {
-        let answer = self.order(&json!({"do": "assert_loud"}), &[])?;
-        let named = answer["unlocked"].as_array().into_iter().flatten();
-        self.unlocked = named
-            .filter_map(|name| name.as_str().map(str::to_owned))
-            .collect();
-        Ok(())
-    }
-
-    fn unlocked(&self) -> &[String] {
-        &self.unlocked
-    }
-
-    fn found(&self) -> Option<FoundMixer> {
-        Some(FoundMixer {
-            card: "simulated".into(),
-            mixer: self.found.clone(),
-        })
-    }
-
-    fn take_over(&mut self, mixer: &str) -> Result<(), Fault> {
-        let words = words(mixer)?;
-        self.order(&json!({"do": "siren_take_over", "mixer": words}), &[])?;
-        mixer.clone_into(&mut self.found);
-        Ok(())
-    }
-
-    fn release(mut self: Box<Self>) -> Result<(), Fault> {
-        self.order(&json!({"do": "siren_release"}), &[]).map(drop)
     }
 }

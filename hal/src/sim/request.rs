@@ -68,6 +68,27 @@ pub enum Set {
     },
 }
 
+/// What draws hands and eyes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Attraction {
+    /// Hands.
+    Vibrator,
+    /// Eyes.
+    Torch,
+}
+
+impl Attraction {
+    /// As in a request.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Vibrator => "vibrator",
+            Self::Torch => "torch",
+        }
+    }
+}
+
 /// Whether a siren gets the lock of the mixer's controls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -84,6 +105,10 @@ pub enum Lock {
 pub enum Get {
     /// What is heard beside the phone.
     Siren,
+    /// The vibrator: whether it shakes, and how often it has begun to.
+    Vibrator,
+    /// The torch, likewise.
+    Torch,
     /// Everything, for a person or a test.
     World,
     /// The battery (driver).
@@ -163,6 +188,13 @@ pub enum Do {
     },
     /// Gives the loudspeaker back with the mixer as found.
     SirenRelease,
+    /// Begins or ends a pulse of the vibrator or the torch.
+    Pulse {
+        /// Which.
+        by: Attraction,
+        /// Whether it begins.
+        on: bool,
+    },
     /// Answers when the network changed since `seen`, or after `ms`.
     AwaitNetwork {
         /// The network's version that the driver knows.

@@ -14,6 +14,7 @@ use super::card::{Mixer, Mute, Route};
 use super::request::{Capability, Do, Get, How, Lock, PCM_LIMIT, Request};
 use super::wire::{Inbox, to_samples};
 use super::world::{Statement, World};
+use crate::capability::attention::Pulse;
 
 /// The simulated phone as its process shares it.
 pub struct Simulator {
@@ -201,6 +202,11 @@ impl Connection {
             Request::Do(Do::SirenTakeOver { mixer }) => self.siren_take_over(mixer),
             Request::Do(Do::SirenPutBack { mixer }) => self.siren_put_back(mixer),
             Request::Do(Do::SirenRelease) => self.siren_release(),
+            Request::Do(Do::Pulse { by, on }) => {
+                let pulse = if on { Pulse::On } else { Pulse::Off };
+                self.simulator.world().pulse(by, pulse);
+                Ok(json!({"ok": true}))
+            }
             Request::Do(Do::AwaitNetwork { seen, ms }) => {
                 self.may_use(Capability::Network)?;
                 Ok(self.await_network(seen, Duration::from_millis(ms)))
@@ -225,6 +231,8 @@ impl Connection {
         let now = Instant::now();
         match get {
             Get::World => Ok(self.simulator.world().everything(now)),
+            Get::Vibrator => Ok(self.simulator.world().everything(now)["vibrator"].clone()),
+            Get::Torch => Ok(self.simulator.world().everything(now)["torch"].clone()),
             Get::Siren => Ok(json!(self.simulator.world().card.heard(now))),
             Get::Battery => {
                 self.may_use(Capability::Battery)?;

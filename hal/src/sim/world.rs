@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::card::{Card, Mixer, Mute, Route};
-use super::request::{Capability, Carrier, Fail, Flow, How, Lock, Price, Set};
+use super::request::{Attraction, Capability, Carrier, Fail, Flow, How, Lock, Price, Set};
 use super::track::{Motion, Place, Track, noise_m};
+use crate::capability::attention::Pulse;
 
 /// Factor from the standard deviation on each axis to the circle of 95 % (√(−2 ln 0.05), Rayleigh).
 const CIRCLE_95: f64 = 2.448;
@@ -45,6 +47,14 @@ struct Receiver {
     satellites: u8,
 }
 
+/// A vibrator or a torch.
+#[derive(Clone, Copy, Default, Serialize)]
+struct Pulsing {
+    on: bool,
+    /// How many pulses have begun.
+    pulses: u64,
+}
+
 struct Battery {
     percent: f64,
     charging: Flow,
@@ -69,6 +79,8 @@ pub struct World {
     pub card: Card,
     /// Whether a siren gets the lock of the card's controls.
     pub lock: Lock,
+    vibrator: Pulsing,
+    torch: Pulsing,
     boot_id: String,
 }
 
@@ -106,6 +118,8 @@ impl World {
             faults: BTreeMap::new(),
             card: Card::new(now, mixer),
             lock: Lock::Granted,
+            vibrator: Pulsing::default(),
+            torch: Pulsing::default(),
             boot_id: format!("00000000-0000-4000-8000-{:012x}", seed & 0xffff_ffff_ffff),
         }
     }
@@ -300,6 +314,17 @@ impl World {
         json!({"kind": self.carrier, "metered": self.price, "version": self.network_version})
     }
 
+    /// A driver begins or ends a pulse; the same again is no other one.
+    pub fn pulse(&mut self, by: Attraction, pulse: Pulse) {
+        let pulsing = match by {
+            Attraction::Vibrator => &mut self.vibrator,
+            Attraction::Torch => &mut self.torch,
+        };
+        let on = pulse == Pulse::On;
+        pulsing.pulses += u64::from(on && !pulsing.on);
+        pulsing.on = on;
+    }
+
     /// What phone this is, for its driver.
     #[must_use]
     pub fn identity(&self) -> Value {
@@ -337,6 +362,8 @@ impl World {
             "network": self.network(),
             "mixer": self.card.mixer(),
             "siren": self.card.heard(now),
+            "vibrator": self.vibrator,
+            "torch": self.torch,
             "identity": self.identity(),
             "faults": faults,
             "seed": self.seed,

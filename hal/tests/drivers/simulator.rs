@@ -11,7 +11,10 @@ use homing_hal::capability::power::Power;
 use homing_hal::capability::siren::{SirenOutput, SoundCard};
 use homing_hal::conformance;
 use homing_hal::fault::{Cancel, Fault};
-use homing_hal::sim::client::{SimIdentity, SimNetwork, SimPosition, SimPower, SimSoundCard};
+use homing_hal::sim::client::{
+    SimAttention, SimIdentity, SimNetwork, SimPosition, SimPower, SimSoundCard,
+};
+use homing_hal::sim::request::Attraction;
 use homing_hal::{Hal, HalSettings, Roots};
 use homing_protocol::measure::{Charging, Metered, NetworkKind};
 use nix::sys::signal::{Signal, kill};
@@ -72,6 +75,16 @@ fn an_absent_simulator_conforms() {
 fn the_simulated_sound_card_conforms() {
     let phone = Phone::start();
     conformance::a_working_sound_card(&mut SimSoundCard::new(&phone.socket));
+}
+
+#[test]
+fn the_simulated_vibrator_and_torch_conform() {
+    let mut phone = Phone::start();
+    for which in [Attraction::Vibrator, Attraction::Torch] {
+        conformance::a_working_attention(&mut SimAttention::new(&phone.socket, which));
+        let asked = format!(r#"{{"get":"{}"}}"#, which.name());
+        assert_eq!(phone.ask(&asked), json!({"on": false, "pulses": 1}));
+    }
 }
 
 #[test]
@@ -324,7 +337,15 @@ fn a_hal_over_the_simulator_locates_and_names_every_driver() {
         .collect();
     assert_eq!(
         names,
-        ["position", "siren", "power", "network", "identity"]
-            .map(|capability| (capability, "simulator"))
+        [
+            "position",
+            "siren",
+            "vibration",
+            "light",
+            "power",
+            "network",
+            "identity"
+        ]
+        .map(|capability| (capability, "simulator"))
     );
 }
