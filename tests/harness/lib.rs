@@ -18,7 +18,7 @@ mod warden;
 
 pub use broker::Broker;
 pub use gpsd::Gpsd;
-pub use guest::{Body, Fittings, GUEST_PATIENCE, Guest, Kit, Said, SerialReceiver, Sound};
+pub use guest::{Body, Clock, Fittings, GUEST_PATIENCE, Guest, Kit, Said, SerialReceiver, Sound};
 pub use handset::Handset;
 pub use household::{Household, PASSPHRASE, PHONE, Receiver};
 pub use intruder::{Intruder, Message, Papers, Wiretap};

@@ -1,27 +1,19 @@
 //! The phone joins, is found through a real gpsd, and needs little memory.
 
-use crate::household::{Home, connected_after, figures, kit};
+use crate::household::{Home, connected_after, every_kit, figures};
 use e2e::{Fittings, PHONE, SerialReceiver};
-use serde_json::json;
+use serde_json::{Value, json};
 
 #[test]
 fn an_arm_phone_joins_and_is_located_through_a_serial_receiver_and_a_real_gpsd() {
-    let Some(kit) = kit() else { return };
+    let Some(kit) = every_kit() else { return };
     let binary_bytes = std::fs::metadata(kit.homingd()).map_or(0, |data| data.len());
     let mut home = Home::enrolled(kit, Fittings::default());
     let joined_s = connected_after(home.guest()).as_secs_f64();
     let _receiver = home.guest().receiver();
 
     let found = home.ask(&["locate", PHONE, "--wait", "90s"]);
-    let off = |key: &str, truth: f64| (found[key].as_f64().unwrap_or(f64::NAN) - truth).abs();
-    assert!(
-        off("latitude", SerialReceiver::LATITUDE_DEG) < 1e-4,
-        "{found}"
-    );
-    assert!(
-        off("longitude", SerialReceiver::LONGITUDE_DEG) < 1e-4,
-        "{found}"
-    );
+    is_at_the_receiver(&found);
     // A sign of life with the battery's and the network's state came too.
     let devices = home.ask(&["devices"]);
     assert!(devices["last_contact"].is_string(), "{devices}");
@@ -43,4 +35,18 @@ fn an_arm_phone_joins_and_is_located_through_a_serial_receiver_and_a_real_gpsd()
         "agent, anonymous, KiB": kib("Anonymous:"),
         "homingd, bytes": binary_bytes,
     }));
+}
+
+/// Within some ten metres of where the receiver is.
+#[track_caller]
+pub(crate) fn is_at_the_receiver(found: &Value) {
+    let off = |key: &str, truth: f64| (found[key].as_f64().unwrap_or(f64::NAN) - truth).abs();
+    assert!(
+        off("latitude", SerialReceiver::LATITUDE_DEG) < 1e-4,
+        "{found}"
+    );
+    assert!(
+        off("longitude", SerialReceiver::LONGITUDE_DEG) < 1e-4,
+        "{found}"
+    );
 }

@@ -31,6 +31,16 @@ pub(crate) fn kit() -> Option<Kit> {
     }
 }
 
+/// The kit where all stories are told: `cargo xtask ci --full` and `cargo xtask qemu`. Elsewhere one story stands for them,
+/// because an emulated phone takes a core for minutes.
+pub(crate) fn every_kit() -> Option<Kit> {
+    if std::env::var_os("HOMING_TEST_GUEST_ALL").is_none() {
+        eprintln!("SKIPPED: told by `cargo xtask ci --full` and `cargo xtask qemu`");
+        return None;
+    }
+    kit()
+}
+
 impl Home {
     /// An account, a broker, a resident watch, and a phone that has just joined.
     #[track_caller]
@@ -112,6 +122,25 @@ impl Home {
                 .filter_map(|news| Some(news["detail"].as_str()?.split(' ').next()?.to_owned()))
                 .find(|state| states.contains(&state.as_str()))
         })
+    }
+
+    /// Waits for an order's end; returns it in a word.
+    #[track_caller]
+    pub(crate) fn wait_end(&mut self, order: &str) -> String {
+        self.wait_state(order, &["done", "failed", "refused", "expired"])
+    }
+
+    /// The owner ends the ring; waits until the siren has given the card back.
+    #[track_caller]
+    pub(crate) fn stop_ringing(&mut self) {
+        let _ = self
+            .owner
+            .homing(&["ring", PHONE, "--stop"])
+            .expect_success();
+        wait_until(GUEST_PATIENCE, "the siren to end", || {
+            let state = self.guest().run("cat /var/lib/homing/siren/state.json");
+            state.text.contains(r#""phase":"ended""#).then_some(())
+        });
     }
 
     /// Asks for the position without waiting for it; returns the order's id.

@@ -2,7 +2,9 @@
 #![forbid(unsafe_code)]
 
 mod finding;
+mod first;
 mod household;
+mod pace;
 mod power;
 mod sound;
 mod wav;

@@ -1,6 +1,6 @@
 //! The siren on a real sound card: heard in QEMU's recording, whoever mutes it and whoever dies, and the mixer as before.
 
-use crate::household::{Home, kit};
+use crate::household::{Home, every_kit};
 use crate::wav::Recording;
 use e2e::{Fittings, GUEST_PATIENCE, Guest, PHONE, Sound, wait_until};
 use serde_json::json;
@@ -18,7 +18,7 @@ const MUTED_PART: u32 = 50;
 
 #[test]
 fn a_muted_phone_is_heard_on_its_sound_card_whoever_mutes_or_dies_and_left_as_it_was() {
-    let Some(kit) = kit() else { return };
+    let Some(kit) = every_kit() else { return };
     let fittings = Fittings {
         sound: Sound::Usb,
         ..Fittings::default()
@@ -49,14 +49,7 @@ fn a_muted_phone_is_heard_on_its_sound_card_whoever_mutes_or_dies_and_left_as_it
     kill(home.guest(), "siren");
     heard(Duration::from_millis(500));
     home.wait_connected();
-    let _ = home
-        .owner
-        .homing(&["ring", PHONE, "--stop"])
-        .expect_success();
-    wait_until(GUEST_PATIENCE, "the siren to end", || {
-        let state = home.guest().run("cat /var/lib/homing/siren/state.json");
-        state.text.contains(r#""phase":"ended""#).then_some(())
-    });
+    home.stop_ringing();
     drop(ring);
 
     let refused = stop_muting(home.guest());
@@ -77,14 +70,14 @@ fn a_muted_phone_is_heard_on_its_sound_card_whoever_mutes_or_dies_and_left_as_it
 }
 
 /// Muted and nearly at volume 0.
-fn hush(guest: &mut Guest) {
+pub(crate) fn hush(guest: &mut Guest) {
     let quiet =
         format!("amixer -q -c 0 cset numid={SWITCH} off && amixer -q -c 0 cset numid={VOLUME} 20");
     let _ = guest.run(&quiet).expect_success();
 }
 
 /// The whole mixer in words.
-fn contents(guest: &mut Guest) -> String {
+pub(crate) fn contents(guest: &mut Guest) -> String {
     guest.run("amixer -c 0 contents").expect_success().text
 }
 
@@ -112,16 +105,29 @@ fn stop_muting(guest: &mut Guest) -> u32 {
 
 /// SIGKILL to one of homingd's processes; init starts it again.
 fn kill(guest: &mut Guest, subcommand: &str) {
+    let before = process_of(guest, subcommand);
+    let _ = guest.run(&format!("kill -9 {before}")).expect_success();
+    let again = format!("another {subcommand} than process {before}");
+    wait_until(GUEST_PATIENCE, &again, || {
+        (process_of(guest, subcommand) != before).then_some(())
+    });
+}
+
+/// Waits until there is one `homingd SUBCOMMAND`; returns its number.
+fn process_of(guest: &mut Guest, subcommand: &str) -> String {
     let line = format!(
         "for process in $(pidof homingd); do \
-           grep -q {subcommand} /proc/$process/cmdline && kill -9 $process; \
-         done"
+           grep -q {subcommand} /proc/$process/cmdline && echo $process; \
+         done; true"
     );
-    let _ = guest.run(&line);
+    wait_until(GUEST_PATIENCE, &format!("homingd {subcommand}"), || {
+        let found = guest.run(&line).text;
+        found.trim().parse::<u32>().ok().map(|pid| pid.to_string())
+    })
 }
 
 /// A sweep from 2 to 4 kHz at full scale that nobody muted.
-fn is_the_siren(recording: &Recording) {
+pub(crate) fn is_the_siren(recording: &Recording) {
     let level = recording.level_dbfs();
     assert!((-4.5..=0.0).contains(&level), "{level} dBFS");
     let (muted, sounding) = (recording.muted(), recording.sounding());

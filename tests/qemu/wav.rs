@@ -37,23 +37,6 @@ impl Recording {
         Some(Self { rate, samples })
     }
 
-    /// How much was recorded.
-    pub(crate) fn length(&self) -> Duration {
-        Duration::from_secs_f64(self.samples.len() as f64 / f64::from(self.rate))
-    }
-
-    /// From `from` on, at most `length`.
-    pub(crate) fn part(&self, from: Duration, length: Duration) -> Self {
-        let samples = self.samples.iter();
-        let samples = samples
-            .skip(self.count_of(from))
-            .take(self.count_of(length));
-        Self {
-            rate: self.rate,
-            samples: samples.copied().collect(),
-        }
-    }
-
     /// How many samples last so long.
     fn count_of(&self, time: Duration) -> usize {
         let count = time.as_micros() * u128::from(self.rate) / 1_000_000;
@@ -62,14 +45,6 @@ impl Recording {
 
     fn pieces(&self) -> impl Iterator<Item = &[i16]> {
         self.samples.chunks_exact(self.count_of(PIECE).max(1))
-    }
-
-    /// When the first piece that is not silent begins.
-    pub(crate) fn begins(&self) -> Option<Duration> {
-        let first = self
-            .pieces()
-            .position(|piece| level_dbfs(piece) > SILENT_DBFS)?;
-        Some(PIECE * u32::try_from(first).ok()?)
     }
 
     /// How much of it is not silent.
@@ -174,18 +149,10 @@ mod tests {
             "{}",
             sound.level_dbfs()
         );
-        assert_eq!(sound.begins(), Some(Duration::from_millis(200)));
         assert_eq!(sound.muted(), Duration::from_millis(300));
         assert_eq!(sound.sounding(), Duration::from_secs(1));
         let tones = sound.tones();
         assert!(tones[..50].iter().all(|tone| *tone == 3_000), "{tones:?}");
         assert!(tones[50..].iter().all(|tone| *tone == 2_000), "{tones:?}");
-        assert_eq!(
-            sound
-                .part(Duration::ZERO, Duration::from_millis(150))
-                .begins(),
-            None
-        );
-        assert_eq!(sound.length(), Duration::from_secs(2));
     }
 }

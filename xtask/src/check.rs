@@ -1,14 +1,15 @@
 //! `test`, `ci` and `bench`: runs the project's own checks in order and stops at the first that fails. Decides nothing itself.
 
 use crate::arm::Profile;
-use crate::qemu::{self, Stage};
+use crate::qemu::{self, Stage, Stories};
 use crate::{house, package, tidy, tools};
 
-/// Whether the stories of tests/qemu are told.
+/// Which stories of tests/qemu are told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Guest {
-    Wanted,
-    Unwanted,
+    All,
+    First,
+    None,
 }
 
 /// `cargo xtask test [FILTER...]`.
@@ -16,7 +17,7 @@ enum Guest {
 /// # Errors
 /// One sentence naming the check that failed.
 pub(crate) fn test(filters: &[String]) -> Result<(), String> {
-    everything(filters, Guest::Unwanted)
+    everything(filters, Guest::None)
 }
 
 fn everything(filters: &[String], guest: Guest) -> Result<(), String> {
@@ -36,9 +37,10 @@ fn everything(filters: &[String], guest: Guest) -> Result<(), String> {
         documentation_tests()?;
     }
     let stage = match guest {
-        Guest::Wanted => qemu::provide(Profile::Quick)?,
-        Guest::Unwanted => Stage::Missing(
-            "building for ARM takes minutes: `cargo xtask ci --full` or `cargo xtask qemu` tells them".into(),
+        Guest::All => qemu::provide(Profile::Quick, Stories::All)?,
+        Guest::First => qemu::provide(Profile::Quick, Stories::First)?,
+        Guest::None => Stage::Missing(
+            "building for ARM takes minutes: `cargo xtask ci` tells the first, `cargo xtask ci --full` or `cargo xtask qemu` all".into(),
         ),
     };
     let result = run_tests(filters, &found, &stage);
@@ -67,10 +69,10 @@ pub(crate) fn ci(arguments: &[String]) -> Result<(), String> {
             "the release build",
             house::cargo().args(["build", "--locked", "--release", "--workspace", "--bins"]),
         )?;
-        everything(&[], Guest::Wanted)?;
+        everything(&[], Guest::All)?;
         return package::trial();
     }
-    everything(&[], Guest::Unwanted)
+    everything(&[], Guest::First)
 }
 
 /// `cargo xtask bench [ARGS...]`: measures release builds, since nothing else is worth measuring.

@@ -20,7 +20,7 @@ const HELP: &str = "\
 cargo xtask COMMAND
 
   test [FILTER...]   everything that must hold: tidy, format, clippy, build, tests (with names: those tests only)
-  ci [--full]        what continuous integration runs: test; --full also the release, the emulated phone, the packages
+  ci [--full]        test and one story in the emulated phone; --full all of them, the release and the packages
   tidy               the project's own rules: who may depend on whom, headers, lengths, manual pages, features
   man                renders the manual pages in docs/man to target/man, for man(1)
   demo [--once]      the guided tour on this machine; --once ends after it, with an error code if a step failed
@@ -104,8 +104,9 @@ fn help_of(command: &str) -> &'static str {
         }
         "ci" => {
             "cargo xtask ci [--full]\n\n\
-             The same as `cargo xtask test`; --full also builds the release binaries, tells the stories of\n\
-             tests/qemu, and installs, upgrades, removes and purges the packages in a root of their own."
+             The same as `cargo xtask test` and one story in the emulated phone; --full also builds the release\n\
+             binaries, tells all stories of tests/qemu, and installs, upgrades, removes and purges the packages\n\
+             in a root of their own."
         }
         "man" => {
             "cargo xtask man\n\n\

@@ -15,7 +15,8 @@ pub struct Kit {
     pub(crate) kernel: PathBuf,
     guest: PathBuf,
     homingd: PathBuf,
-    sim: PathBuf,
+    /// The ARM homing-sim, for guests with a simulated body.
+    sim: Option<PathBuf>,
 }
 
 impl Kit {
@@ -40,7 +41,7 @@ impl Kit {
             kernel: guest.join("vmlinuz"),
             guest,
             homingd: path("HOMING_TEST_GUEST_HOMINGD")?,
-            sim: path("HOMING_TEST_GUEST_SIM")?,
+            sim: path("HOMING_TEST_GUEST_SIM").ok(),
         })
     }
 
@@ -78,7 +79,9 @@ impl Kit {
             self.add_mixer(&mut disk);
         }
         disk.file("usr/bin/homingd", 0o755, &read(&self.homingd));
-        disk.file("usr/bin/homing-sim", 0o755, &read(&self.sim));
+        if let Some(sim) = &self.sim {
+            disk.file("usr/bin/homing-sim", 0o755, &read(sim));
+        }
         disk.file("etc/passwd", 0o644, PASSWD.as_bytes());
         disk.file("etc/group", 0o644, GROUP.as_bytes());
         // The host, as QEMU's network calls it; its name is the one in the broker's certificate.

@@ -20,7 +20,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// How long anything may take in the guest: emulated, on a shared machine, some fifty times slower than a phone.
-pub const GUEST_PATIENCE: Duration = Duration::from_secs(120);
+pub const GUEST_PATIENCE: Duration = Duration::from_secs(240);
 
 /// What a guest has beyond disk, network and receiver.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -29,6 +29,19 @@ pub struct Fittings {
     pub body: Body,
     /// Its sound card.
     pub sound: Sound,
+    /// What its time goes by.
+    pub clock: Clock,
+}
+
+/// What a guest's time goes by.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Clock {
+    /// This machine's clock: while QEMU waits for a core, the guest's seconds pass too.
+    #[default]
+    Host,
+    /// The instructions it carries out, 2 ns each, and this machine's clock only while it waits for something: 500
+    /// million a second, fewer than a PinePhone's Cortex-A53 at 1.15 GHz carries out.
+    Instructions,
 }
 
 /// The body that homingd drives in the guest.
@@ -236,6 +249,9 @@ fn qemu(kit: &Kit, folder: &Path, initrd: &Path, fittings: Fittings) -> Command 
                 "wav,id=a0,out.frequency=48000,path={}",
                 path("sound.wav")
             ));
+    }
+    if fittings.clock == Clock::Instructions {
+        command.args(["-icount", "shift=1,sleep=on"]);
     }
     if fittings.body == Body::Simulated {
         kernel.push_str(" simulator");

@@ -40,12 +40,6 @@ pub(crate) const HOMINGD: Program = Program {
     binary: "homingd",
 };
 
-/// The simulated body, for guests that have no such hardware.
-pub(crate) const HOMING_SIM: Program = Program {
-    package: "homing-hal",
-    binary: "homing-sim",
-};
-
 /// `cargo xtask arm [--target aarch64|armv7]`.
 ///
 /// # Errors
@@ -67,6 +61,18 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), String> {
     Ok(())
 }
 
+/// Brings along every crate that a build for a target needs, those of the standard library included.
+///
+/// # Errors
+/// One sentence: what cargo said last.
+pub(crate) fn fetch(way: &Way, target: &Target) -> Result<(), String> {
+    house::output(
+        &format!("bringing along the crates for {}", target.name),
+        &mut way.cargo(target, "fetch"),
+    )
+    .map(drop)
+}
+
 /// Builds programs for a target; returns their files in the same order.
 ///
 /// # Errors
@@ -84,7 +90,7 @@ pub(crate) fn build(
         target.triple,
         way.describe()
     ));
-    let mut cargo = way.cargo(target);
+    let mut cargo = way.cargo(target, "build");
     cargo.args(["--profile", profile.name()]);
     for program in programs {
         cargo.args(["--package", program.package, "--bin", program.binary]);

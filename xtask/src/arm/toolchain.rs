@@ -67,8 +67,8 @@ impl Way {
         }
     }
 
-    /// A cargo for the target: the caller adds `build` and what to build.
-    pub(crate) fn cargo(&self, target: &Target) -> Command {
+    /// A cargo for the target that does this, `build` or `fetch`: the caller adds what to build.
+    pub(crate) fn cargo(&self, target: &Target, what: &str) -> Command {
         let mut command = match self {
             Self::Installed(_) => house::cargo(),
             Self::Debian { rust, .. } => {
@@ -95,7 +95,7 @@ impl Way {
                 .env(target.cc_variable("AR"), &c.archiver)
                 .env(target.cc_variable("CFLAGS"), &c.flags);
         }
-        command.args(["build", "--locked", "--target", target.triple]);
+        command.args([what, "--locked", "--target", target.triple]);
         if matches!(self, Self::Debian { .. }) {
             command.arg("-Zbuild-std=std,panic_abort");
         }
