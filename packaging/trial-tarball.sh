@@ -30,6 +30,6 @@ touch "$root/var/lib/homing/identity/identity.cbor"
 if inside /trial/uninstall.sh --purge >/dev/null 2>&1; then fail "an enrolled phone let itself be removed unasked"; fi
 inside env HOMING_REMOVE_ENROLLED=yes /trial/uninstall.sh --purge >/dev/null || fail "the removal failed"
 # Folders that were there for nobody else are left: a tarball's list names files.
-state | grep -v -x -f "$root/trial/before" >"$root/trial/left" || true
+state | grep -v -x -F -f "$root/trial/before" >"$root/trial/left" || true
 grep -i homing "$root/trial/left" && fail "removing left this behind"
 echo "trial: the tarball was installed, upgraded, refused and removed"
