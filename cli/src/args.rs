@@ -178,10 +178,23 @@ pub(crate) enum Client {
         /// The answer file
         answer: PathBuf,
     },
+    /// Give a delegate a phone that joined after it: it may reach it then as it may reach the others
+    Grant {
+        /// The delegate: its id, the beginning of it, or its name
+        id: String,
+        /// The phone: name or id
+        phone: String,
+    },
+    /// The same as `homing clients`
+    List,
     /// Put a client out: no rights, no reading, certificate revoked
     Revoke {
         /// Its id, the beginning of it, or its name
-        id: String,
+        #[arg(required_unless_present = "all_others")]
+        id: Option<String>,
+        /// Every client but this machine, whatever lists other machines have made: they are gone
+        #[arg(long, conflicts_with = "id")]
+        all_others: bool,
     },
 }
 

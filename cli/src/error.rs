@@ -39,6 +39,23 @@ pub(crate) enum Error {
         "this machine is a delegate's: it may order what it was allowed to, and only the owner can change the account"
     )]
     Delegate,
+    /// Changing the account on a machine that another one has put out.
+    #[error(
+        "this machine was put out of the account by another one; it changes nothing any more. If that was a mistake, let it join anew: homing client request in another --home"
+    )]
+    PutOut,
+    /// Changing who may order what over a list that this machine has not seen.
+    #[error(
+        "{phone} follows authority list {theirs} of another machine, and this machine knows only its own list {ours}: whom that one put out must not come back, so nothing was changed. Run `homing status` on the other machine, then repeat this; if it is gone for good: `homing client revoke --all-others`"
+    )]
+    UnseenList {
+        /// Which phone.
+        phone: String,
+        /// The version it follows.
+        theirs: u64,
+        /// The newest version here.
+        ours: u64,
+    },
     /// Starting an account.
     #[error("{} already holds an account; choose another folder with --home", .0.display())]
     AccountExists(PathBuf),
@@ -223,7 +240,9 @@ impl Error {
             Self::Certificate(_) | Self::Json(_) | Self::Owner(homing_owner::Error::Seal(_)) => {
                 exit::BUG
             }
-            Self::Delegate | Self::Owner(homing_owner::Error::WrongSecret) => exit::PERMISSION,
+            Self::Delegate | Self::PutOut | Self::Owner(homing_owner::Error::WrongSecret) => {
+                exit::PERMISSION
+            }
             Self::Owner(homing_owner::Error::Mistyped(_)) => exit::USAGE,
             Self::Owner(_) | Self::Link(_) => exit::CONFIG,
             Self::Archive(error) => crate::archive::exit_code(error),
@@ -231,7 +250,9 @@ impl Error {
             Self::DamagedRepository(_) | Self::NoRepository(_) | Self::RepositoryThere(_) => {
                 exit::CONFIG
             }
-            Self::NoAnswerYet(_) | Self::WatchRuns(_) => exit::NO_ANSWER_YET,
+            Self::NoAnswerYet(_) | Self::WatchRuns(_) | Self::UnseenList { .. } => {
+                exit::NO_ANSWER_YET
+            }
             Self::Refused(_) => exit::REFUSED,
         }
     }

@@ -17,6 +17,7 @@ mod passphrase;
 mod pretend;
 mod privacy;
 mod random;
+mod reconcile;
 mod renewal;
 mod slept;
 mod store;

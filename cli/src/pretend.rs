@@ -270,6 +270,7 @@ impl PretendedPhone {
             refused: 0,
             set_back: None,
             left_at: None,
+            lists: None,
         };
         beacon
             .sign(&status, &self.agent, &self.readers, &mut rng())

@@ -160,6 +160,7 @@ fn farewell(settings: &Settings, identity: &Identity) -> Result<Vec<u8>, Error> 
         refused: 0,
         set_back: state.set_back,
         left_at: Some(now.wall_unix_s),
+        lists: None,
     };
     journal
         .scribe

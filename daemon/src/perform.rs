@@ -5,7 +5,7 @@ use std::time::Duration;
 use homing_link::{Publication, Retention, Transport};
 use homing_policy::{Effect, Event, SirenPhase};
 use homing_protocol::authority::AuthorityList;
-use homing_protocol::beacon::{Beacon, Status};
+use homing_protocol::beacon::{Beacon, ListDigests, Status};
 use homing_protocol::id::{BootId, CommandId};
 use homing_protocol::measure::{Battery, Charging, Metered, NetworkKind};
 use homing_protocol::readers::KeySet;
@@ -278,6 +278,10 @@ fn status<T: Transport>(brain: &mut Brain<T>) -> Status {
         refused: brain.refusals.total(),
         set_back: brain.state.set_back,
         left_at: None,
+        lists: Some(ListDigests::of(
+            &brain.state.authority.1,
+            &brain.state.key_set.1,
+        )),
     }
 }
 

@@ -78,7 +78,7 @@ pub struct Unlocked {
     /// ROOT and the household CA's key.
     pub full: FullPart,
     keys: WrappingKeys,
-    generation: u64,
+    pub(crate) generation: u64,
 }
 
 impl Unlocked {
@@ -123,6 +123,7 @@ impl Unlocked {
                 ca_key_pem: Zeroizing::new(household.ca_key_pem.to_owned()),
                 crl_pem: household.crl_pem.to_owned(),
                 clients: Vec::new(),
+                put_out: Vec::new(),
             },
             keys,
             generation: 0,
@@ -235,6 +236,8 @@ impl Unlocked {
             name: name.to_owned(),
             reading: client.reading.public(),
             tls_serial: tls_serial.to_vec(),
+            phones: None,
+            added_by: None,
         }];
     }
 

@@ -71,7 +71,7 @@ impl Invitation {
             keys: claim.keys,
         }
         .sign(root);
-        let mut readers = account.readers()?;
+        let mut readers = account.readers(self.address.device)?;
         if !readers.iter().any(|known| known.client == reader.client) {
             readers.push(reader);
         }

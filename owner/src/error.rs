@@ -30,6 +30,14 @@ pub enum Error {
         "a phone seals to 8 readers at most, and that many clients are there; revoke one first"
     )]
     TooManyReaders,
+    /// Adding a client that was put out of the account.
+    #[error(
+        "that machine was put out of the account, and no client comes back with the keys it had; let it make new ones"
+    )]
+    PutOut,
+    /// Giving a phone to a client that has them all, or to none.
+    #[error("that is no delegate: the owner's own machines have every phone")]
+    NotADelegate,
     /// Adding a phone beyond what a keyring holds.
     #[error("the account has 256 phones, as many as a keyring holds")]
     TooManyPhones,

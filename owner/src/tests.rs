@@ -1,5 +1,6 @@
 //! The owner's side against a phone played with the protocol's own words: enrolment, orders, answers, keyring.
 mod clients;
+mod merge;
 
 use crate::account::{ClientKeys, Household, Kit, Unlocked, typed_code};
 use crate::delivery::{State, Step, Witness};

@@ -1,4 +1,4 @@
-//! How one more owner client or delegate joins an account: its signed request, and the sealed answer. Knows no file and no capability.
+//! How one more owner client or delegate joins an account: its signed request, the sealed answer, and what a delegate is told later. Knows no file and no capability.
 
 use crate::cbor::{self, Fields, Map};
 use crate::id::{AccountId, ClientId};
@@ -17,6 +17,8 @@ const ANSWER: &str = "homing client answer";
 const REQUEST_CONTEXT: &[u8] = b"homing/v1 client request";
 /// HPKE's info of an answer.
 const ANSWER_INFO: &[u8] = b"homing/v1 client answer";
+/// COSE's external AAD of a notice, and HPKE's info.
+const NOTICE: &[u8] = b"homing/v1 client notice";
 /// Longest name of a client, bytes; the keyring's own limit.
 pub const LONGEST_NAME: usize = 64;
 
@@ -205,6 +207,88 @@ impl ClientAnswer {
     }
 }
 
+/// What the owner tells a delegate after it was admitted: the phones it has now, the list it stands in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Notice {
+    /// The account.
+    pub account: AccountId,
+    /// Whom it is for.
+    pub client: ClientId,
+    /// Grows with each; an older one says nothing any more.
+    pub number: u64,
+    /// The ROOT-signed authority list.
+    pub authority: Vec<u8>,
+    /// The phones that the delegate was given.
+    pub devices: Vec<KnownDevice>,
+}
+
+impl Notice {
+    /// Signs it with ROOT and seals it to the delegate: encapsulated key (32 bytes) ‖ ciphertext.
+    ///
+    /// # Errors
+    /// [`Malformed::Seal`] for an unusable key, [`Malformed::TooMany`] phones.
+    pub fn seal(
+        &self,
+        root: &SigningKey,
+        reading: &KemPublic,
+        rng: &mut impl CryptoRng,
+    ) -> Result<Vec<u8>, Malformed> {
+        if self.devices.len() > MOST_DEVICES {
+            return Err(Malformed::TooMany);
+        }
+        let payload = Map::new()
+            .uint(0, VERSION)
+            .bytes(1, &self.account.0)
+            .bytes(2, &self.client.0)
+            .uint(3, self.number)
+            .bytes(4, &self.authority)
+            .list(5, self.devices.iter().map(write_device))
+            .encode();
+        let signed = Zeroizing::new(signed::sign(root, NOTICE, payload));
+        let (enc, ciphertext) = reading.seal(None, NOTICE, &self.client.0, &signed, rng)?;
+        Ok([&enc[..], &ciphertext].concat())
+    }
+
+    /// Opens one that is for `client` of `account`, and that ROOT signed.
+    ///
+    /// # Errors
+    /// [`Malformed::Seal`] when it is for somebody else, [`Malformed::Signature`], [`Malformed::Misdirected`]; any other [`Malformed`].
+    pub fn open(
+        bytes: &[u8],
+        root: &VerifyingKey,
+        account: AccountId,
+        client: ClientId,
+        reading: &KemSecret,
+    ) -> Result<Self, Malformed> {
+        let (enc, ciphertext) = bytes
+            .split_first_chunk::<ENCAPSULATED_LEN>()
+            .ok_or(Malformed::Length)?;
+        let plain = reading.open(None, NOTICE, &client.0, enc, ciphertext)?;
+        let payload = signed::verify(&plain, root, NOTICE)?;
+        let value = cbor::decode(&payload)?;
+        let mut fields = Fields::of(&value)?;
+        if fields.uint(0)? != VERSION {
+            return Err(Malformed::Format);
+        }
+        let notice = Self {
+            account: AccountId(fields.bytes(1)?),
+            client: ClientId(fields.bytes(2)?),
+            number: fields.uint(3)?,
+            authority: fields.blob(4)?.to_vec(),
+            devices: fields
+                .list(5, MOST_DEVICES)?
+                .iter()
+                .map(read_device)
+                .collect::<Result<_, _>>()?,
+        };
+        fields.end()?;
+        if notice.account != account || notice.client != client {
+            return Err(Malformed::Misdirected);
+        }
+        Ok(notice)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -250,6 +334,33 @@ mod tests {
             assert!(ClientRequest::verify(&damaged).is_err(), "byte {at}");
             assert!(ClientRequest::verify(&bytes[..at]).is_err(), "prefix {at}");
         }
+    }
+
+    #[test]
+    fn a_notice_is_for_one_delegate_and_by_the_owner_alone() {
+        let rng = &mut UnwrapErr(getrandom::SysRng);
+        let (key, reading, request) = asking();
+        let (stranger, strangers_reading, _) = asking();
+        let root = SigningKey::generate(rng);
+        let notice = Notice {
+            account: AccountId::random(rng),
+            client: request.client(),
+            number: 7,
+            authority: vec![1, 2, 3],
+            devices: Vec::new(),
+        };
+        let open = |bytes: &[u8], root: &SigningKey, client: &SigningKey, reading: &KemSecret| {
+            let client = client.public().client_id();
+            Notice::open(bytes, &root.public(), notice.account, client, reading)
+        };
+        let bytes = notice.seal(&root, &request.reading, rng).expect("sealed");
+        assert_eq!(open(&bytes, &root, &key, &reading), Ok(notice.clone()));
+        assert!(open(&bytes, &root, &stranger, &reading).is_err());
+        assert!(open(&bytes, &root, &key, &strangers_reading).is_err());
+        assert!(open(&bytes[..40], &root, &key, &reading).is_err());
+        let forged = notice.seal(&stranger, &request.reading, rng);
+        let forged = open(&forged.expect("sealed"), &root, &key, &reading);
+        assert_eq!(forged, Err(Malformed::Signature));
     }
 
     #[test]

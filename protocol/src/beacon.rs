@@ -4,7 +4,7 @@ use crate::cbor::{self, Fields, Map};
 use crate::command::BeaconReference;
 use crate::envelope::{self, Address, MessageType};
 use crate::id::{BeaconNonce, BootId, ClientId, CommandId, SessionId};
-use crate::keys::{KemPublic, KemSecret, SigningKey, VerifyingKey};
+use crate::keys::{KemPublic, KemSecret, SigningKey, VerifyingKey, sha256};
 use crate::measure::{Battery, Charging, Metered, NetworkKind};
 use crate::rand_core::CryptoRng;
 use crate::readers::{open_as_reader, seal_to_readers};
@@ -97,6 +97,36 @@ pub struct Status {
     pub set_back: Option<u64>,
     /// Set in the last beacon of all: when the phone's user took it out of the account, seconds since 1970 UTC by the phone's clock.
     pub left_at: Option<u64>,
+    /// What the lists in force are; a phone of the first builds did not say.
+    pub lists: Option<ListDigests>,
+}
+
+/// Which lists a phone follows, beyond their version numbers: two lists of one version are two sides of a fork.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ListDigests {
+    /// Of the signed authority list, see [`list_digest`].
+    pub authority: [u8; 16],
+    /// Of the signed key set.
+    pub key_set: [u8; 16],
+}
+
+impl ListDigests {
+    /// Of these two, as ROOT signed them.
+    #[must_use]
+    pub fn of(authority: &[u8], key_set: &[u8]) -> Self {
+        Self {
+            authority: list_digest(authority),
+            key_set: list_digest(key_set),
+        }
+    }
+}
+
+/// The first 16 bytes of SHA-256 of a signed authority list or key set.
+#[must_use]
+pub fn list_digest(signed: &[u8]) -> [u8; 16] {
+    let mut short = [0; 16];
+    short.copy_from_slice(&sha256(signed)[..16]);
+    short
 }
 
 /// How far a phone's clock is to be believed.
@@ -246,6 +276,15 @@ impl SealedStatus {
     }
 }
 
+fn read_digests(value: &ciborium::Value) -> Option<ListDigests> {
+    let both: [u8; 32] = cbor::as_bytes(value)?;
+    let (authority, key_set) = both.split_first_chunk::<16>()?;
+    Some(ListDigests {
+        authority: *authority,
+        key_set: key_set.try_into().ok()?,
+    })
+}
+
 fn percent(number: u8) -> Result<u8, Malformed> {
     if number <= 100 {
         Ok(number)
@@ -269,6 +308,9 @@ impl Status {
             .uint(10, self.refused.into())
             .maybe_uint(11, self.set_back)
             .maybe_uint(12, self.left_at);
+        if let Some(lists) = &self.lists {
+            map = map.bytes(13, &[lists.authority, lists.key_set].concat());
+        }
         if let Some(ring) = &self.ring {
             map = map.bytes(6, &ring.0);
         }
@@ -300,6 +342,10 @@ impl Status {
             refused: fields.narrow(10)?,
             set_back: fields.maybe_uint(11)?,
             left_at: fields.maybe_uint(12)?,
+            lists: fields
+                .maybe(13)
+                .map(|value| read_digests(value).ok_or(Malformed::Field(13)))
+                .transpose()?,
         };
         fields.end()?;
         Ok(status)

@@ -4,7 +4,7 @@ mod paper;
 mod parts;
 
 pub use paper::{KitSecret, RecoveryCode};
-pub use parts::{FindPart, FullPart, KnownClient, KnownDevice};
+pub use parts::{FindPart, FullPart, KnownClient, KnownDevice, MOST_PUT_OUT};
 pub(crate) use parts::{read_device, write_device};
 use parts::{read_find, read_full, write_find, write_full};
 
@@ -403,6 +403,7 @@ mod tests {
                 ca_key_pem: Zeroizing::new("KEY".into()),
                 crl_pem: String::new(),
                 clients: Vec::new(),
+                put_out: Vec::new(),
             },
         )
     }

@@ -1,6 +1,6 @@
 //! MQTT topics, printed and parsed in this one place. Knows nothing of payloads.
 
-use crate::id::{AccountId, DeviceId};
+use crate::id::{AccountId, ClientId, DeviceId};
 use core::fmt;
 
 /// What a topic of one device is for.
@@ -48,6 +48,8 @@ pub enum Topic {
     Device(DeviceId, Channel),
     /// The account's keyring blob, retained, for households without a server: `homing/v1/account/{account}/keyring`.
     Keyring(AccountId),
+    /// What the owner tells one delegate, retained: `homing/v1/account/{account}/client/{client}`.
+    Notice(AccountId, ClientId),
 }
 
 impl Topic {
@@ -56,6 +58,9 @@ impl Topic {
     pub fn parse(text: &str) -> Option<Self> {
         let rest = text.strip_prefix("homing/v1/")?;
         if let Some(rest) = rest.strip_prefix("account/") {
+            if let Some((account, client)) = rest.split_once("/client/") {
+                return Some(Self::Notice(account.parse().ok()?, client.parse().ok()?));
+            }
             return rest
                 .strip_suffix("/keyring")?
                 .parse()
@@ -87,6 +92,9 @@ impl fmt::Display for Topic {
                 )
             }
             Self::Keyring(account) => write!(f, "homing/v1/account/{account}/keyring"),
+            Self::Notice(account, client) => {
+                write!(f, "homing/v1/account/{account}/client/{client}")
+            }
         }
     }
 }
@@ -123,6 +131,7 @@ mod tests {
         for topic in topics
             .into_iter()
             .chain([Topic::Keyring(AccountId([7; 16]))])
+            .chain([Topic::Notice(AccountId([7; 16]), ClientId([8; 16]))])
         {
             assert_eq!(Topic::parse(&topic.to_string()), Some(topic));
         }

@@ -4,13 +4,13 @@ use e2e::{Household, Owner, PASSPHRASE, PATIENCE, PHONE, Receiver, wait_until};
 use serde_json::{Value, json};
 
 /// A machine that has asked and was answered, and what the owner was told about it.
-struct Joined {
-    machine: Owner,
-    added: Value,
+pub(crate) struct Joined {
+    pub(crate) machine: Owner,
+    pub(crate) added: Value,
 }
 
 /// Lets a machine called `name` join: as the owner's own, or with `can` as a delegate's.
-fn join(household: &Household, name: &str, can: Option<&str>) -> Joined {
+pub(crate) fn join(household: &Household, name: &str, can: Option<&str>) -> Joined {
     let folder = household.scratch.folder(name);
     let machine = Owner::new(&folder, PASSPHRASE);
     let (request, answer) = (folder.join("request"), folder.join("answer"));
@@ -26,12 +26,12 @@ fn join(household: &Household, name: &str, can: Option<&str>) -> Joined {
     Joined { machine, added }
 }
 
-fn locates(machine: &Owner) {
+pub(crate) fn locates(machine: &Owner) {
     let found = machine.json(&["locate", PHONE]);
     assert!(found["latitude"].is_f64(), "{found}");
 }
 
-fn rings_and_stops(household: &Household, machine: &Owner) {
+pub(crate) fn rings_and_stops(household: &Household, machine: &Owner) {
     let rung = machine.json(&["ring", PHONE, "--for", "1m"]);
     assert_eq!(rung["state"], "running", "{rung}");
     household.sim.wait_heard(PATIENCE);
@@ -41,7 +41,7 @@ fn rings_and_stops(household: &Household, machine: &Owner) {
 }
 
 /// Waits until the phone follows the owner's newest list.
-fn phone_has_the_newest_list(household: &Household) {
+pub(crate) fn phone_has_the_newest_list(household: &Household) {
     let newest = household.owner.json(&["status"])["authority_version"].as_u64();
     wait_until(PATIENCE, "the phone to take the newest list", || {
         (household.status()["agent"]["authority_version"].as_u64() == newest).then_some(())

@@ -101,6 +101,7 @@ impl Thief {
             refused: 0,
             set_back: None,
             left_at: None,
+            lists: None,
         };
         beacon
             .sign(&status, &self.key, &[self.reading.public()], &mut Dice(1))

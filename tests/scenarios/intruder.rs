@@ -193,7 +193,7 @@ fn a_revoked_phone_is_refused_and_the_others_are_not() {
 }
 
 /// One more phone of the account, enrolled and running.
-fn second_phone(household: &Household) -> (Handset, Sim) {
+pub(crate) fn second_phone(household: &Household) -> (Handset, Sim) {
     let sim = Sim::start(&household.scratch.folder("sim-2"));
     let mut handset = Handset::new(&household.scratch.folder("phone-2"), &sim, None);
     let bundle = bundle(&household.owner, household.scratch.path(), "second");

@@ -5,6 +5,7 @@
     reason = "what a story relies on fails it, as an assertion does"
 )]
 
+mod apart;
 mod away;
 mod broker_loss;
 mod chaos;
@@ -12,6 +13,7 @@ mod clients;
 mod clocks;
 mod crash;
 mod day;
+mod delegates;
 mod demo;
 mod epochs;
 mod faults;

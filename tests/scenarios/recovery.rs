@@ -1,5 +1,6 @@
 //! An owner's machine is gone: what brings the account back, and what does not. The phone must notice nothing but a newer list.
 
+use crate::clients::{join, phone_has_the_newest_list};
 use e2e::{Household, Owner, PASSPHRASE, PATIENCE, PHONE, Receiver, wait_until};
 use serde_json::{Value, json};
 use std::path::PathBuf;
@@ -121,6 +122,36 @@ fn a_stolen_machine_loses_every_right_when_the_account_is_recovered() {
     assert_eq!(found.status.code(), Some(75), "{found}");
     let still = kept.household.owner.json(&["ring", PHONE, "--for", "1s"]);
     assert_eq!(still["state"], "running", "{still}");
+}
+
+#[test]
+fn an_old_kit_and_a_broker_that_forgot_everything_bring_the_account_back_and_nobody_who_was_put_out()
+ {
+    let mut kept = kept();
+    let tablet = join(&kept.household, "tablet", None).machine;
+    let partner = join(&kept.household, "partner", Some("locate,ring")).machine;
+    let _ = kept
+        .household
+        .owner
+        .homing(&["client", "revoke", "partner"])
+        .expect_success();
+    phone_has_the_newest_list(&kept.household);
+    let followed = kept.household.status()["agent"]["authority_version"].as_u64();
+    // Kit and broker know nothing of either; the phone follows a list that is numbered above the kit's.
+    kept.lose_the_machine();
+    kept.household.broker.stop();
+    kept.household.broker.delete_database();
+    kept.household.broker.restart();
+    kept.household.wait_connected();
+    let code = kept.code.clone();
+    kept.recover(&code, &["--code-fd", "0"]);
+    locates_and_rings(&kept.household);
+    let now = kept.household.status()["agent"]["authority_version"].as_u64();
+    assert!(now > followed, "{followed:?} {now:?}");
+    let ring = ["ring", PHONE, "--for", "1m", "--wait", "2s", "--json"];
+    for out in [&tablet, &partner] {
+        assert_ne!(out.homing(&ring).json()["state"], "running");
+    }
 }
 
 #[test]

@@ -5,7 +5,9 @@ use crate::error::Error;
 use crate::exchange::{Acceptance, Exchange, Stay, rng};
 use crate::file;
 use crate::household::{Authority, BrokerFiles, ServerCertificate, revoked_serials};
+use crate::output::harmless;
 use crate::passphrase::{self, Source};
+use crate::reconcile::{reconcile, unseen};
 use crate::renewal::{self, RevocationList, household, revoke_certificates};
 use crate::store::{Newcomer, Store};
 use homing_link::Endpoint;
@@ -247,6 +249,8 @@ pub(crate) fn recover(context: &Context, args: &Recover) -> Result<(), Error> {
         name: machine_name(),
         capabilities: Capabilities::own(),
         tls_serial: tls.serial.0.to_vec(),
+        phones: None,
+        added_by: client.id(),
     };
     file::private_folder(&context.home)?;
     let Some(_only) = recovery_lock(&context.home)? else {
@@ -317,22 +321,22 @@ async fn admit(
         }
         exchange.close().await?;
         store = exchange.into_unlocked().0;
-        if let Some(offered) = store.offered_keyring()?
-            && let Ok(newer) = account.reopen(&offered)
-            && account.is_older_than(&newer)
-        {
-            // Should another process have stored a newer one meanwhile, the change below is made on that.
-            let _ = store.adopt_keyring(&newer, &offered)?;
-            account = newer;
-        }
+        reconcile(&mut store, &mut account)?;
     }
-    let lost = if args.revoke_others {
+    let unseen = unseen(&store, &account)?;
+    if let Some((phone, theirs)) = unseen.list.as_ref().filter(|_| !args.revoke_others) {
+        context.out.warn(&format!(
+            "{} follows authority list {theirs}, which neither the kit nor the broker has: whom it put out must not come back, so every other client loses its rights; add them again with homing client add",
+            harmless(phone)
+        ));
+    }
+    let lost = if args.revoke_others || unseen.list.is_some() {
         account.machines()?
     } else {
         Vec::new()
     };
     renewal::change(&mut store, &mut account, |store, account| {
-        let serials = account.change_clients(&lost, Some(client))?;
+        let serials = account.change_clients(&lost, Some(client), &unseen.floors)?;
         revoke_certificates(store, account, &serials)
     })?;
     // From here every call that meets the broker completes what is left.
@@ -386,14 +390,10 @@ pub(crate) fn unlock(context: &Context, store: &mut Store) -> Result<Unlocked, E
     let passphrase = passphrase::ask(context.passphrase, "Passphrase")?;
     context.out.progress("Opening the keyring …");
     let mut account = Unlocked::open(&held.keyring, &passphrase, kit)?;
-    if let Some(offered) = store.offered_keyring()?
-        && let Ok(newer) = account.reopen(&offered)
-        && account.is_older_than(&newer)
-    {
-        let _ = store.adopt_keyring(&newer, &offered)?;
-        account = newer;
-        // Unless another process has stored a newer one meanwhile.
-        renewal::freshen(store, &mut account)?;
+    if let Some(outcome) = reconcile(store, &mut account)? {
+        context.out.warn(&format!(
+            "another machine changed the account while this one did: {outcome}"
+        ));
     }
     let list = renewal::take_in(store, &mut account)?;
     if list == RevocationList::Longer || store.is_keyring_stale()? {

@@ -3,6 +3,7 @@ use super::account::{
     common_name, delegate_name, machine_name, refuse_account, refuse_existing, unlock,
 };
 use super::device::{check_name, meet};
+use super::show::ended_forks;
 use super::table::Table;
 use super::{Context, glance};
 use crate::args::Client;
@@ -12,6 +13,7 @@ use crate::exchange::rng;
 use crate::file::{self, Access};
 use crate::household::BrokerFiles;
 use crate::output::harmless;
+use crate::reconcile::{floors, unseen};
 use crate::renewal::{self, household, revoke_certificates};
 use crate::store::{Account, Membership, Newcomer, Standing, Store};
 use base64::Engine;
@@ -20,7 +22,7 @@ use homing_owner::account::{ClientKeys, Unlocked};
 use homing_owner::clients::{Candidate, DELEGABLE, TlsIdentity, own_entry, reads};
 use homing_protocol::admission::{ClientAnswer, ClientRequest};
 use homing_protocol::authority::{AuthorityList, Capabilities, Capability, ClientKind};
-use homing_protocol::id::{ClientId, SessionId};
+use homing_protocol::id::{ClientId, DeviceId, SessionId};
 use homing_protocol::keys::{KemSecret, SigningKey};
 use homing_protocol::readers::{KeySet, Reads};
 use serde_json::json;
@@ -43,7 +45,9 @@ pub(crate) fn run(context: &Context, command: Client) -> Result<(), Error> {
             out,
         } => add(context, &request, can.as_deref(), name, &out),
         Client::Accept { answer } => accept(context, &answer),
-        Client::Revoke { id } => revoke(context, &id),
+        Client::Grant { id, phone } => grant(context, &id, &phone),
+        Client::List => list(context),
+        Client::Revoke { id, all_others } => revoke(context, id.as_deref(), all_others),
     }
 }
 
@@ -176,6 +180,7 @@ fn add(
         None => common_name(&account),
     };
     let tls = household(&account)?.issue_client(&common_name)?;
+    let held = store.account()?;
     let capabilities = delegated.unwrap_or_else(Capabilities::own);
     let candidate = Candidate {
         key: request.key,
@@ -183,17 +188,19 @@ fn add(
         name: name.clone(),
         capabilities,
         tls_serial: tls.serial.0.to_vec(),
+        phones: delegated.map(|_| joined(&account)),
+        added_by: held.client.id(),
     };
-    let blob = renewal::change(&mut store, &mut account, |_, account| {
+    let blob = renewal::change(&mut store, &mut account, |store, account| {
         refuse_taken(account, &request, &name)?;
-        account.change_clients(&[], Some(&candidate))?;
+        let floors = floors(store, account)?;
+        account.change_clients(&[], Some(&candidate), &floors)?;
         Ok(())
     })?;
     let identity = TlsIdentity {
         certificate_pem: &tls.certificate,
         key_pem: &tls.key,
     };
-    let held = store.account()?;
     let kit = held.kit.as_ref().filter(|_| delegated.is_none());
     let share = kit.map(|kit| (kit, blob.as_slice()));
     let answer = account.answer(&request, &identity, share, &mut rng())?;
@@ -201,6 +208,15 @@ fn add(
     file::replace(out, text.as_bytes(), Access::Private)?;
     meet(store)?;
     report_added(context, &request, &name, capabilities, out)
+}
+
+/// The phones that have joined: those a delegate is given when it is added.
+fn joined(account: &Unlocked) -> Vec<DeviceId> {
+    let devices = account.find.devices.iter();
+    devices
+        .filter(|known| !known.certificate.is_empty())
+        .map(|known| known.device)
+        .collect()
 }
 
 fn refuse_taken(account: &Unlocked, request: &ClientRequest, name: &str) -> Result<(), Error> {
@@ -364,10 +380,19 @@ pub(crate) fn list(context: &Context) -> Result<(), Error> {
             can.join(", "),
         ]);
     }
-    for line in table.lines() {
+    for line in table.lines().into_iter().chain(remarks(&store)?) {
         context.out.text(&line)?;
     }
     Ok(())
+}
+
+/// What was seen of changes that two machines made apart, and what became of them.
+fn remarks(store: &Store) -> Result<Vec<String>, Error> {
+    let forks = store.forks()?.into_iter();
+    let open = forks.filter(|fork| fork.ended_at.is_none());
+    let open = open.map(|fork| format!("{}: see homing status", harmless(&fork.what)));
+    let ended = ended_forks(store)?.into_iter();
+    Ok(open.chain(ended.map(|line| harmless(&line))).collect())
 }
 
 /// The client that a person means: by id, by the beginning of one, or by name.
@@ -395,31 +420,86 @@ fn meant(account: &Unlocked, text: &str) -> Result<ClientId, Error> {
     }
 }
 
-fn revoke(context: &Context, text: &str) -> Result<(), Error> {
+/// `homing client grant`.
+fn grant(context: &Context, text: &str, phone: &str) -> Result<(), Error> {
     let store = Store::open(&context.home)?;
+    let row = store.device_named(phone)?;
     let mut store = meet(store)?;
     let mut account = unlock(context, &mut store)?;
     let id = meant(&account, text)?;
-    if id == store.account()?.client.id() {
+    if !joined(&account).contains(&row.id) {
+        return Err(Error::Usage(format!(
+            "{} has not joined yet; give it to somebody once it has",
+            harmless(&row.name)
+        )));
+    }
+    renewal::change(&mut store, &mut account, |_, account| {
+        Ok(account.give_phone(id, row.id)?)
+    })?;
+    let store = meet(store)?;
+    let name = store.client_names()?.remove(&id);
+    let shown = name.clone().unwrap_or_else(|| id.to_string());
+    context.out.both(
+        &format!(
+            "{} has {} too and learns of it when it next meets the broker. To take a phone back from a delegate, revoke the delegate and add it anew.",
+            harmless(&shown),
+            harmless(&row.name)
+        ),
+        &json!({ "client": id.to_string(), "name": name, "device": row.id.to_string(), "phone": row.name }),
+    )
+}
+
+/// Whom `revoke` means, and what they are called.
+fn whom(
+    store: &Store,
+    account: &Unlocked,
+    text: Option<&str>,
+    all_others: bool,
+) -> Result<(Vec<ClientId>, Option<String>), Error> {
+    let own = store.account()?.client.id();
+    let Some(text) = text.filter(|_| !all_others) else {
+        let mut all = account.machines()?;
+        all.retain(|id| *id != own);
+        return Ok((all, Some("every other client".to_owned())));
+    };
+    let id = meant(account, text)?;
+    if id == own {
         return Err(Error::Usage(
             "that is this machine; revoke it from another one".into(),
         ));
     }
-    let name = store.client_names()?.remove(&id);
+    Ok((vec![id], store.client_names()?.remove(&id)))
+}
+
+fn revoke(context: &Context, text: Option<&str>, all_others: bool) -> Result<(), Error> {
+    let store = Store::open(&context.home)?;
+    let mut store = meet(store)?;
+    let mut account = unlock(context, &mut store)?;
+    let (ids, name) = whom(&store, &account, text, all_others)?;
     renewal::change(&mut store, &mut account, |store, account| {
-        let serials = account.change_clients(&[id], None)?;
+        // Who is left alone brings nobody back, whatever another list says.
+        let floors = if all_others {
+            unseen(store, account)?.floors
+        } else {
+            floors(store, account)?
+        };
+        let serials = account.change_clients(&ids, None, &floors)?;
         revoke_certificates(store, account, &serials)
     })?;
+    if all_others {
+        store.forks_ended("this machine alone goes on; every other client was put out")?;
+    }
     BrokerFiles::inside(store.home()).write_revocations(&account.full.crl_pem)?;
     let store = meet(store)?;
     let files = BrokerFiles::inside(store.home());
-    let shown = name.clone().unwrap_or_else(|| id.to_string());
+    let id = ids.first().map(ClientId::to_string).filter(|_| !all_others);
+    let shown = name.clone().or_else(|| id.clone()).unwrap_or_default();
     context.out.both(
         &format!(
             "{} is put out: each phone ends its rights and seals nothing to it any more, once it has heard of it.\n{}",
             harmless(&shown),
             files.advice()
         ),
-        &json!({ "client": id.to_string(), "name": name, "revocation_list": files.revocation_list().display().to_string() }),
+        &json!({ "client": id, "name": name, "revocation_list": files.revocation_list().display().to_string() }),
     )
 }

@@ -19,6 +19,7 @@ use crate::args::{Cli, Command};
 use crate::clock::{self, UnixMs};
 use crate::error::Error;
 use crate::exchange::{Acceptance, Exchange, Stay};
+use crate::household::BrokerFiles;
 use crate::output::{Format, Output, harmless};
 use crate::passphrase::Source;
 use crate::store::Store;
@@ -82,6 +83,17 @@ pub(crate) fn run(cli: Cli) -> Result<(), Error> {
         out: Output::new(format),
         passphrase,
     };
+    if !matches!(
+        command,
+        Command::Init(_) | Command::Recover(_) | Command::Completions { .. }
+    ) {
+        match BrokerFiles::inside(&context.home).bring_access_up() {
+            Ok(Some(advice)) => context.out.warn(&advice),
+            Ok(None) => {}
+            // Finding a phone must not wait for it; but it is said.
+            Err(error) => context.out.warn(&error.to_string()),
+        }
+    }
     match command {
         Command::Archive(command) => archive::run(command, context.out, passphrase),
         Command::Init(args) => account::init(&context, &args),

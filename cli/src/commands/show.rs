@@ -8,11 +8,13 @@ use crate::output::{Tone, harmless};
 use crate::store::{Account, DeviceRow, Standing, Store};
 use homing_owner::chain;
 use homing_owner::phone::Heard;
-use homing_protocol::keyring::Keyring;
 use homing_protocol::measure::{Battery, Charging, Metered, NetworkKind};
 use serde::Serialize;
 use serde_json::json;
 use std::time::Duration;
+
+/// How many of the changes made apart that came to an end are shown.
+const FORKS_SHOWN: usize = 5;
 
 /// One phone as `devices --json` prints it.
 #[derive(Debug, Serialize)]
@@ -372,14 +374,51 @@ pub(crate) fn device(context: &Context, name: &str) -> Result<(), Error> {
     Ok(())
 }
 
-/// Whether another machine wrote a keyring with the number of ours: each made its change without knowing the other's.
-fn forked(store: &Store, account: &Account) -> Result<Vec<String>, Error> {
-    let number = |blob: &[u8]| Keyring::parse(blob).map(|keyring| keyring.generation).ok();
-    let offered = store.offered_keyring()?;
-    let same = offered.is_some_and(|offered| number(&offered) == number(&account.keyring));
-    Ok(same
-        .then(|| "two machines changed the account at the same time; look at `homing clients` and `homing devices` on both and make what is missing again".to_owned())
-        .into_iter()
+/// What is open of changes that two machines made apart, as alarms; the other machine's is not here yet, or nobody has unlocked the account since.
+fn open_forks(store: &Store) -> Result<Vec<String>, Error> {
+    let forks = store.forks()?.into_iter();
+    Ok(forks
+        .filter(|fork| fork.ended_at.is_none())
+        .map(|fork| {
+            format!(
+                "{} (seen at {}): the next command that asks for the passphrase makes one of both, once the broker has shown the other machine's",
+                fork.what,
+                fork.seen_at.rfc3339()
+            )
+        })
+        .collect())
+}
+
+/// What came to an end of changes that two machines made apart, the newest first, a line each.
+pub(crate) fn ended_forks(store: &Store) -> Result<Vec<String>, Error> {
+    let forks = store.forks()?.into_iter();
+    Ok(forks
+        .filter_map(|fork| {
+            let ended = fork.ended_at?;
+            Some(format!(
+                "{} (seen {}): {} ({})",
+                fork.what,
+                fork.seen_at.dated(),
+                fork.outcome,
+                ended.dated()
+            ))
+        })
+        .take(FORKS_SHOWN)
+        .collect())
+}
+
+/// The same and what is open, for `--json`.
+pub(crate) fn forks_json(store: &Store) -> Result<Vec<serde_json::Value>, Error> {
+    let forks = store.forks()?.into_iter();
+    Ok(forks
+        .map(|fork| {
+            json!({
+                "seen_at": fork.seen_at.rfc3339(),
+                "what": fork.what,
+                "ended_at": fork.ended_at.map(UnixMs::rfc3339),
+                "outcome": fork.outcome,
+            })
+        })
         .collect())
 }
 
@@ -392,7 +431,7 @@ pub(crate) fn status(context: &Context) -> Result<(), Error> {
         .iter()
         .filter(|row| row.standing == Standing::Enrolled)
         .count();
-    let mut alarms = forked(&store, &account)?;
+    let mut alarms = open_forks(&store)?;
     for row in rows {
         let name = row.name.clone();
         let known = Known::read(&store, &account, row)?;
@@ -418,6 +457,7 @@ pub(crate) fn status(context: &Context) -> Result<(), Error> {
         "devices": enrolled,
         "queued_orders": queued,
         "keyring_published": published,
+        "forks": forks_json(&store)?,
         "alarms": alarms,
     }))?;
     for (label, value) in [
@@ -437,6 +477,11 @@ pub(crate) fn status(context: &Context) -> Result<(), Error> {
         ),
     ] {
         context.out.text(&format!("{label:<12} {value}"))?;
+    }
+    for ended in ended_forks(&store)? {
+        context
+            .out
+            .text(&format!("{:<12} {}", "apart", harmless(&ended)))?;
     }
     for alarm in alarms {
         context.out.text(&format!(

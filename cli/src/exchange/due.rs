@@ -33,11 +33,8 @@ impl<T: Transport> Exchange<T> {
     pub(super) fn send_due(&mut self) -> Result<(), Error> {
         let now = UnixMs::now();
         self.look_at = UnixMs(i64::MAX);
-        if let Some(blob) = self.store.unpublished_keyring()? {
-            let topic = Topic::Keyring(self.account.id);
-            let item = Item::Keyring(blob.clone());
-            self.repeat(item, topic, Retention::Retained, now, |_| Ok(blob))?;
-        }
+        self.send_keyring(now)?;
+        self.send_notices(now)?;
         for topic in self.store.unwanted_topics()? {
             let item = Item::Clearing(topic.clone());
             if !self.in_flight.values().any(|under_way| *under_way == item) {
@@ -187,7 +184,7 @@ impl<T: Transport> Exchange<T> {
     }
 
     /// Publishes something that is not an order: at once on each connection, then again with a growing wait while it stays due.
-    fn repeat(
+    pub(super) fn repeat(
         &mut self,
         item: Item,
         topic: Topic,

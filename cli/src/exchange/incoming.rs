@@ -5,9 +5,11 @@ use crate::error::Error;
 use crate::store::{DeviceRow, Origin};
 use homing_link::{Delivery, Retention, Transport};
 use homing_owner::enrol::Verdict;
+use homing_owner::phone::Heard;
 use homing_protocol::Malformed;
+use homing_protocol::admission::Notice;
+use homing_protocol::beacon::list_digest;
 use homing_protocol::id::DeviceId;
-use homing_protocol::keyring::Keyring;
 use homing_protocol::topic::{Channel, Topic};
 
 impl<T: Transport> Exchange<T> {
@@ -19,6 +21,11 @@ impl<T: Transport> Exchange<T> {
         match Topic::parse(&delivery.topic) {
             Some(Topic::Keyring(account)) if account == self.account.id => {
                 self.offered(&delivery.payload)
+            }
+            Some(Topic::Notice(account, client))
+                if account == self.account.id && client == self.account.client.id() =>
+            {
+                self.noticed(&delivery.payload)
             }
             Some(Topic::Device(device, Channel::Enrol)) => self.claimed(device, &delivery.payload),
             Some(Topic::Device(device, channel)) => {
@@ -32,17 +39,42 @@ impl<T: Transport> Exchange<T> {
         }
     }
 
-    /// A keyring blob: kept aside when its number is higher, or the same with other bytes, which two machines made at once. Whether it is ours shows when somebody unlocks it.
-    pub(super) fn offered(&mut self, payload: &[u8]) -> Result<(), Error> {
-        let (Ok(own), Ok(keyring)) = (
-            Keyring::parse(&self.account.keyring),
-            Keyring::parse(payload),
-        ) else {
+    /// A phone that follows another list of the number of ours shows that two machines changed the account apart, whatever the broker shows of it.
+    fn compare_lists(&mut self, row: &DeviceRow, heard: &Heard) -> Result<(), Error> {
+        let lists = heard.status.as_ref().and_then(|status| status.lists);
+        // A delegate changes no list, and need not know the newest.
+        let Some(lists) = lists.filter(|_| self.account.kit.is_some()) else {
             return Ok(());
         };
-        // Salt and cost never change in an account: others are somebody else's choice of what trying it costs us.
-        if keyring.stretches_like(&own) && keyring.generation >= own.generation {
-            self.store.offer_keyring(payload)?;
+        let (beacon, account) = (&heard.beacon, &self.account);
+        let other_list = beacon.authority_version == account.authority_version
+            && lists.authority != list_digest(&account.authority);
+        let other_set = beacon.key_set_version == row.key_set_version
+            && !row.key_set.is_empty()
+            && lists.key_set != list_digest(&row.key_set);
+        if other_list {
+            self.store.fork_seen(&format!(
+                "{} follows another authority list {} than this machine's: another machine made it at the same time",
+                row.name, account.authority_version
+            ))?;
+        }
+        if other_set {
+            self.store.fork_seen(&format!(
+                "{} follows another key set {} than this machine's: another machine made it at the same time",
+                row.name, row.key_set_version
+            ))?;
+        }
+        Ok(())
+    }
+
+    /// What the owner tells this delegate; what ROOT did not sign is none of it.
+    fn noticed(&mut self, payload: &[u8]) -> Result<(), Error> {
+        let account = &self.account;
+        let (client, reading) = (account.client.id(), &account.client.reading);
+        let notice = Notice::open(payload, &account.root, account.id, client, reading);
+        if let (Ok(notice), None) = (notice, &account.kit) {
+            self.store.take_notice(&notice)?;
+            self.account = self.store.account()?;
         }
         Ok(())
     }
@@ -94,7 +126,8 @@ impl<T: Transport> Exchange<T> {
         let heard = match channel {
             Channel::Beacon => phone.hear_beacon(payload, reading).map(|heard| {
                 self.store
-                    .heard_beacon(device, &heard, payload, origin, now)
+                    .heard_beacon(device, &heard, payload, origin, now)?;
+                self.compare_lists(&row, &heard)
             }),
             Channel::Receipt => phone
                 .hear_receipt(payload, reading)

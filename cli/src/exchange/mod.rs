@@ -3,6 +3,7 @@
 mod due;
 mod echo;
 mod incoming;
+mod keyring;
 mod missing;
 mod set_back;
 #[cfg(test)]
@@ -83,6 +84,8 @@ enum Item {
     /// What was confirmed before, once more: a phone that has learned that nobody listens goes on when somebody speaks.
     Listening(DeviceId),
     Keyring(Vec<u8>),
+    /// What a delegate is told: topic and payload.
+    Notice(String, Vec<u8>),
     /// Nothing, so that the broker forgets what it retained there.
     Clearing(String),
     /// A word to ourselves.
@@ -119,6 +122,8 @@ pub(crate) struct Exchange<T> {
     /// When everything was last looked at, by a clock that nobody sets.
     looked: Instant,
     echo: Echo,
+    /// Whether the broker has shown a keyring on this connection.
+    keyring_shown: bool,
 }
 
 /// The settings with which this account meets its broker.
@@ -152,7 +157,10 @@ pub(crate) fn settings(account: &Account, stay: Stay) -> Result<LinkSettings, Er
 fn subscriptions(account: &Account) -> Vec<String> {
     if account.kit.is_none() {
         // A delegate has no business with claims and keyring, and the broker lets it have none.
-        return vec!["homing/v1/+/+/up/+".to_owned()];
+        return vec![
+            "homing/v1/+/+/up/+".to_owned(),
+            Topic::Notice(account.id, account.client.id()).to_string(),
+        ];
     }
     vec![
         "homing/v1/+/+/up/+".to_owned(),
@@ -197,6 +205,7 @@ impl<T: Transport> Exchange<T> {
             look_at: UnixMs(i64::MAX),
             looked: Instant::now(),
             echo: Echo::default(),
+            keyring_shown: false,
         })
     }
 
@@ -269,6 +278,7 @@ impl<T: Transport> Exchange<T> {
         if self.restless || overdue {
             self.restless = false;
             self.looked = Instant::now();
+            self.meet_other_machines()?;
             self.accept_claims()?;
             if self.is_connected() {
                 self.send_due()?;
@@ -311,6 +321,7 @@ impl<T: Transport> Exchange<T> {
                 self.connected = Some(Connected::new(UnixMs::now().0));
                 self.trouble = None;
                 self.repeated.clear();
+                self.keyring_shown = false;
                 self.restless = true;
             }
             LinkEvent::Disconnected { reason, .. } => {
@@ -355,6 +366,7 @@ impl<T: Transport> Exchange<T> {
         match item {
             Item::Order(id) => self.store.conclude(id, State::Sent, ""),
             Item::Keyring(blob) => self.store.keyring_published(&blob),
+            Item::Notice(topic, payload) => self.store.notice_published(&topic, &payload),
             Item::Acknowledgement(device, through) => self.store.acknowledged(device, through),
             Item::Clearing(topic) => self.store.cleared(&topic),
             Item::Authority(_)

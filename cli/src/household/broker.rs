@@ -68,6 +68,24 @@ impl BrokerFiles {
         self.write_revocations(crl)
     }
 
+    /// Brings an access list up that was made before delegates were, or before they could be told of phones. Gives what somebody has to do then; `None` where nothing was missing or the broker's folder is on another machine.
+    pub(crate) fn bring_access_up(&self) -> Result<Option<String>, Error> {
+        let path = self.folder.join("acl");
+        let access = match std::fs::read_to_string(&path) {
+            Ok(access) => access,
+            Err(source) if source.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(source) => return Err(Error::Read { path, source }),
+        };
+        let Some(access) = with_delegates(&access) else {
+            return Ok(None);
+        };
+        self.put("acl", &access, Access::Private)?;
+        Ok(Some(format!(
+            "the broker's access list {} did not let delegates reach all that is theirs; it does now. The broker has to read it: `systemctl reload mosquitto`, or SIGHUP to its process; if its mosquitto.conf names another file as `acl_file`, copy this one over that first",
+            path.display()
+        )))
+    }
+
     /// The revocation list.
     pub(crate) fn revocation_list(&self) -> PathBuf {
         self.folder.join("crl.pem")
@@ -136,18 +154,55 @@ fn render_configuration(folder: &Path, port: u16, run_as: RunAs) -> String {
     std::iter::once(head.to_owned()).chain(shipped).collect()
 }
 
+/// What a delegate may use.
+const DELEGATES: [&str; 6] = [
+    "topic read homing/v1/+/+/up/beacon",
+    "topic read homing/v1/+/+/up/receipt",
+    "topic read homing/v1/+/+/up/report",
+    "topic read homing/v1/account/+/client/+",
+    "topic write homing/v1/+/+/cmd",
+    "topic write homing/v1/+/+/authority",
+];
+
+/// What the name of an owner's certificate begins with, in the broker's access list.
+const OWNERS: &str = "user owner-";
+
 fn render_access(account: &str) -> String {
     format!(
-        "{}\n\nuser owner-{account}\ntopic readwrite homing/v1/#\n
-# Delegates: what phones say, which is sealed, and orders to them, which they judge. Not the keyring, no claims.
-user delegate-{account}
-topic read homing/v1/+/+/up/beacon
-topic read homing/v1/+/+/up/receipt
-topic read homing/v1/+/+/up/report
-topic write homing/v1/+/+/cmd
-topic write homing/v1/+/+/authority\n",
-        ACCESS.trim_end()
+        "{}\n\n{OWNERS}{account}\ntopic readwrite homing/v1/#\n\n{}",
+        ACCESS.trim_end(),
+        delegates_block(account)
     )
+}
+
+fn delegates_block(account: &str) -> String {
+    format!(
+        "# Delegates: what phones say, which is sealed, what the owner tells them, which is too, and orders to phones, which judge them. Not the keyring, no claims.\nuser delegate-{account}\n{}\n",
+        DELEGATES.join("\n")
+    )
+}
+
+/// The access list with all that delegates need, if something is missing; every other line stays as it is.
+fn with_delegates(access: &str) -> Option<String> {
+    let mut lines = access.lines().map(str::trim);
+    let account = lines.find_map(|line| line.strip_prefix(OWNERS))?;
+    let user = format!("user delegate-{account}");
+    let Some(at) = access.lines().position(|line| line.trim() == user) else {
+        let block = delegates_block(account);
+        return Some(format!("{}\n\n{block}", access.trim_end()));
+    };
+    let rest = access.lines().skip(at + 1).map(str::trim);
+    let has: Vec<&str> = rest.take_while(|line| !line.starts_with("user ")).collect();
+    let missing: Vec<&str> = DELEGATES
+        .into_iter()
+        .filter(|line| !has.contains(line))
+        .collect();
+    if missing.is_empty() {
+        return None;
+    }
+    let mut all: Vec<&str> = access.lines().collect();
+    all.splice(at + 1..at + 1, missing);
+    Some(all.join("\n") + "\n")
 }
 
 /// The serials that a revocation list (PEM) names; an owner who comes back must not forget whom the household put out.
@@ -184,7 +239,27 @@ mod tests {
         let added = access.strip_prefix(ACCESS.trim_end()).expect("shipped");
         assert!(added.starts_with("\n\nuser owner-aa\ntopic readwrite homing/v1/#\n"));
         let (_, delegates) = added.split_once("user delegate-aa\n").expect("a block");
-        assert!(!delegates.contains("readwrite") && !delegates.contains("account"));
+        assert!(!delegates.contains("readwrite") && !delegates.contains("keyring"));
+    }
+
+    #[test]
+    fn an_access_list_of_before_delegates_gets_their_block_and_keeps_every_other_line() {
+        let now = render_access("aa");
+        assert_eq!(with_delegates(&now), None, "nothing is missing");
+        let (before, _) = now.split_once("\n# Delegates").expect("a block");
+        let own = format!("{before}\nuser guest\ntopic read homing/v1/other\n");
+        let brought_up = with_delegates(&own).expect("missing");
+        assert!(brought_up.starts_with(own.trim_end()));
+        assert_eq!(with_delegates(&brought_up), None);
+        // A block without the newest line gets that line, in its place.
+        let short = now.replace("topic read homing/v1/account/+/client/+\n", "") + "user guest\n";
+        let brought_up = with_delegates(&short).expect("missing");
+        let (_, block) = brought_up
+            .split_once("user delegate-aa\n")
+            .expect("a block");
+        assert!(block.starts_with("topic read homing/v1/account/+/client/+\n"));
+        assert_eq!(brought_up.lines().count(), short.lines().count() + 1);
+        assert_eq!(with_delegates("user somebody\n"), None, "no household's");
     }
 
     #[test]

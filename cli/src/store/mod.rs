@@ -3,8 +3,10 @@
 mod again;
 mod client;
 mod device;
+mod fork;
 mod inbox;
 mod migration;
+mod notice;
 mod order;
 mod past;
 #[cfg(test)]
@@ -174,6 +176,8 @@ impl Store {
         }
         migration::migrate(&mut store.connection)?;
         past::prepare(&store.connection)?;
+        fork::prepare(&store.connection)?;
+        notice::prepare(&store.connection)?;
         if store.is_recovering()? {
             return Err(Error::HalfRecovered(home.to_owned()));
         }
@@ -197,6 +201,8 @@ impl Store {
         if migration::version(&transaction)? == 0 {
             transaction.execute_batch(include_str!("schema.sql"))?;
             past::prepare(&transaction)?;
+            fork::prepare(&transaction)?;
+            notice::prepare(&transaction)?;
             transaction.pragma_update(None, "user_version", FORMAT)?;
             transaction.commit()?;
         } else {
@@ -372,6 +378,8 @@ impl Store {
         )?;
         device::merge_known(&transaction, &account.into())?;
         client::merge_names(&transaction, &account.full.clients)?;
+        // Another machine's keyring came with its own notices.
+        notice::put(&transaction, account, stale != "0")?;
         transaction.commit()?;
         Ok(Renewal::Stored)
     }

@@ -2,25 +2,28 @@
 use super::{House, enrolled, house, rng};
 use crate::Error;
 use crate::account::{ClientKeys, Unlocked};
-use crate::clients::{Candidate, TlsIdentity, own_entry};
+use crate::clients::{Candidate, Floors, TlsIdentity, own_entry};
 use homing_protocol::admission::{ClientAnswer, ClientRequest};
 use homing_protocol::authority::{Capabilities, Capability};
 use homing_protocol::envelope::{Address, MessageType};
+use homing_protocol::id::{ClientId, DeviceId};
 use homing_protocol::keyring::KnownDevice;
 use homing_protocol::readers::{KeySet, Reads, open_as_reader, seal_to_readers};
 
-fn candidate(client: &ClientKeys, capabilities: Capabilities) -> Candidate {
+pub(super) fn candidate(client: &ClientKeys, capabilities: Capabilities) -> Candidate {
     Candidate {
         key: client.signing.public(),
         reading: client.reading.public(),
         name: "tablet".into(),
         capabilities,
         tls_serial: client.id().0.to_vec(),
+        phones: None,
+        added_by: ClientId([0; 16]),
     }
 }
 
 /// An account with one phone and its first client on record.
-fn peopled() -> House {
+pub(super) fn peopled() -> House {
     let mut house = house();
     house
         .account
@@ -50,7 +53,11 @@ fn an_added_client_stands_in_the_next_list_and_among_every_phones_readers() {
     let mut house = peopled();
     let account = &mut house.account;
     let client = ClientKeys::generate(&mut rng());
-    let dropped = account.change_clients(&[], Some(&candidate(&client, Capabilities::find())));
+    let dropped = account.change_clients(
+        &[],
+        Some(&candidate(&client, Capabilities::find())),
+        &Floors::default(),
+    );
     assert_eq!(dropped, Ok(Vec::new()));
     let list = account.authority().expect("list");
     assert_eq!(list.version, 2);
@@ -64,7 +71,10 @@ fn an_added_client_stands_in_the_next_list_and_among_every_phones_readers() {
     assert!(set.readers.contains(&house.client.reader()));
     assert!(set.readers.contains(&account.find_reader()));
     // A phone that joins later is sealed to it as well.
-    assert_eq!(account.readers().expect("readers").len(), 3);
+    assert_eq!(
+        account.readers(DeviceId([9; 16])).expect("readers").len(),
+        3
+    );
 }
 
 #[test]
@@ -75,7 +85,7 @@ fn a_lost_machine_leaves_lists_and_readers_and_its_certificate_is_named() {
     let machines = account.machines().expect("list");
     assert_eq!(machines, vec![house.client.id()]);
     let candidate = candidate(&client, Capabilities::find());
-    let serials = account.change_clients(&machines, Some(&candidate));
+    let serials = account.change_clients(&machines, Some(&candidate), &Floors::default());
     assert_eq!(serials, Ok(vec![vec![7; 16]]));
     let list = account.authority().expect("list");
     assert!(list.entry(house.client.id()).is_none() && list.entry(client.id()).is_some());
@@ -101,7 +111,7 @@ fn positions_are_sealed_to_a_delegate_only_when_it_may_read_them() {
         let candidate = candidate(&client, Capabilities::of(capabilities));
         house
             .account
-            .change_clients(&[], Some(&candidate))
+            .change_clients(&[], Some(&candidate), &Floors::default())
             .expect("added");
         let set = key_set(&house.account, &house.invitation.address);
         let context = house.invitation.address.context(MessageType::Report);
@@ -122,14 +132,16 @@ fn a_reader_that_was_put_out_opens_nothing_that_is_sealed_afterwards() {
     let client = ClientKeys::generate(&mut rng());
     let account = &mut house.account;
     let added = candidate(&client, Capabilities::find());
-    account.change_clients(&[], Some(&added)).expect("added");
+    account
+        .change_clients(&[], Some(&added), &Floors::default())
+        .expect("added");
     let context = house.invitation.address.context(MessageType::Report);
     let sealed = |set: &KeySet| {
         seal_to_readers(&set.keys(Reads::Positions), &context, b"here", &mut rng()).expect("sealed")
     };
     let before = key_set(account, &house.invitation.address);
     assert!(open_as_reader(&sealed(&before), &context, &client.reading).is_ok());
-    let serials = account.change_clients(&[client.id()], None);
+    let serials = account.change_clients(&[client.id()], None, &Floors::default());
     assert_eq!(serials, Ok(vec![client.id().0.to_vec()]));
     let after = key_set(account, &house.invitation.address);
     assert_eq!(after.version, before.version + 1);
@@ -152,7 +164,7 @@ fn the_eighth_machine_is_refused_and_nothing_has_changed() {
     for _ in 0..6 {
         house
             .account
-            .change_clients(&[], Some(&added()))
+            .change_clients(&[], Some(&added()), &Floors::default())
             .expect("room");
     }
     let (list, devices) = (
@@ -160,7 +172,9 @@ fn the_eighth_machine_is_refused_and_nothing_has_changed() {
         house.account.find.devices.clone(),
     );
     assert_eq!(
-        house.account.change_clients(&[], Some(&added())),
+        house
+            .account
+            .change_clients(&[], Some(&added()), &Floors::default()),
         Err(Error::TooManyReaders)
     );
     assert_eq!(
@@ -182,7 +196,7 @@ fn an_answer_makes_an_owner_with_the_kit_and_a_delegate_without() {
     let added = candidate(&client, Capabilities::of(&[Capability::Ring]));
     house
         .account
-        .change_clients(&[], Some(&added))
+        .change_clients(&[], Some(&added), &Floors::default())
         .expect("added");
     let tls = TlsIdentity {
         certificate_pem: "CERTIFICATE",

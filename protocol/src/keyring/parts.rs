@@ -8,6 +8,9 @@ use crate::id::{AccountId, ClientId, DeviceId};
 use crate::keys::{KemPublic, KemSecret, SigningKey, VerifyingKey};
 use zeroize::Zeroizing;
 
+/// Most clients that a keyring remembers to have put out (protocol v1).
+pub const MOST_PUT_OUT: usize = 256;
+
 /// A phone of the account, as every owner client should know it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KnownDevice {
@@ -34,6 +37,10 @@ pub struct KnownClient {
     pub reading: KemPublic,
     /// Serial number of its TLS certificate, for the revocation list.
     pub tls_serial: Vec<u8>,
+    /// The phones that a delegate was given, at most 256; `None` for one of the owner's own machines, which has them all.
+    pub phones: Option<Vec<DeviceId>>,
+    /// The client that added it, where that is known: what a client adds that is put out meanwhile does not count.
+    pub added_by: Option<ClientId>,
 }
 
 /// What finding needs: opened by the passphrase alone.
@@ -68,6 +75,8 @@ pub struct FullPart {
     pub crl_pem: String,
     /// The clients that were given a certificate, at most as many as an authority list has entries.
     pub clients: Vec<KnownClient>,
+    /// The clients that were put out, the newest last, at most [`MOST_PUT_OUT`]: none of them comes back.
+    pub put_out: Vec<ClientId>,
 }
 
 impl core::fmt::Debug for FindPart {
@@ -147,17 +156,29 @@ pub(super) fn write_full(full: &FullPart) -> Zeroizing<Vec<u8>> {
         .text(1, &full.ca_key_pem)
         .text(2, &full.crl_pem);
     let clients = full.clients.iter().map(|client| {
-        Map::new()
+        let map = Map::new()
             .bytes(0, &client.client.0)
             .text(1, &client.name)
             .bytes(2, &client.reading.0)
-            .bytes(3, &client.tls_serial)
-            .value()
+            .bytes(3, &client.tls_serial);
+        let map = match &client.phones {
+            Some(phones) => map.list(4, phones.iter().map(|phone| octets(&phone.0))),
+            None => map,
+        };
+        match &client.added_by {
+            Some(by) => map.bytes(5, &by.0).value(),
+            None => map.value(),
+        }
     });
     let map = if full.clients.is_empty() {
         map
     } else {
         map.list(3, clients)
+    };
+    let map = if full.put_out.is_empty() {
+        map
+    } else {
+        map.list(4, full.put_out.iter().map(|client| octets(&client.0)))
     };
     Zeroizing::new(map.encode())
 }
@@ -170,6 +191,13 @@ pub(super) fn read_full(bytes: &[u8]) -> Result<FullPart, Malformed> {
         ca_key_pem: Zeroizing::new(fields.text(1, LONGEST_PEM)?.to_owned()),
         crl_pem: fields.text(2, 1024 * 1024)?.to_owned(),
         clients: read_clients(fields.maybe(3))?,
+        put_out: match fields.maybe(4) {
+            None => Vec::new(),
+            Some(value) => read_ids(value, 4, 1..=MOST_PUT_OUT)?
+                .into_iter()
+                .map(ClientId)
+                .collect(),
+        },
     };
     fields.end()?;
     Ok(part)
@@ -196,7 +224,42 @@ fn read_client(value: &ciborium::Value) -> Result<KnownClient, Malformed> {
         name: fields.text(1, 64)?.to_owned(),
         reading: KemPublic(fields.bytes(2)?),
         tls_serial: fields.blob(3)?.to_vec(),
+        phones: match fields.maybe(4) {
+            None => None,
+            Some(value) => {
+                let ids = read_ids(value, 4, 0..=MOST_DEVICES)?;
+                Some(ids.into_iter().map(DeviceId).collect())
+            }
+        },
+        added_by: fields
+            .maybe(5)
+            .map(|id| cbor::as_bytes(id).map(ClientId).ok_or(Malformed::Field(5)))
+            .transpose()?,
     };
     fields.end()?;
     Ok(client)
+}
+
+fn octets(id: &[u8; 16]) -> ciborium::Value {
+    ciborium::Value::Bytes(id.to_vec())
+}
+
+fn read_ids(
+    value: &ciborium::Value,
+    field: i64,
+    lengths: core::ops::RangeInclusive<usize>,
+) -> Result<Vec<[u8; 16]>, Malformed> {
+    let ciborium::Value::Array(items) = value else {
+        return Err(Malformed::Field(field));
+    };
+    if items.len() > *lengths.end() {
+        return Err(Malformed::TooMany);
+    }
+    if !lengths.contains(&items.len()) {
+        return Err(Malformed::Field(field));
+    }
+    items
+        .iter()
+        .map(|item| cbor::as_bytes(item).ok_or(Malformed::Field(field)))
+        .collect()
 }

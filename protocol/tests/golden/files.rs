@@ -151,7 +151,10 @@ pub(crate) fn keyring() -> Example {
             name: "Partner".into(),
             reading: kem("partner").public(),
             tls_serial: fixed("partner serial")[..16].to_vec(),
+            phones: None,
+            added_by: None,
         }],
+        put_out: Vec::new(),
     };
     let keys = WrappingKeys::create(
         PASSPHRASE,

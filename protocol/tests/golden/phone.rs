@@ -57,6 +57,7 @@ pub(crate) fn status() -> Status {
         refused: 3,
         set_back: None,
         left_at: None,
+        lists: None,
     }
 }
 

@@ -3,7 +3,9 @@
 use crate::sample::{Draws, EPOCH, address, fixed, kem, secret, short, signing};
 use homing_protocol::Refusal;
 use homing_protocol::authority::{AuthorityList, Capabilities, ClientKind, Entry, MOST_ENTRIES};
-use homing_protocol::beacon::{Beacon, ClockTrust, MOST_BITMAP, MOST_WINDOWS, Status, Window};
+use homing_protocol::beacon::{
+    Beacon, ClockTrust, ListDigests, MOST_BITMAP, MOST_WINDOWS, Status, Window,
+};
 use homing_protocol::cbor::LARGEST;
 use homing_protocol::certificate::DeviceKeys;
 use homing_protocol::command::{
@@ -160,7 +162,12 @@ pub(crate) fn status() -> impl Strategy<Value = Status> {
         charging,
         network,
         metered,
-        (ring, option::of(0..=LARGEST), option::of(0..=LARGEST)),
+        (
+            ring,
+            option::of(0..=LARGEST),
+            option::of(0..=LARGEST),
+            option::of(any::<([u8; 16], [u8; 16])>()),
+        ),
     )
         .prop_map(
             |(
@@ -170,7 +177,7 @@ pub(crate) fn status() -> impl Strategy<Value = Status> {
                 charging,
                 network,
                 metered,
-                (ring, set_back, left_at),
+                (ring, set_back, left_at, lists),
             )| Status {
                 time_unix_s,
                 clock,
@@ -184,6 +191,7 @@ pub(crate) fn status() -> impl Strategy<Value = Status> {
                 refused,
                 set_back,
                 left_at,
+                lists: lists.map(|(authority, key_set)| ListDigests { authority, key_set }),
             },
         )
 }
@@ -397,20 +405,30 @@ fn known_client() -> impl Strategy<Value = KnownClient> {
         "[ -~]{0,64}",
         any::<[u8; 32]>(),
         vec(any::<u8>(), 0..20),
+        option::of(vec(any::<[u8; 16]>(), 0..4)),
+        option::of(any::<[u8; 16]>()),
     )
-        .prop_map(|(client, name, reading, tls_serial)| KnownClient {
-            client: ClientId(client),
-            name,
-            reading: KemPublic(reading),
-            tls_serial,
-        })
+        .prop_map(
+            |(client, name, reading, tls_serial, phones, added_by)| KnownClient {
+                client: ClientId(client),
+                name,
+                reading: KemPublic(reading),
+                tls_serial,
+                phones: phones.map(|ids| ids.into_iter().map(DeviceId).collect()),
+                added_by: added_by.map(ClientId),
+            },
+        )
 }
 
 pub(crate) fn full_part() -> impl Strategy<Value = FullPart> {
-    ("[ -~\n]{0,3000}", vec(known_client(), 0..=64)).prop_map(|(crl_pem, clients)| FullPart {
-        root: SigningKey::from_bytes(&fixed("root")),
-        ca_key_pem: String::from("KEY").into(),
-        crl_pem,
-        clients,
-    })
+    let put_out = vec(any::<[u8; 16]>(), 0..=256);
+    ("[ -~\n]{0,3000}", vec(known_client(), 0..=64), put_out).prop_map(
+        |(crl_pem, clients, put_out)| FullPart {
+            root: SigningKey::from_bytes(&fixed("root")),
+            ca_key_pem: String::from("KEY").into(),
+            crl_pem,
+            clients,
+            put_out: put_out.into_iter().map(ClientId).collect(),
+        },
+    )
 }

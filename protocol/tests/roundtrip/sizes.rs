@@ -5,7 +5,9 @@ use crate::sample::{Draws, EPOCH, address, kem, signing};
 use homing_protocol::authority::{
     self, AuthorityList, Capabilities, ClientKind, Entry, MOST_ENTRIES,
 };
-use homing_protocol::beacon::{Beacon, ClockTrust, MOST_BITMAP, MOST_WINDOWS, Status, Window};
+use homing_protocol::beacon::{
+    Beacon, ClockTrust, ListDigests, MOST_BITMAP, MOST_WINDOWS, Status, Window,
+};
 use homing_protocol::certificate::{DeviceCertificate, DeviceKeys};
 use homing_protocol::command::{BeaconReference, Command, FURTHEST, MOST_NAMED_RINGS, Op};
 use homing_protocol::enrolment::{Answer, Claim, LONGEST_MODEL};
@@ -264,6 +266,7 @@ fn full_status(ring: Option<CommandId>, percent: Option<u8>, number: u64) -> Sta
         refused: u32::MAX,
         set_back: Some(number),
         left_at: Some(number),
+        lists: Some(ListDigests::of(&[1], &[2])),
     }
 }
 
