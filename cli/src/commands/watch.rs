@@ -129,6 +129,8 @@ pub(crate) fn run(context: &Context, args: &args::Watch) -> Result<(), Error> {
     // With the passphrase at hand, phones that claim their bundle are signed at once.
     let acceptance = match context.passphrase {
         Source::Prompt => Acceptance::Locked,
+        // A delegate has nothing that a passphrase opens.
+        Source::Descriptor(_) if store.account()?.kit.is_none() => Acceptance::Locked,
         Source::Descriptor(_) => Acceptance::All(Box::new(account::unlock(context, &mut store)?)),
     };
     let from = store.newest_news()?;
