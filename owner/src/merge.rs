@@ -211,9 +211,9 @@ impl<'a> Merger<'a> {
                     if !self.outcome.refused.contains(&self.name(id)) {
                         self.outcome.put_out.push(self.name(id));
                     }
-                } else if theirs.is_none() && self.was_added_by_an_outcast(id, at) {
-                    self.refuse(id);
-                } else if entries.len() >= MOST_ENTRIES {
+                } else if entries.len() >= MOST_ENTRIES
+                    || (theirs.is_none() && self.was_added_by_an_outcast(id, at))
+                {
                     self.refuse(id);
                 } else {
                     let more = theirs.map_or(0, |theirs| theirs.capabilities.bits());
