@@ -197,7 +197,7 @@ impl Client {
                 self.store_report(&delivery.payload)?;
                 None
             }
-            Some(Topic::Device(..) | Topic::Keyring(_)) | None => None,
+            Some(Topic::Device(..) | Topic::Keyring(_) | Topic::Notice(..)) | None => None,
         };
         self.link.acknowledge(delivery.acknowledgement);
         Ok(answer)

@@ -243,15 +243,7 @@ pub(crate) fn recover(context: &Context, args: &Recover) -> Result<(), Error> {
     let tls = authority.issue_client(&common_name(&account))?;
     // A list made here must count as newer than any made before; the old machine's count is lost with it.
     let crl_number = u64::try_from(crate::clock::UnixMs::now().0).unwrap_or(1);
-    let candidate = Candidate {
-        key: client.signing.public(),
-        reading: client.reading.public(),
-        name: machine_name(),
-        capabilities: Capabilities::own(),
-        tls_serial: tls.serial.0.to_vec(),
-        phones: None,
-        added_by: client.id(),
-    };
+    let candidate = this_machine(&client, tls.serial.0.to_vec());
     file::private_folder(&context.home)?;
     let Some(_only) = recovery_lock(&context.home)? else {
         return Err(Error::Usage(
@@ -293,6 +285,19 @@ pub(crate) fn recover(context: &Context, args: &Recover) -> Result<(), Error> {
         &format!("Account {} is back in {}. Phones: {}", account.find.account, context.home.display(), if devices.is_empty() { "none".into() } else { devices.join(", ") }),
         &json!({ "account": account.find.account.to_string(), "home": context.home.display().to_string(), "client": client.id().to_string(), "devices": devices }),
     )
+}
+
+/// This machine as one of the owner's own, which it adds itself.
+fn this_machine(client: &ClientKeys, tls_serial: Vec<u8>) -> Candidate {
+    Candidate {
+        key: client.signing.public(),
+        reading: client.reading.public(),
+        name: machine_name(),
+        capabilities: Capabilities::own(),
+        tls_serial,
+        phones: None,
+        added_by: client.id(),
+    }
 }
 
 /// Fetches the newest keyring, adds this client to it, and tells broker and phones.

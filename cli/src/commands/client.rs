@@ -3,9 +3,7 @@ use super::account::{
     common_name, delegate_name, machine_name, refuse_account, refuse_existing, unlock,
 };
 use super::device::{check_name, meet};
-use super::show::ended_forks;
-use super::table::Table;
-use super::{Context, glance};
+use super::{Context, clients};
 use crate::args::Client;
 use crate::clock::UnixMs;
 use crate::error::Error;
@@ -15,16 +13,16 @@ use crate::household::BrokerFiles;
 use crate::output::harmless;
 use crate::reconcile::{floors, unseen};
 use crate::renewal::{self, household, revoke_certificates};
-use crate::store::{Account, Membership, Newcomer, Standing, Store};
+use crate::store::{Membership, Newcomer, Standing, Store};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use homing_owner::account::{ClientKeys, Unlocked};
 use homing_owner::clients::{Candidate, DELEGABLE, TlsIdentity, own_entry, reads};
 use homing_protocol::admission::{ClientAnswer, ClientRequest};
-use homing_protocol::authority::{AuthorityList, Capabilities, Capability, ClientKind};
+use homing_protocol::authority::{Capabilities, Capability};
 use homing_protocol::id::{ClientId, DeviceId, SessionId};
 use homing_protocol::keys::{KemSecret, SigningKey};
-use homing_protocol::readers::{KeySet, Reads};
+use homing_protocol::readers::Reads;
 use serde_json::json;
 use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
@@ -46,7 +44,7 @@ pub(crate) fn run(context: &Context, command: Client) -> Result<(), Error> {
         } => add(context, &request, can.as_deref(), name, &out),
         Client::Accept { answer } => accept(context, &answer),
         Client::Grant { id, phone } => grant(context, &id, &phone),
-        Client::List => list(context),
+        Client::List => clients::list(context),
         Client::Revoke { id, all_others } => revoke(context, id.as_deref(), all_others),
     }
 }
@@ -315,84 +313,12 @@ fn accept(context: &Context, path: &Path) -> Result<(), Error> {
     )
 }
 
-const fn reads_word(reads: Option<Reads>) -> &'static str {
+pub(super) const fn reads_word(reads: Option<Reads>) -> &'static str {
     match reads {
         Some(Reads::Positions) => "positions",
         Some(Reads::Status) => "status",
         None => "nothing",
     }
-}
-
-/// The most that a client reads of any phone, by the newest key sets.
-fn reads_of(store: &Store, account: &Account, client: ClientId) -> Result<Option<Reads>, Error> {
-    let mut most: Option<Reads> = None;
-    for row in store.devices()? {
-        if row.key_set.is_empty() || row.standing == Standing::Revoked {
-            continue;
-        }
-        let set = KeySet::verify(&row.key_set, &account.root, &row.address(account.id))
-            .map_err(homing_owner::Error::Stored)?;
-        let found = set.readers.iter().find(|reader| reader.client == client);
-        if let Some(found) = found
-            && most.is_none_or(|most| (most as u8) < found.reads as u8)
-        {
-            most = Some(found.reads);
-        }
-    }
-    Ok(most)
-}
-
-/// `homing clients`.
-pub(crate) fn list(context: &Context) -> Result<(), Error> {
-    let store = glance(context, Store::open(&context.home)?)?;
-    let account = store.account()?;
-    let list = AuthorityList::verify(&account.authority, &account.root, account.id)
-        .map_err(homing_owner::Error::Stored)?;
-    let names = store.client_names()?;
-    let mut table = Table::new(["ID", "NAME", "KIND", "READS", "MAY ORDER"]);
-    for entry in &list.entries {
-        let id = entry.key.client_id();
-        let kind = match entry.kind {
-            ClientKind::CommandLine => "command-line",
-            ClientKind::Browser => "browser",
-            ClientKind::Find => "find",
-        };
-        let name = names.get(&id).map(String::as_str);
-        let shown = name.unwrap_or(match entry.kind {
-            ClientKind::Find => "whoever signs in with the passphrase",
-            _ => "name unknown here",
-        });
-        let is_here = id == account.client.id();
-        let (can, reads) = (
-            entry.capabilities.words(),
-            reads_word(reads_of(&store, &account, id)?),
-        );
-        context.out.json(&json!({ "id": id.to_string(), "name": name, "kind": kind, "can": can, "reads": reads, "this_machine": is_here }))?;
-        let mut shown = harmless(shown);
-        if is_here {
-            shown.push_str(" (this machine)");
-        }
-        table.row([
-            id.to_string(),
-            shown,
-            kind.to_owned(),
-            reads.to_owned(),
-            can.join(", "),
-        ]);
-    }
-    for line in table.lines().into_iter().chain(remarks(&store)?) {
-        context.out.text(&line)?;
-    }
-    Ok(())
-}
-
-/// What was seen of changes that two machines made apart, and what became of them.
-fn remarks(store: &Store) -> Result<Vec<String>, Error> {
-    let forks = store.forks()?.into_iter();
-    let open = forks.filter(|fork| fork.ended_at.is_none());
-    let open = open.map(|fork| format!("{}: see homing status", harmless(&fork.what)));
-    let ended = ended_forks(store)?.into_iter();
-    Ok(open.chain(ended.map(|line| harmless(&line))).collect())
 }
 
 /// The client that a person means: by id, by the beginning of one, or by name.

@@ -2,6 +2,7 @@
 
 mod account;
 mod client;
+mod clients;
 mod device;
 pub(crate) mod find;
 mod kit;
@@ -100,7 +101,7 @@ pub(crate) fn run(cli: Cli) -> Result<(), Error> {
         Command::Device(args) => device::run(&context, args),
         Command::Devices => show::devices(&context),
         Command::Client(args) => client::run(&context, args),
-        Command::Clients => client::list(&context),
+        Command::Clients => clients::list(&context),
         Command::Locate(args) => find::locate(&context, &args),
         Command::Ring(args) => find::ring(&context, &args),
         Command::Track(args) => track::run(&context, &args),

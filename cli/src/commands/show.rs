@@ -478,7 +478,12 @@ pub(crate) fn status(context: &Context) -> Result<(), Error> {
     ] {
         context.out.text(&format!("{label:<12} {value}"))?;
     }
-    for ended in ended_forks(&store)? {
+    print_findings(context, &store, &alarms)
+}
+
+/// What came to an end of changes made apart, and what somebody should look at.
+fn print_findings(context: &Context, store: &Store, alarms: &[String]) -> Result<(), Error> {
+    for ended in ended_forks(store)? {
         context
             .out
             .text(&format!("{:<12} {}", "apart", harmless(&ended)))?;
@@ -487,7 +492,7 @@ pub(crate) fn status(context: &Context) -> Result<(), Error> {
         context.out.text(&format!(
             "{:<12} {}",
             "ALARM",
-            context.out.toned(Tone::Warning, &harmless(&alarm))
+            context.out.toned(Tone::Warning, &harmless(alarm))
         ))?;
     }
     Ok(())
