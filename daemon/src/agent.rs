@@ -17,6 +17,7 @@ use homing_protocol::topic;
 use tokio::sync::mpsc;
 
 use crate::alarm::Alarm;
+use crate::alone::Alone;
 use crate::args::Order;
 use crate::brain::Brain;
 use crate::config::{self, Settings, Simulator, Source};
@@ -54,12 +55,13 @@ pub fn run(order: &Order) -> Result<(), ExitError> {
     let settings = config::load(&order.source)?.settings;
     log::start(settings.log);
     let faults = test_faults(order)?;
+    if !settings.state_dir.is_dir() {
+        return Err(not_joined().into());
+    }
+    // Before anything is read: `homingd leave` and `enrol` end an enrolment, claimed or not, only where no agent is.
+    let alone = Alone::take(&settings.state_dir)?;
     membership::settle(&settings.state_dir, &mut CrashPoint::default())?;
-    let identity = Identity::load(&settings.state_dir)?.ok_or_else(|| {
-        Error::Enrolment(
-            "this phone has not joined an account: run `homingd enrol BUNDLE` first".into(),
-        )
-    })?;
+    let identity = Identity::load(&settings.state_dir)?.ok_or_else(not_joined)?;
     let signals = Signals::install()?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -68,7 +70,14 @@ pub fn run(order: &Order) -> Result<(), ExitError> {
             doing: "start the event loop",
             source,
         })?;
-    Ok(runtime.block_on(serve(settings, &order.source, identity, signals, &faults))?)
+    let served = serve(settings, &order.source, (identity, alone), signals, &faults);
+    Ok(runtime.block_on(served)?)
+}
+
+fn not_joined() -> Error {
+    Error::Enrolment(
+        "this phone has not joined an account: run `homingd enrol BUNDLE` first".into(),
+    )
 }
 
 fn test_faults(order: &Order) -> Result<TestFaults, Error> {
@@ -141,7 +150,7 @@ pub(crate) fn link_settings(
 async fn serve(
     settings: Settings,
     source: &Source,
-    mut identity: Identity,
+    (mut identity, alone): (Identity, Alone),
     signals: Signals,
     faults: &TestFaults,
 ) -> Result<(), Error> {
@@ -160,7 +169,7 @@ async fn serve(
         transport.close(GOODBYE).await;
         transport = MqttLink::start(link_settings(&settings, &identity)?)?;
     }
-    let (journal, state, authority) = open_state(&settings, &identity, faults.crash_at)?;
+    let (journal, state, authority) = open_alone(alone, &settings, &identity, faults.crash_at)?;
     let brain = assemble(settings, &identity, journal, state, authority, transport)?;
     live(brain, source, signals).await
 }
@@ -188,7 +197,20 @@ fn model(settings: &Settings) -> String {
         .unwrap_or_else(|| "Linux phone".into())
 }
 
+/// Opens what the phone remembers, for tests that have nothing else in the folder.
+#[cfg(test)]
 pub(crate) fn open_state(
+    settings: &Settings,
+    identity: &Identity,
+    crash_at: Option<u64>,
+) -> Result<(Journal, State, AuthorityList), Error> {
+    let alone = Alone::take(&settings.state_dir)?;
+    open_alone(alone, settings, identity, crash_at)
+}
+
+/// Opens what the phone remembers.
+pub(crate) fn open_alone(
+    alone: Alone,
     settings: &Settings,
     identity: &Identity,
     crash_at: Option<u64>,
@@ -203,6 +225,7 @@ pub(crate) fn open_state(
     let facts = enrol::first_facts(bundle, &identity.first_key_set, &first)?;
     let (mut journal, state) = Journal::open(
         &settings.state_dir,
+        alone,
         Scribe::new(identity, first),
         &facts,
         crash_at,

@@ -16,11 +16,12 @@ use homing_protocol::topic::{Channel, Topic};
 use nix::unistd::{Gid, Uid, geteuid, setgid, setgroups, setuid};
 use zeroize::Zeroizing;
 
+use crate::alone::Alone;
 use crate::args::{Order, Switch};
 use crate::error::Error;
 use crate::exit::ExitError;
 use crate::keystore::Identity;
-use crate::{agent, config, membership, print, scribe, status, wallclock};
+use crate::{agent, config, membership, print, scribe, wallclock};
 
 /// A bundle is some 4 KiB; whatever is longer than this is none.
 const LONGEST_BUNDLE: u64 = 64 * 1024;
@@ -49,7 +50,6 @@ pub fn run(order: &Order) -> Result<(), ExitError> {
                 )
             })?;
     }
-    status::refuse_second(&settings.runtime_dir)?;
     let mut crash = agent::crash_point(order)?;
     if !settings.state_dir.is_dir() {
         return Err(Error::Enrolment(format!(
@@ -59,6 +59,8 @@ pub fn run(order: &Order) -> Result<(), ExitError> {
         .into());
     }
     become_owner_of(&settings.state_dir)?;
+    // Until this command ends: an agent that started meanwhile would claim under keys that are about to go.
+    let _alone = Alone::take_for_command(&settings.state_dir)?;
     membership::settle(&settings.state_dir, &mut crash)?;
     if let Some(present) = Identity::load(&settings.state_dir)? {
         refuse_joined(&present, &bundle)?;

@@ -71,6 +71,12 @@ pub enum Error {
         /// What is wrong with it.
         source: homing_protocol::Malformed,
     },
+    /// Having the state directory alone.
+    #[error("another agent, homingd enrol or homingd leave works on {}", path.display())]
+    InUse {
+        /// The state directory.
+        path: PathBuf,
+    },
     /// Joining an account, or acting without having joined one.
     #[error("{0}")]
     Enrolment(String),
@@ -115,7 +121,8 @@ impl Error {
         match self {
             Self::Usage(_) => ExitStatus::Usage,
             Self::Config(_) | Self::Enrolment(_) | Self::Link(_) => ExitStatus::Config,
-            Self::Journal { .. } | Self::Damaged { .. } => ExitStatus::Io,
+            // The other one ends: a supervisor may try again.
+            Self::Journal { .. } | Self::Damaged { .. } | Self::InUse { .. } => ExitStatus::Io,
             Self::Read { source, .. }
             | Self::Replace { source, .. }
             | Self::Folder { source, .. }

@@ -1,7 +1,5 @@
 //! The phone's memory: SQLite in WAL mode, every commit on the disk before it returns. It must not judge; it applies what was decided, all or nothing.
 
-use std::fs::{File, OpenOptions};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -10,6 +8,7 @@ use homing_policy::{Batch, Now, Outgoing, Record, State, codec};
 use homing_protocol::Malformed;
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
+use crate::alone::Alone;
 use crate::answers;
 use crate::crash::CrashPoint;
 use crate::error::Error;
@@ -52,7 +51,7 @@ pub struct Journal {
     useful: i64,
     crash: CrashPoint,
     /// Held as long as this journal is open.
-    _alone: File,
+    _alone: Alone,
 }
 
 fn failed(doing: &'static str) -> impl Fn(rusqlite::Error) -> Error {
@@ -70,13 +69,13 @@ impl Journal {
     ///
     /// # Errors
     /// [`Error::Journal`], [`Error::Damaged`].
-    pub fn open(
+    pub(crate) fn open(
         state_dir: &Path,
+        alone: Alone,
         scribe: Scribe,
         first_facts: &[Record],
         crash_at: Option<u64>,
     ) -> Result<(Self, State), Error> {
-        let alone = have_alone(state_dir)?;
         let db = schema::open(&path(state_dir), first_facts)?;
         let mut journal = Self {
             db,
@@ -320,19 +319,6 @@ impl homing_policy::Journal for Journal {
     fn commit(&mut self, batch: Batch<'_>) -> Result<(), Error> {
         self.write(batch)
     }
-}
-
-/// Two agents on one state would give the same numbers twice.
-fn have_alone(state_dir: &Path) -> Result<File, Error> {
-    let doing = "have the state directory alone (does another agent run?)";
-    OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600)
-        .open(state_dir.join("agent.lock"))
-        .and_then(|file| file.try_lock().map_err(Into::into).map(|()| file))
-        .map_err(|source| Error::Kernel { doing, source })
 }
 
 /// Whether a batch takes an order on or answers one: only for that the reserve is given up.

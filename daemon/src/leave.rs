@@ -9,13 +9,14 @@ use homing_protocol::id::{BeaconNonce, BootId};
 use homing_protocol::measure::{Battery, Charging, Metered, NetworkKind};
 use homing_protocol::topic::{Channel, Topic};
 
+use crate::alone::Alone;
 use crate::args::{Order, Switch};
 use crate::config::Settings;
 use crate::error::Error;
 use crate::exit::ExitError;
 use crate::keystore::{Identity, randomness};
 use crate::siren::intent;
-use crate::{agent, boottime, config, enrol, membership, print, status, wallclock};
+use crate::{agent, boottime, config, enrol, membership, print, wallclock};
 
 /// How long the broker is waited for.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -29,11 +30,14 @@ const GOODBYE: Duration = Duration::from_secs(2);
 pub(crate) fn run(order: &Order) -> Result<(), ExitError> {
     let settings = config::load(&order.source)?.settings;
     let mut crash = agent::crash_point(order)?;
-    status::refuse_second(&settings.runtime_dir)?;
+    if !settings.state_dir.is_dir() {
+        return Err(of_nobody().into());
+    }
     enrol::become_owner_of(&settings.state_dir)?;
+    let alone = Alone::take_for_command(&settings.state_dir)?;
     membership::settle(&settings.state_dir, &mut crash)?;
     let Some(identity) = Identity::load(&settings.state_dir)? else {
-        return Err(Error::Enrolment("this phone belongs to no account".into()).into());
+        return Err(of_nobody().into());
     };
     let name = &identity.bundle.name;
     if order
@@ -47,7 +51,7 @@ pub(crate) fn run(order: &Order) -> Result<(), ExitError> {
         .into());
     }
     let told = if identity.certificate.is_some() {
-        tell(&settings, &identity)
+        tell(&settings, &identity, &alone)
     } else {
         // The owner has not answered yet: there is nobody who counts on it.
         Ok(())
@@ -63,6 +67,7 @@ pub(crate) fn run(order: &Order) -> Result<(), ExitError> {
         Ok(()) => {}
     }
     membership::leave(&settings.state_dir, &mut crash)?;
+    alone.remove()?;
     print(&format!(
         "This phone has left account {}: keys, positions, orders and ledger are removed. Nobody can find it any more.\n",
         identity.bundle.address.account
@@ -70,8 +75,12 @@ pub(crate) fn run(order: &Order) -> Result<(), ExitError> {
     Ok(())
 }
 
+fn of_nobody() -> Error {
+    Error::Enrolment("this phone belongs to no account".into())
+}
+
 /// The last beacon: retained, so that an owner who is away reads it later.
-fn tell(settings: &Settings, identity: &Identity) -> Result<(), Error> {
+fn tell(settings: &Settings, identity: &Identity, alone: &Alone) -> Result<(), Error> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -79,7 +88,7 @@ fn tell(settings: &Settings, identity: &Identity) -> Result<(), Error> {
             doing: "start the event loop",
             source,
         })?;
-    let payload = farewell(settings, identity)?;
+    let payload = farewell(settings, identity, alone)?;
     let publication = Publication {
         topic: Topic::Device(identity.bundle.address.device, Channel::Beacon).to_string(),
         payload,
@@ -117,8 +126,8 @@ async fn publish(transport: &mut MqttLink, publication: Publication) -> Result<(
     }
 }
 
-fn farewell(settings: &Settings, identity: &Identity) -> Result<Vec<u8>, Error> {
-    let (mut journal, mut state, _) = agent::open_state(settings, identity, None)?;
+fn farewell(settings: &Settings, identity: &Identity, alone: &Alone) -> Result<Vec<u8>, Error> {
+    let (mut journal, mut state, _) = agent::open_alone(alone.clone(), settings, identity, None)?;
     let boot_text = intent::boot_id(&homing_hal::Roots::default())?;
     let now = Now {
         boot: boot_text

@@ -3,6 +3,7 @@
 
 pub mod agent;
 pub mod alarm;
+mod alone;
 mod answers;
 pub mod args;
 pub mod boottime;

@@ -10,7 +10,6 @@ use serde_json::{Value, json};
 
 use crate::args::{Order, Switch};
 use crate::durable::{self, Access};
-use crate::error::Error;
 use crate::exit::ExitError;
 use crate::keystore::Identity;
 use crate::{config, print, process};
@@ -231,20 +230,4 @@ fn sentences(whole: &Value) -> String {
         }
     }
     lines.join("\n") + "\n"
-}
-
-/// A fault that says that an agent is running already.
-pub(crate) fn refuse_second(runtime_dir: &Path) -> Result<(), Error> {
-    let status: Option<Value> = fs::read(path(runtime_dir))
-        .ok()
-        .and_then(|bytes| serde_json::from_slice(&bytes).ok());
-    match status.filter(|status| {
-        is_running(status)
-            && status.get("pid").and_then(Value::as_u64) != Some(std::process::id().into())
-    }) {
-        Some(_) => Err(Error::Enrolment(
-            "stop the agent first: it is running on this state".into(),
-        )),
-        None => Ok(()),
-    }
 }
