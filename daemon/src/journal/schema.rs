@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use homing_policy::{Record, codec};
-use rusqlite::{Connection, OpenFlags, TransactionBehavior};
+use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 
 use super::failed;
 use crate::error::Error;
@@ -59,7 +59,11 @@ fn bring_up(db: &mut Connection, first_facts: &[Record]) -> Result<(), Error> {
     let doing = failed("bring the tables to this version");
     let version = version_of(db).map_err(&doing)?;
     if version == SCHEMA {
-        return begin_anew(db, first_facts).map_err(&doing);
+        let tx = db
+            .transaction_with_behavior(TransactionBehavior::Deferred)
+            .map_err(&doing)?;
+        begin_anew(&tx, first_facts).map_err(&doing)?;
+        return tx.commit().map_err(&doing);
     }
     let tx = db
         .transaction_with_behavior(TransactionBehavior::Immediate)
@@ -67,39 +71,33 @@ fn bring_up(db: &mut Connection, first_facts: &[Record]) -> Result<(), Error> {
     if version == 0 {
         tx.execute_batch(include_str!("../journal.sql"))
             .map_err(&doing)?;
-        for fact in first_facts {
-            tx.execute(
-                "INSERT INTO record (bytes) VALUES (?1)",
-                [codec::encode(fact)],
-            )
-            .map_err(&doing)?;
-        }
+        begin_anew(&tx, first_facts).map_err(&doing)?;
     } else {
         let done = usize::try_from(version - 1).unwrap_or(0);
         for step in STEPS.iter().skip(done) {
             tx.execute_batch(step).map_err(&doing)?;
         }
         tracing::info!("the journal was brought from version {version} to {SCHEMA}");
+        begin_anew(&tx, first_facts).map_err(&doing)?;
     }
     tx.pragma_update(None, "user_version", SCHEMA)
         .map_err(&doing)?;
     tx.commit().map_err(&doing)
 }
 
-/// A journal without any fact was emptied for a new enrolment; only the ledger is left in it.
-fn begin_anew(db: &mut Connection, first_facts: &[Record]) -> rusqlite::Result<()> {
+/// A journal without any fact is new, or was emptied for a new enrolment and holds the ledger alone.
+fn begin_anew(tx: &Transaction<'_>, first_facts: &[Record]) -> rusqlite::Result<()> {
     let begun = "SELECT EXISTS (SELECT 1 FROM record)";
-    if first_facts.is_empty() || db.query_row(begun, [], |row| row.get(0))? {
+    if first_facts.is_empty() || tx.query_row(begun, [], |row| row.get(0))? {
         return Ok(());
     }
-    let tx = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
     for fact in first_facts {
         tx.execute(
             "INSERT INTO record (bytes) VALUES (?1)",
             [codec::encode(fact)],
         )?;
     }
-    tx.commit()
+    Ok(())
 }
 
 /// Writes what an earlier process left in the log into the file, and waits for the disk. After an fsync that failed the

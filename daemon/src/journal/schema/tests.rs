@@ -71,6 +71,28 @@ fn a_journal_of_schema_1_is_brought_up_and_nothing_that_it_knew_is_lost() {
 }
 
 #[test]
+fn a_journal_of_schema_1_that_was_emptied_for_a_new_enrolment_begins_with_its_facts() {
+    let (folder, path) = of_version_1();
+    let db = Connection::open(&path).unwrap();
+    db.execute("DELETE FROM record", []).unwrap();
+    drop(db);
+    let facts = [Record::KeySet {
+        version: 4,
+        signed: vec![7],
+    }];
+    for _ in 0..2 {
+        let db = open(&path, &facts).unwrap();
+        assert_eq!(
+            (version_of(&db).unwrap(), count(&db, "record")),
+            (SCHEMA, 1)
+        );
+        assert_eq!(state(&db).key_set, (4, vec![7]));
+    }
+    let ledger = ledger::read(folder.path()).unwrap();
+    assert_eq!(ledger.entries.len(), 5, "what was ordered before stays");
+}
+
+#[test]
 fn a_journal_that_cannot_be_brought_up_stays_as_it_was() {
     let (_folder, path) = of_version_1();
     let db = Connection::open(&path).unwrap();
