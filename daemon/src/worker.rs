@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 use std::os::fd::AsFd;
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use tokio::sync::mpsc::UnboundedSender;
 
+use crate::boottime;
 use crate::folder::FolderWatch;
 
 /// What a worker tells the brain.
@@ -56,6 +58,21 @@ fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<(), String>
         })
 }
 
+/// How long after its time a search for the movement history is taken to hang: its driver looks neither at its deadline
+/// nor at our wish to end it.
+const GRACE: Duration = Duration::from_secs(60);
+/// How many searches may hang beside each other, each on a thread; with so many none is begun any more.
+const MOST_HANGING: usize = 8;
+
+/// One search through the drivers, as [`homing_hal::locate`].
+type Look = fn(&HalSettings, Duration, &Cancel) -> Result<Position, Fault>;
+
+fn look(settings: &HalSettings, longest: Duration, cancel: &Cancel) -> Result<Position, Fault> {
+    let mut sources: Vec<Box<dyn PositionSource>> =
+        homing_hal::Hal::open(settings, &Roots::default()).positions;
+    homing_hal::locate(&mut sources, longest, cancel).map(|fix| fix.position)
+}
+
 /// The search that is on, and the way to end it.
 #[derive(Debug)]
 pub struct Searcher {
@@ -64,6 +81,11 @@ pub struct Searcher {
     running: Option<Cancel>,
     limit: Duration,
     purpose: Purpose,
+    look: Look,
+    /// When the one that is on began, since boot.
+    begun: Duration,
+    /// A copy lives in each thread that searches.
+    alive: Arc<()>,
 }
 
 /// Who searches for positions; a test searches without a thread.
@@ -101,25 +123,30 @@ impl Purpose {
 impl Searcher {
     /// A searcher that is idle; no search takes longer than `limit`.
     #[must_use]
-    pub const fn new(
-        settings: HalSettings,
-        limit: Duration,
-        inputs: UnboundedSender<Input>,
-    ) -> Self {
+    pub fn new(settings: HalSettings, limit: Duration, inputs: UnboundedSender<Input>) -> Self {
         Self {
             settings,
             inputs,
             running: None,
             limit,
             purpose: Purpose::Order(None),
+            look,
+            begun: Duration::ZERO,
+            alive: Arc::new(()),
         }
     }
 
     fn begin(&mut self, purpose: Purpose, longest: Duration) {
         self.cancel();
         self.purpose = purpose;
+        if Arc::strong_count(&self.alive) > MOST_HANGING {
+            let sentence = "the phone's receivers do not answer: too many searches hang";
+            let _ = self.inputs.send(purpose.ended(Err(sentence.to_owned())));
+            return;
+        }
         let cancel = Cancel::new();
         self.running = Some(cancel.clone());
+        let (look, alive) = (self.look, Arc::clone(&self.alive));
         let (settings, inputs, longest) = (
             self.settings.clone(),
             self.inputs.clone(),
@@ -127,21 +154,33 @@ impl Searcher {
         );
         let answers = inputs.clone();
         let started = spawn("search", move || {
-            let mut sources: Vec<Box<dyn PositionSource>> =
-                homing_hal::Hal::open(&settings, &Roots::default()).positions;
-            let found = match homing_hal::locate(&mut sources, longest, &cancel) {
-                Ok(fix) => Ok(fix.position),
+            let found = match look(&settings, longest, &cancel) {
+                Ok(position) => Ok(position),
                 // Somebody newer took its place and answers.
                 Err(Fault::Cancelled(_)) => return,
                 Err(fault) => Err(fault.to_string()),
             };
             // The brain is gone only when the process ends.
             let _ = answers.send(purpose.ended(found));
+            drop(alive);
         });
         if let Err(sentence) = started {
             // The order is answered all the same.
             let _ = inputs.send(purpose.ended(Err(sentence)));
         }
+    }
+
+    /// As [`Search::track`], at this time since boot. A search that hangs must not end the movement history for good.
+    fn track_at(&mut self, now: Duration) {
+        let hangs = now.saturating_sub(self.begun) > self.limit.saturating_add(GRACE);
+        if self.purpose == Purpose::Track && !hangs {
+            return;
+        }
+        if self.purpose == Purpose::Track {
+            tracing::warn!("a search for the movement history hangs; another one is begun");
+        }
+        self.begun = now;
+        self.begin(Purpose::Track, self.limit);
     }
 
     /// Ends the search that is on.
@@ -167,9 +206,7 @@ impl Search for Searcher {
     }
 
     fn track(&mut self) {
-        if self.purpose != Purpose::Track {
-            self.begin(Purpose::Track, self.limit);
-        }
+        self.track_at(boottime::now().unwrap_or_default());
     }
 
     fn track_ended(&mut self) {
@@ -251,4 +288,50 @@ pub fn watch_siren(watch: FolderWatch, inputs: UnboundedSender<Input>) {
             }
         }
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A driver that looks neither at its deadline nor at our wish to end it.
+    fn hang(_: &HalSettings, _: Duration, _: &Cancel) -> Result<Position, Fault> {
+        loop {
+            thread::park();
+        }
+    }
+
+    #[test]
+    fn a_search_for_the_movement_history_that_hangs_is_followed_by_others_up_to_a_bound() {
+        let (inputs, mut receiver) = tokio::sync::mpsc::unbounded_channel();
+        let limit = Duration::from_secs(90);
+        let mut searcher = Searcher::new(HalSettings::default(), limit, inputs);
+        searcher.look = hang;
+        let threads = |searcher: &Searcher| Arc::strong_count(&searcher.alive) - 1;
+        let mut now = Duration::from_secs(1_000);
+        for _ in 0..3 {
+            searcher.track_at(now);
+        }
+        assert_eq!(threads(&searcher), 1, "one at a time");
+        searcher.track_at(now + limit);
+        assert_eq!(threads(&searcher), 1, "it may still answer");
+        for hanging in 2..=MOST_HANGING {
+            now += limit + GRACE + Duration::from_secs(1);
+            searcher.track_at(now);
+            assert_eq!(threads(&searcher), hanging);
+        }
+        assert!(receiver.try_recv().is_err());
+        now += limit + GRACE + Duration::from_secs(1);
+        searcher.track_at(now);
+        assert_eq!(threads(&searcher), MOST_HANGING);
+        let refused = receiver.try_recv().unwrap();
+        assert!(
+            matches!(&refused, Input::TrackEnded { found: Err(why) } if why.contains("hang")),
+            "{refused:?}"
+        );
+        // An order is answered too.
+        searcher.search(CommandId([1; 16]), limit);
+        let answered = receiver.try_recv().unwrap();
+        assert!(matches!(answered, Input::SearchEnded { found: Err(_), .. }));
+    }
 }
