@@ -26,7 +26,8 @@ use zeroize::Zeroizing;
 
 fn quick() -> RestOptions {
     RestOptions {
-        silence: Duration::from_millis(700),
+        // A pause of the server's may be ten times as long on a crowded machine; only one that hangs lets it pass.
+        silence: Duration::from_secs(5),
         ..RestOptions::default()
     }
 }
@@ -133,7 +134,7 @@ fn each_misbehaviour_is_told_for_what_it_is() {
         let began = Instant::now();
         let failed = store.get(name).unwrap_err();
         assert_eq!(failed.class, class, "{treat:?}: {failed}");
-        assert!(began.elapsed() < Duration::from_secs(20), "{treat:?}");
+        assert!(began.elapsed() < Duration::from_secs(60), "{treat:?}");
         assert_eq!(store.get(name).unwrap(), content, "after {treat:?}");
     }
     server.treat(&[Treat::Slow]);

@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 
 /// How many times faster the day passes: a step of some two seconds is eight minutes of it.
 const RATE: u32 = 240;
+/// How many steps are made at least.
+const LEAST_STEPS: u32 = 12;
 /// How much the agent may grow after its warm-up: the design's figure.
 const MOST_DRIFT: f64 = 0.05;
 
@@ -42,7 +44,11 @@ fn step(household: &mut Household, number: u32) {
         2 => drop(sim.ask(json!({"set": "network", "kind": "cellular", "metered": "yes"}))),
         3 => {
             let rung = household.owner.json(&["ring", PHONE, "--for", "1h"]);
-            assert_eq!(rung["state"], "running", "{rung}");
+            // An hour is a quarter of a minute here: on a crowded machine it may be over when its owner hears of it.
+            let sounded = ["running", "done"]
+                .iter()
+                .any(|state| rung["state"] == *state);
+            assert!(sounded, "{rung}");
             let stopped = household.owner.json(&["ring", PHONE, "--stop"]);
             assert_eq!(stopped["state"], "done", "{stopped}");
         }
@@ -74,7 +80,8 @@ fn live(hours: u32) -> (Vec<Reading>, Value) {
     let pid = household.handset.agent().unwrap().id();
     let (began, day) = (Instant::now(), Duration::from_secs(3600) * hours / RATE);
     let (mut readings, mut number) = (Vec::new(), 0);
-    while began.elapsed() < day {
+    // On a crowded machine a step may take long: judged is by quarters, and by every kind of step.
+    while began.elapsed() < day || number < LEAST_STEPS {
         let next = Instant::now() + Duration::from_secs(2);
         step(&mut household, number);
         number += 1;

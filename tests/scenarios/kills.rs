@@ -49,15 +49,23 @@ fn live(span: Duration) {
     });
 }
 
-/// Starts the agent and measures how long its state takes to open.
+/// Starts the agent and measures how long its state takes to open: in processor time, whatever else the machine does.
 fn start_and_measure(household: &mut Household, witness: &mut Witness) {
-    let began = Instant::now();
     household.handset.start_agent();
     let pid = household.handset.agent().expect("started").id();
     wait_until(PATIENCE, "the agent's own status", || {
         (household.status()["agent"]["pid"] == pid).then_some(())
     });
-    witness.opened(began.elapsed());
+    witness.opened(processor_time(pid));
+}
+
+/// What a process has used since its start, or nothing if it has ended: fields 14 and 15 of `/proc/PID/stat`, in ticks of 10 ms (proc(5)).
+fn processor_time(pid: u32) -> Duration {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let fields = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
+    let ticks = fields.split_whitespace().skip(11).take(2);
+    let ticks = ticks.filter_map(|field| field.parse::<u64>().ok());
+    Duration::from_millis(10 * ticks.sum::<u64>())
 }
 
 /// Kills the agent so many times in one household, and asks the oracle; how many orders were given.

