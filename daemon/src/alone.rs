@@ -1,6 +1,7 @@
 //! Having the state directory alone: the agent while it runs, and whoever joins or leaves. It must not say what is done with it.
 
 use std::fs::{File, OpenOptions, TryLockError};
+use std::io;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -25,7 +26,7 @@ impl Alone {
         let path = state_dir.join("agent.lock");
         loop {
             let held = lock(&path, state_dir)?;
-            if is_at(&held, &path) {
+            if is_at(&held, &path)? {
                 return Ok(Self {
                     path,
                     _held: Arc::new(held),
@@ -59,11 +60,14 @@ impl Alone {
     }
 }
 
-fn lock(path: &Path, state_dir: &Path) -> Result<File, Error> {
-    let kernel = |source| Error::Kernel {
+fn kernel(source: io::Error) -> Error {
+    Error::Kernel {
         doing: "have the state directory alone",
         source,
-    };
+    }
+}
+
+fn lock(path: &Path, state_dir: &Path) -> Result<File, Error> {
     let file = OpenOptions::new()
         .write(true)
         .create(true)
@@ -81,11 +85,12 @@ fn lock(path: &Path, state_dir: &Path) -> Result<File, Error> {
 }
 
 /// Whether the open file is still the one under that name.
-fn is_at(file: &File, path: &Path) -> bool {
-    let named = std::fs::metadata(path);
-    match (file.metadata(), named) {
-        (Ok(ours), Ok(named)) => (ours.dev(), ours.ino()) == (named.dev(), named.ino()),
-        _ => false,
+fn is_at(file: &File, path: &Path) -> Result<bool, Error> {
+    let ours = file.metadata().map_err(kernel)?;
+    match std::fs::metadata(path) {
+        Ok(named) => Ok((ours.dev(), ours.ino()) == (named.dev(), named.ino())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(kernel(error)),
     }
 }
 
@@ -113,7 +118,7 @@ mod tests {
         assert!(matches!(opened, Err(Error::InUse { .. })));
         let early = File::open(folder.path().join("agent.lock")).unwrap();
         leaving.remove().unwrap();
-        assert!(!is_at(&early, &folder.path().join("agent.lock")));
+        assert!(!is_at(&early, &folder.path().join("agent.lock")).unwrap());
         drop(Alone::take(folder.path()).unwrap());
     }
 }

@@ -258,7 +258,7 @@ fn it_is_loud_before_the_first_sound_and_silent_at_the_deadline() {
         "{told:?}"
     );
     // What the card was given plays as long as it says: more of it than fits is sound after the deadline.
-    let sounded: Duration = told.iter().map(|told| length(told)).sum();
+    let sounded: Duration = told.iter().map(length).sum();
     assert!(sounded <= deadline + FIFTH, "{sounded:?}");
     assert!(matches!(told[2], Told::Play { peak, .. } if peak > 32_700));
     let report = siren.report();
