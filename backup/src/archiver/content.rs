@@ -1,5 +1,6 @@
 //! A file's content on its way into blobs: cut, hashed, holes skipped. Reads one file at a time through one buffer.
 
+use super::database::HEADER;
 use super::writer::Writer;
 use crate::chunker::{BLOCK_BYTES, Chunker, MAX_BYTES, MIN_BYTES, Scan};
 use crate::error::Result;
@@ -13,8 +14,6 @@ use std::os::unix::fs::FileExt;
 
 /// Bytes read at a time once a file is longer than the smallest chunk.
 const STEP: usize = 1 << 20;
-/// How an SQLite database begins (sqlite.org/fileformat2.html, 1.3).
-const SQLITE: &[u8; 16] = b"SQLite format 3\0";
 /// A file with fewer blocks than bytes has holes; a block of `st_blocks` is 512 bytes.
 const STAT_BLOCK: u64 = 512;
 
@@ -82,7 +81,7 @@ impl Cutter {
                 return Ok(content);
             }
             // A database is changed in place: cuts that depend on content would wander.
-            if content.bytes == 0 && self.buffer.starts_with(SQLITE) && length > BLOCK_BYTES {
+            if content.bytes == 0 && self.buffer.starts_with(HEADER) && length > BLOCK_BYTES {
                 blocks = true;
                 continue;
             }

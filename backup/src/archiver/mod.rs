@@ -2,10 +2,12 @@
 
 mod changes;
 mod content;
+mod database;
 mod options;
 mod partial;
 mod pattern;
 mod plan;
+mod regular;
 mod remembered;
 mod state;
 mod walk;
@@ -31,6 +33,7 @@ use remembered::Remembered;
 use rustix::fd::OwnedFd;
 use rustix::io::Errno;
 use state::{Keeper, Scope};
+use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
@@ -126,6 +129,7 @@ pub fn archive<S: Store>(
         device: 0,
         notes: notes.unwrap_or_default(),
         seen: Remembered::default(),
+        aside: HashSet::new(),
         changes: plan.changes(),
         recent: parent
             .as_ref()

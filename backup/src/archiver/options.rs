@@ -65,6 +65,8 @@ pub enum Trouble {
     Vanished,
     /// It changed while it was read, twice; the snapshot may hold a mixture.
     Changing,
+    /// It is a database in use that could not be copied in one piece; the snapshot may hold a mixture.
+    Inconsistent,
 }
 
 /// An item that is missing or doubtful in a snapshot.
@@ -84,6 +86,7 @@ impl std::fmt::Display for Problem {
             Trouble::Unreadable => "cannot be read",
             Trouble::Vanished => "vanished",
             Trouble::Changing => "changed while it was read",
+            Trouble::Inconsistent => "is a database in use and was only copied as it lies",
         };
         write!(formatter, "{} {what}: {}", self.path.display(), self.reason)
     }

@@ -1,6 +1,7 @@
 //! The walk along a set of changes: only the folders on the way to them are opened, everything else is taken from the parent.
 
 use super::changes::{Reach, Within};
+use super::database;
 use super::options::{Caches, FileSystems};
 use super::walk::{Walk, is_cache};
 use crate::error::Result;
@@ -42,12 +43,16 @@ impl<'a, S: Store> Walk<'a, S> {
             entries.insert(&node.name, (None, Some(node)));
         }
         let listed = self.listed(folder, within)?;
+        let related = related(within);
         for name in &listed {
             entries.entry(&name.bytes).or_default().0 = Some(Within::nothing());
         }
         if within.own.is_some() {
             // Names that are in the list no more.
             entries.retain(|_, (found, _)| found.is_some());
+        }
+        for name in &related {
+            entries.entry(name).or_default().0 = Some(Within::nothing());
         }
         for (name, below) in within.entries() {
             entries.entry(name.as_bytes()).or_default().0 = Some(below);
@@ -94,7 +99,7 @@ impl<'a, S: Store> Walk<'a, S> {
         old: Option<&Node>,
         within: Within<'a>,
     ) -> Result<Option<Node>> {
-        if self.excluded(name) {
+        if self.aside.remove(&self.path) || self.excluded(name) {
             return Ok(None);
         }
         self.progress.entries += 1;
@@ -111,7 +116,10 @@ impl<'a, S: Store> Walk<'a, S> {
             kind => {
                 self.seen.see(&self.path, &stat);
                 match kind {
-                    NodeKind::File => self.file(folder, name, &stat, old.cloned()),
+                    NodeKind::File => {
+                        let logged = database::has_log(folder, name);
+                        self.file(folder, name, &stat, old.cloned(), logged)
+                    }
                     _ => Ok(self.special(folder, name, &stat)),
                 }
             }
@@ -151,6 +159,17 @@ impl<'a, S: Store> Walk<'a, S> {
         node.unknown = old.map(|node| node.unknown.clone()).unwrap_or_default();
         Ok(Some(node))
     }
+}
+
+/// A database and what SQLite keeps beside it change together.
+fn related(within: Within<'_>) -> Vec<Vec<u8>> {
+    let names = within.entries().map(|(name, _)| name.as_bytes());
+    names
+        .flat_map(|name| {
+            let base = database::base_of(name).unwrap_or(name);
+            database::companions(base).chain([base.to_vec()])
+        })
+        .collect()
 }
 
 /// Is it the folder that the parent knows, and not another of its name?

@@ -1,7 +1,8 @@
 //! The walk through a folder tree: what changed is read, what did not is taken from the parent. Stores through the writer only.
 
 use super::changes::Change;
-use super::content::{Content, Cutter, Failure};
+use super::content::Cutter;
+use super::database;
 use super::options::{Caches, FileSystems, Observer, Options, Problem, Progress, Trouble};
 use super::pattern;
 use super::remembered::Remembered;
@@ -19,6 +20,7 @@ use crate::tree::{Node, NodeKind, TreeWriter};
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::Stat;
 use rustix::io::Errno;
+use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::fs::File;
 use std::os::unix::ffi::OsStrExt;
@@ -43,6 +45,8 @@ pub(super) struct Walk<'a, S> {
     pub(super) path: PathBuf,
     /// The file system it began on.
     pub(super) device: u64,
+    /// What belongs to databases that were copied without it.
+    pub(super) aside: HashSet<PathBuf>,
     /// What to look at, sorted, if not at everything.
     pub(super) changes: Option<&'a [Change]>,
     /// What the last run saw.
@@ -162,6 +166,8 @@ impl<S: Store> Walk<'_, S> {
         self.step(0)?;
         let stat = match source::stat(folder, &name) {
             Ok(stat) => stat,
+            // SQLite makes and removes these with each change.
+            Err(Errno::NOENT) if database::is_companion(folder, &name) => return Ok(None),
             Err(errno) => return Ok(self.lost(errno)),
         };
         match (source::kind(&stat), subtree) {
@@ -235,13 +241,25 @@ impl<S: Store> Walk<'_, S> {
     fn write(&mut self, folder: &OwnedFd, seen: Vec<Seen>, old: Vec<Node>) -> Result<Id> {
         let mut old = old.into_iter().peekable();
         let mut tree = TreeWriter::default();
+        let logged: Vec<Box<[u8]>> = seen
+            .iter()
+            .filter(|entry| database::is_log(&entry.name, &entry.stat))
+            .filter_map(|entry| database::base_of(&entry.name).map(Into::into))
+            .collect();
         for entry in seen {
             while old.next_if(|node| *node.name < *entry.name).is_some() {}
             let before = old.next_if(|node| *node.name == *entry.name);
             self.path.push(OsStr::from_bytes(&entry.name));
+            if self.aside.remove(&self.path) {
+                self.path.pop();
+                continue;
+            }
             let node = match source::kind(&entry.stat) {
                 NodeKind::Dir => Ok(self.child_node(folder, &entry, before)),
-                NodeKind::File => self.file(folder, &entry.name, &entry.stat, before),
+                NodeKind::File => {
+                    let logged = logged.contains(&entry.name);
+                    self.file(folder, &entry.name, &entry.stat, before, logged)
+                }
                 _ => Ok(self.special(folder, &entry.name, &entry.stat)),
             };
             self.path.pop();
@@ -290,118 +308,6 @@ impl<S: Store> Walk<'_, S> {
         Some(node)
     }
 
-    pub(super) fn file(
-        &mut self,
-        folder: &OwnedFd,
-        name: &[u8],
-        stat: &Stat,
-        before: Option<Node>,
-    ) -> Result<Option<Node>> {
-        let before = before.filter(|node| node.kind == NodeKind::File);
-        self.summary.total_files_processed += 1;
-        if let Some(old) = &before
-            && unchanged(old, stat)
-            && source::ctime(stat) < self.recent
-            && self.is_stored(old)
-        {
-            let mut node = source::node(name, stat, &self.names);
-            node.content.clone_from(&old.content);
-            // Attributes cannot change without the time of change.
-            node.xattrs.clone_from(&old.xattrs);
-            node.unknown.clone_from(&old.unknown);
-            self.summary.files_unmodified += 1;
-            self.summary.total_bytes_processed += node.size;
-            self.progress.bytes += node.size;
-            return Ok(Some(node));
-        }
-        let node = self.read_file(folder, name)?;
-        match (&node, &before) {
-            (Some(new), Some(old)) if new.content == old.content && unchanged(old, stat) => {
-                self.summary.files_unmodified += 1;
-            }
-            (Some(_), Some(_)) => self.summary.files_changed += 1,
-            (Some(_), None) => self.summary.files_new += 1,
-            (None, _) => {}
-        }
-        Ok(node)
-    }
-
-    fn is_stored(&self, node: &Node) -> bool {
-        let index = &self.writer.index;
-        let content = node.content.iter().flatten();
-        content
-            .into_iter()
-            .all(|id| index.contains(BlobKind::Data, id))
-    }
-
-    fn read_file(&mut self, folder: &OwnedFd, name: &[u8]) -> Result<Option<Node>> {
-        let opened = source::open_file(folder, name).and_then(|file| {
-            let stat = rustix::fs::fstat(&file)?;
-            Ok((File::from(file), stat))
-        });
-        let (file, mut stat) = match opened {
-            // Replaced by something else since it was listed.
-            Ok((_, stat)) if source::kind(&stat) != NodeKind::File => {
-                return Ok(self.lost(Errno::AGAIN));
-            }
-            Ok(opened) => opened,
-            Err(errno) => return Ok(self.lost(errno)),
-        };
-        let mut content = match self.content(&file, &stat)? {
-            Some(content) => content,
-            None => return Ok(None),
-        };
-        if self.changed(&file, &mut stat) {
-            content = match self.content(&file, &stat)? {
-                Some(content) => content,
-                None => return Ok(None),
-            };
-            if self.changed(&file, &mut stat.clone()) {
-                self.problem(Trouble::Changing, Errno::BUSY);
-            }
-        }
-        let mut node = source::node(name, &stat, &self.names);
-        match self.attributes.of_open(file.as_fd()) {
-            Ok(pairs) => node.xattrs = pairs,
-            Err(errno) => self.problem(Trouble::Unreadable, errno),
-        }
-        node.size = content.bytes;
-        self.summary.total_bytes_processed += content.bytes;
-        node.content = Some(content.blobs);
-        Ok(Some(node))
-    }
-
-    /// A file's content, or `None` when it cannot be read, which is noted.
-    fn content(&mut self, file: &File, stat: &Stat) -> Result<Option<Content>> {
-        let (observer, progress) = (&mut *self.observer, &mut self.progress);
-        let mut stop = |bytes| {
-            progress.bytes += bytes;
-            observer.progress(progress)
-        };
-        match self.cutter.store(file, stat, &mut self.writer, &mut stop) {
-            Ok(content) => Ok(Some(content)),
-            Err(Failure::Repository(error)) => Err(error),
-            Err(Failure::Source(error)) => {
-                let errno = error
-                    .raw_os_error()
-                    .map_or(Errno::IO, Errno::from_raw_os_error);
-                Ok(self.lost(errno))
-            }
-        }
-    }
-
-    /// Has the file changed since `stat`, which is brought up to date?
-    fn changed(&self, file: &File, stat: &mut Stat) -> bool {
-        let Ok(now) = rustix::fs::fstat(file) else {
-            return true;
-        };
-        let same = now.st_size == stat.st_size
-            && source::mtime(&now) == source::mtime(stat)
-            && source::ctime(&now) == source::ctime(stat);
-        *stat = now;
-        !same
-    }
-
     pub(super) fn excluded(&self, name: &[u8]) -> bool {
         let path = self.path.as_os_str().as_bytes();
         self.options.excludes.iter().any(|wanted| {
@@ -434,11 +340,16 @@ impl<S: Store> Walk<'_, S> {
         None
     }
 
-    fn problem(&mut self, trouble: Trouble, errno: Errno) {
+    pub(super) fn problem(&mut self, trouble: Trouble, errno: Errno) {
+        self.doubtful(trouble, std::io::Error::from(errno).to_string());
+    }
+
+    /// Notes that the current item is missing or may be wrong in the snapshot.
+    pub(super) fn doubtful(&mut self, trouble: Trouble, reason: String) {
         let problem = Problem {
             path: self.path.clone(),
             trouble,
-            reason: std::io::Error::from(errno).to_string(),
+            reason,
         };
         self.seen.doubt(&self.path);
         self.summary.errors += 1;
@@ -447,15 +358,6 @@ impl<S: Store> Walk<'_, S> {
         }
         self.observer.problem(&problem);
     }
-}
-
-/// Nothing that a change leaves behind differs.
-fn unchanged(old: &Node, stat: &Stat) -> bool {
-    old.mtime == source::mtime(stat).writable()
-        && old.ctime == source::ctime(stat).writable()
-        && old.size == source::number(stat.st_size)
-        && old.inode == source::number(stat.st_ino)
-        && old.content.is_some()
 }
 
 pub(super) fn is_cache(folder: &OwnedFd) -> bool {
