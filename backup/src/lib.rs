@@ -10,6 +10,7 @@ pub mod clock;
 pub mod config;
 pub mod crypto;
 mod error;
+pub mod export;
 pub mod gojson;
 pub mod id;
 pub mod index;

@@ -93,6 +93,15 @@ impl<S: Store> Repository<S> {
         Ok(Self { store, key, config })
     }
 
+    /// This repository's copy in another store, where the same key opens it.
+    pub(crate) fn copied_to<T>(&self, store: T) -> Repository<T> {
+        Repository {
+            store,
+            key: self.key.clone(),
+            config: self.config.clone(),
+        }
+    }
+
     /// The store below.
     #[must_use]
     pub const fn store(&self) -> &S {

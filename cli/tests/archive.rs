@@ -258,6 +258,73 @@ fn a_server_that_is_not_there_is_tried_for_the_time_given_and_then_named() {
     assert!(said(&output).contains("trying again"), "{}", said(&output));
 }
 
+#[test]
+fn a_repository_is_exported_and_used_from_there() {
+    let place = Place::with_repository();
+    let first = &place.json(&["backup", "photos"])[0];
+    place.json(&["backup", "notes"]);
+    let one = &place.json(&[
+        "export-repository",
+        "one",
+        &first["snapshot"].as_str().unwrap()[..8],
+    ])[0];
+    assert_eq!(
+        (&one["snapshots"], &one["damage"]),
+        (&1.into(), &Value::Array(vec![]))
+    );
+    let all = &place.json(&["export-repository", "all"])[0];
+    assert_eq!(all["snapshots"], 2);
+    // The copies need nothing of the original.
+    std::fs::remove_dir_all(place.path("repository")).unwrap();
+    std::fs::rename(place.path("one"), place.path("repository")).unwrap();
+    assert_eq!(place.json(&["verify", "--all"])[0]["snapshots"], 1);
+    let refused = place.run(&["export-repository", "notes/list"]);
+    assert_eq!(code(&refused), 74, "{}", said(&refused));
+}
+
+#[test]
+fn the_archives_help_names_no_account() {
+    for command in ["backup", "restore", "export-repository"] {
+        let output = Command::new(env!("CARGO_BIN_EXE_homing"))
+            .args([command, "--help"])
+            .output()
+            .unwrap();
+        let help = String::from_utf8(output.stdout).unwrap();
+        assert!(
+            help.contains("--json") && !help.contains("--home"),
+            "{help}"
+        );
+    }
+    let output = Command::new(env!("CARGO_BIN_EXE_homing"))
+        .args(["locate", "--help"])
+        .output()
+        .unwrap();
+    assert!(String::from_utf8(output.stdout).unwrap().contains("--home"));
+}
+
+#[test]
+fn ctrl_c_while_a_server_is_waited_for_is_no_failure() {
+    use std::io::{BufRead, BufReader};
+    let place = Place::new();
+    let child = Command::new(env!("CARGO_BIN_EXE_homing"))
+        .args(["snapshots", "--repository", "rest:http://127.0.0.1:1/"])
+        .arg("--password-file")
+        .arg(place.path("password"))
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut running = Running(child);
+    let mut lines = BufReader::new(running.0.stderr.take().unwrap()).lines();
+    let first = lines.next().unwrap().unwrap();
+    assert!(first.contains("trying again"), "{first}");
+    kill(Pid::from_raw(running.0.id().cast_signed()), Signal::SIGINT).unwrap();
+    assert_eq!(running.0.wait().unwrap().code(), Some(75));
+    let last = lines.map_while(Result::ok).last().unwrap();
+    assert!(last.contains("stopped on request"), "{last}");
+}
+
 /// A `homing` that is killed when it is dropped.
 struct Running(Child);
 

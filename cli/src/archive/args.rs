@@ -25,6 +25,8 @@ pub(crate) enum Archive {
     Prune(Prune),
     /// Make a lost or damaged index anew from the stored data
     RebuildIndex(RebuildIndex),
+    /// Copy a repository, or some snapshots of it, to another place
+    ExportRepository(ExportRepository),
 }
 
 /// Where the repository is and what opens it.
@@ -45,6 +47,9 @@ pub(crate) struct Repository {
     /// How long a server that fails is tried again
     #[arg(long, value_name = "DURATION", default_value = "15m")]
     pub(crate) patience: Span,
+    /// Stands before the flag of every other command, and hides it: the archive knows no account
+    #[arg(long, hide = true, value_name = "DIR")]
+    pub(crate) home: Option<PathBuf>,
 }
 
 /// `homing init-repository`.
@@ -178,4 +183,21 @@ pub(crate) struct Prune {
 pub(crate) struct RebuildIndex {
     #[command(flatten)]
     pub(crate) at: Repository,
+}
+
+/// `homing export-repository`.
+#[derive(Args)]
+pub(crate) struct ExportRepository {
+    /// Where the copy goes: a folder, or rest:URL of a server; the same password opens it, with plain restic too
+    pub(crate) to: OsString,
+    /// Beginnings of the ids of the snapshots to copy, or latest [default: the whole repository]
+    pub(crate) snapshots: Vec<String>,
+    #[command(flatten)]
+    pub(crate) at: Repository,
+    /// As --server-password-file, for the copy
+    #[arg(long, value_name = "FILE")]
+    pub(crate) to_server_password_file: Option<PathBuf>,
+    /// As --server-ca, for the copy
+    #[arg(long, value_name = "FILE")]
+    pub(crate) to_server_ca: Option<PathBuf>,
 }

@@ -3,6 +3,7 @@
 pub(crate) mod args;
 mod backup;
 mod changes;
+mod export;
 mod interrupt;
 mod meter;
 mod open;
@@ -37,7 +38,7 @@ pub(crate) fn run(command: Archive, out: Output, password: Source) -> Result<(),
         password,
         interrupt: Interrupt::default(),
     };
-    match command {
+    let done = match command {
         Archive::InitRepository(args) => open::init(&context, &args),
         Archive::Backup(args) => backup::run(&context, &args),
         Archive::Snapshots(args) => show::snapshots(&context, &args),
@@ -47,7 +48,17 @@ pub(crate) fn run(command: Archive, out: Output, password: Source) -> Result<(),
         Archive::Forget(args) => retain::forget(&context, &args),
         Archive::Prune(args) => retain::prune(&context, &args),
         Archive::RebuildIndex(args) => retain::rebuild_index(&context, &args),
-    }
+        Archive::ExportRepository(args) => export::run(&context, &args),
+    };
+    done.map_err(|error| match error {
+        // Whoever stops the waiting for a server has not been failed by it.
+        Error::Archive(homing_backup::Error::Store(store))
+            if store.class == Class::Temporary && context.interrupt.is_asked() =>
+        {
+            homing_backup::Error::Stopped.into()
+        }
+        other => other,
+    })
 }
 
 /// The exit code for what the archive reports (homing(1)).

@@ -59,7 +59,8 @@ pub(crate) fn repository(context: &Context, at: &At) -> Result<Repository<AnySto
     })
 }
 
-fn store(context: &Context, at: &At) -> Result<AnyStore, Error> {
+/// The store at a place, tried again while that may help.
+pub(crate) fn store(context: &Context, at: &At) -> Result<AnyStore, Error> {
     let place = Place::parse(&at.repository).map_err(|error| Error::Usage(error.reason))?;
     let login = match (&place, &at.server_password_file) {
         (
@@ -115,7 +116,7 @@ fn ask(source: Source, prompt: &str) -> Result<Zeroizing<String>, Error> {
 }
 
 /// The repository's place as it was given; a password in it was refused before.
-fn shown(at: &At) -> String {
+pub(crate) fn shown(at: &At) -> String {
     harmless(&at.repository.to_string_lossy())
 }
 
