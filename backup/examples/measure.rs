@@ -1,9 +1,11 @@
 //! One operation of the archive in a process of its own, so that its CPU time and memory can be measured. Not for users.
 //!
-//! `measure init|backup|restore|verify REPOSITORY [FOLDER]`, with a fixed password; prints one JSON object.
+//! `measure init|backup|restore|verify REPOSITORY [FOLDER [STATE [CHANGES]]]`, with a fixed password; prints one JSON object.
 #![forbid(unsafe_code)]
 
-use homing_backup::archiver::{self, Caches, FileSystems, Options, PACK_BYTES, Unobserved};
+use homing_backup::archiver::{
+    self, Caches, Changes, FileSystems, Looked, Options, PACK_BYTES, Reach, Unobserved,
+};
 use homing_backup::clock::{Clock, SystemClock};
 use homing_backup::key::Maker;
 use homing_backup::reader::Reader;
@@ -27,26 +29,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             };
             Repository::create(LocalStore::new(repository), PASSWORD, &maker)?;
         }
-        ["backup", repository, folder] => {
-            let repository = Repository::open(LocalStore::new(repository), PASSWORD)?;
-            let options = Options {
-                hostname: "measure".into(),
-                tags: Vec::new(),
-                excludes: Vec::new(),
-                file_systems: FileSystems::All,
-                caches: Caches::Keep,
-                pack_bytes: PACK_BYTES,
-                program_version: "measure".into(),
-                state: None,
-            };
-            let done = archiver::backup(
-                &repository,
-                &[Path::new(folder)],
-                &options,
-                &SystemClock,
-                &mut Unobserved,
-            )?;
-            println!("{}", String::from_utf8_lossy(&done.snapshot.to_json()?));
+        ["backup", repository, folder] => backup(repository, folder, None, None)?,
+        ["backup", repository, folder, state] => backup(repository, folder, Some(state), None)?,
+        ["backup", repository, folder, state, changes] => {
+            backup(repository, folder, Some(state), Some(changes))?;
         }
         ["restore", repository, folder] => {
             let repository = Repository::open(LocalStore::new(repository), PASSWORD)?;
@@ -74,7 +60,56 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                 found.damage.len()
             );
         }
-        _ => return Err("measure init|backup|restore|verify REPOSITORY [FOLDER]".into()),
+        _ => {
+            return Err(
+                "measure init|backup|restore|verify REPOSITORY [FOLDER [STATE [CHANGES]]]".into(),
+            );
+        }
     }
     Ok(())
+}
+
+/// `changes` is a file with one path a line.
+fn backup(
+    repository: &str,
+    folder: &str,
+    state: Option<&str>,
+    changes: Option<&str>,
+) -> Result<(), Box<dyn std::error::Error>> {
+    let repository = Repository::open(LocalStore::new(repository), PASSWORD)?;
+    let options = Options {
+        hostname: "measure".into(),
+        tags: Vec::new(),
+        excludes: Vec::new(),
+        file_systems: FileSystems::All,
+        caches: Caches::Keep,
+        pack_bytes: PACK_BYTES,
+        program_version: "measure".into(),
+        state: state.map(Into::into),
+    };
+    let told = match changes {
+        None => None,
+        Some(file) => {
+            let mut told = Changes::since(None);
+            for path in std::fs::read_to_string(file)?.lines() {
+                told.add(path.into(), Reach::Entry);
+            }
+            Some(told)
+        }
+    };
+    let folders = [Path::new(folder)];
+    let observer = &mut Unobserved;
+    let done = archiver::archive(
+        &repository,
+        &folders,
+        told,
+        &options,
+        &SystemClock,
+        observer,
+    )?;
+    println!("{}", String::from_utf8_lossy(&done.snapshot.to_json()?));
+    match done.looked {
+        Looked::AtEverythingInstead(why) => Err(why.into()),
+        Looked::AtEverything | Looked::AtChanges => Ok(()),
+    }
 }

@@ -202,15 +202,20 @@ impl Index {
     /// Not the JSON of an index. What was read before the fault stays known.
     pub fn read(&mut self, json: &[u8]) -> Result<()> {
         read_packs(json, &mut |pack, entries, mark| {
-            if mark.is_some() {
-                self.marked.push(pack);
-                return;
-            }
-            let number = self.add_pack(pack);
-            for entry in &entries {
-                self.insert(number, entry);
-            }
+            self.take_pack(pack, &entries, mark.is_some());
         })
+    }
+
+    /// Takes in a pack of an index file; of one that is marked for removal only its name.
+    pub(crate) fn take_pack(&mut self, pack: Id, entries: &[Entry], marked: bool) {
+        if marked {
+            self.marked.push(pack);
+            return;
+        }
+        let number = self.add_pack(pack);
+        for entry in entries {
+            self.insert(number, entry);
+        }
     }
 }
 

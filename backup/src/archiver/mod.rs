@@ -1,5 +1,6 @@
 //! Backing up folders: packs first, then the index, then the snapshot, which alone makes it count. Deletes nothing.
 
+mod cache;
 mod changes;
 mod content;
 mod database;
@@ -99,7 +100,11 @@ pub fn archive<S: Store>(
     let keeper = options.state.as_deref().map(Keeper::take).transpose()?;
     let dead = keeper.as_ref().and_then(|keeper| keeper.dead);
     let taken = Lock::take(repository, Sharing::Shared, clock, dead)?;
-    let mut writer = Writer::new(repository, clock, taken.lock, options.pack_bytes)?;
+    let index = match &options.state {
+        Some(folder) => cache::load(repository, &folder.join("index"))?,
+        None => repository.load_index()?,
+    };
+    let mut writer = Writer::new(repository, clock, taken.lock, index, options.pack_bytes)?;
     if taken.abandoned > 0 || dead.is_some() {
         writer.adopt()?;
     }

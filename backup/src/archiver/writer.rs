@@ -54,14 +54,14 @@ pub(crate) struct Writer<'r, S> {
 }
 
 impl<'r, S: Store> Writer<'r, S> {
-    /// Stands ready with the repository's index. Packs get about `pack_bytes` bytes.
+    /// Stands ready with the repository's index as it is now. Packs get about `pack_bytes` bytes.
     pub(crate) fn new(
         repository: &'r Repository<S>,
         clock: &'r dyn Clock,
         lock: Lock,
+        mut index: Index,
         pack_bytes: usize,
     ) -> Result<Self> {
-        let mut index = repository.load_index()?;
         let mut open = |kind| Open {
             pack: PackWriter::new(kind),
             number: index.add_pack(Id::default()),
