@@ -160,7 +160,14 @@ async fn serve(
         let model = model(&settings);
         notify::ready();
         notify::status("waiting for the owner to answer the claim");
-        let joining = enrol::join(&mut transport, &mut identity, &settings.state_dir, &model);
+        let mut crash = CrashPoint::default();
+        let joining = enrol::join(
+            &mut transport,
+            &mut identity,
+            &settings.state_dir,
+            &model,
+            &mut crash,
+        );
         if unless_ended(joining, &mut signals).await?.is_none() {
             transport.close(GOODBYE).await;
             return Ok(());

@@ -18,6 +18,7 @@ use zeroize::Zeroizing;
 
 use crate::alone::Alone;
 use crate::args::{Order, Switch};
+use crate::crash::CrashPoint;
 use crate::error::Error;
 use crate::exit::ExitError;
 use crate::keystore::Identity;
@@ -182,11 +183,13 @@ pub(crate) async fn join<T: Transport>(
     identity: &mut Identity,
     state_dir: &Path,
     model: &str,
+    crash: &mut CrashPoint,
 ) -> Result<Vec<Record>, Error> {
     let device = identity.bundle.address.device;
     loop {
         match transport.next().await {
             LinkEvent::Connected { .. } => {
+                crash.pass()?;
                 let payload = scribe::claim(identity, model).map_err(|source| Error::Damaged {
                     what: "the bundle".into(),
                     source,
@@ -212,8 +215,9 @@ pub(crate) async fn join<T: Transport>(
                 );
             }
             LinkEvent::Message(delivery) => {
-                let facts = accept(identity, state_dir, &delivery.payload)?;
+                let facts = accept(identity, state_dir, &delivery.payload, crash)?;
                 transport.acknowledge(delivery.acknowledgement);
+                crash.pass()?;
                 if let Some(facts) = facts {
                     let topic = Topic::Device(device, Channel::Enrol).to_string();
                     // The retained claim has done its work; an empty retained message removes it.
@@ -243,6 +247,7 @@ fn accept(
     identity: &mut Identity,
     state_dir: &Path,
     payload: &[u8],
+    crash: &mut CrashPoint,
 ) -> Result<Option<Vec<Record>>, Error> {
     let bundle = &identity.bundle;
     if !matches!(Header::read(payload), Ok(header) if header.kind == MessageType::Enrolment) {
@@ -272,7 +277,9 @@ fn accept(
     identity.certificate = Some(answer.certificate);
     identity.first_key_set = answer.key_set;
     identity.bundle.secret = Psk(Zeroizing::new([0; 32]));
+    crash.pass()?;
     identity.store(state_dir)?;
+    crash.pass()?;
     tracing::info!("the owner has answered: this phone is enrolled");
     Ok(Some(facts))
 }

@@ -2,7 +2,7 @@
 
 use crate::story::{Watch, count, played_ms, text};
 use e2e::Household;
-use homing_oracle::{Crash, Entry, Expected, Fact, Journal, Meaning, Receipt, Rest, Signed};
+use homing_oracle::{Crash, Entry, Expected, Fact, Journal, Meaning, Receipt, Rest, Right, Signed};
 use homing_oracle::{in_words, judge};
 use homing_protocol::command::Op;
 use homing_protocol::id::{CommandId, DeviceId};
@@ -113,6 +113,7 @@ impl Witness {
                 reports: count(&agent["reports"]),
                 reports_stored: count(&agent["reports_stored"]),
                 reports_forgotten: 0,
+                passed_over: None,
                 authority: count(&agent["authority_version"]),
                 key_set: count(&agent["key_set_version"]),
                 commands,
@@ -132,6 +133,7 @@ impl Witness {
                     phone: self.phone,
                     command,
                     op: given.unwrap_or_else(|| op(text(&order["op"]))),
+                    right: Right::Has,
                 }));
             }
         }

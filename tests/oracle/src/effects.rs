@@ -1,6 +1,6 @@
-//! Invariants 1, 2 and 6: what happens in the world was ordered, happens once, and not after its end.
+//! Invariants 1, 2 and 6: what happens in the world was ordered by who may, happens once, and not after its end.
 
-use crate::fact::{Crash, Effect, Fact, Journal, Kind, Meaning, Receipt};
+use crate::fact::{Crash, Effect, Fact, Journal, Kind, Meaning, Receipt, Right};
 use crate::{Findings, Invariant};
 use homing_protocol::command::Op;
 use homing_protocol::id::{CommandId, DeviceId};
@@ -20,6 +20,8 @@ const BLOCKS_MS: u64 = 400;
 #[derive(Default)]
 struct Known {
     op: Option<Op>,
+    /// Whether who ordered it may; nothing is known before it was ordered.
+    right: Option<Right>,
     /// When it began and has not ended, by the world's clock.
     under_way: Option<u64>,
     /// Whether it has begun since the agent's last start.
@@ -39,6 +41,7 @@ pub(crate) fn judge(facts: &[Fact], findings: &mut Findings) {
             Fact::Signed(signed) => {
                 let known = orders.entry((signed.phone, signed.command)).or_default();
                 known.op = Some(signed.op.clone());
+                known.right = Some(signed.right);
             }
             Fact::Began(effect) => begin(&mut orders, effect, findings),
             Fact::Played(phone, ms) => played(&orders, *phone, *ms, findings),
@@ -74,6 +77,12 @@ fn begin(orders: &mut Orders, effect: &Effect, findings: &mut Findings) {
             Invariant::OnlyOrders,
             format!("{what} began, and nobody ordered it"),
         ),
+    }
+    if known.right == Some(Right::Lacks) {
+        findings.add(
+            Invariant::OnlyOrders,
+            format!("{what} began, and who ordered it may not"),
+        );
     }
     if known.begun {
         findings.add(Invariant::Once, format!("{what} began twice"));
@@ -202,7 +211,25 @@ fn ended(
     findings: &mut Findings,
 ) {
     let known = orders.entry((phone, command)).or_default();
+    let refused = state == CommandState::Refused;
+    match known.right {
+        Some(Right::Lacks) if state.is_final() && !refused => findings.add(
+            Invariant::OnlyOrders,
+            format!(
+                "{command} on {phone} is {}, and who ordered it may not",
+                state.word()
+            ),
+        ),
+        // Sessions of honest clients do not take one another's numbers.
+        Some(Right::Has) if refused => findings.add(
+            Invariant::Once,
+            format!("{command} was refused on {phone} for good, and who ordered it may"),
+        ),
+        _ => {}
+    }
     match known.end {
+        // A stop that names it ends it before it comes, and its refusal is no other end.
+        Some(_) if refused && known.right == Some(Right::Lacks) => {}
         Some(end) if state.is_final() && end != state => {
             findings.add(
                 Invariant::EndsStay,

@@ -52,6 +52,17 @@ pub struct Signed {
     pub command: CommandId,
     /// What is ordered.
     pub op: Op,
+    /// Whether its signer may order it.
+    pub right: Right,
+}
+
+/// Whether a client has the capability that its order needs, by every list in which it stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Right {
+    /// It may order this.
+    Has,
+    /// It may not: the order must have no effect and no end but a refusal.
+    Lacks,
 }
 
 /// What an order does in the world.
@@ -147,6 +158,8 @@ pub struct Journal {
     pub reports_stored: u64,
     /// Positions up to here were forgotten on purpose.
     pub reports_forgotten: u64,
+    /// Numbers that no position ever had, first and last.
+    pub passed_over: Option<(u64, u64)>,
     /// Version of the authority list in force.
     pub authority: u64,
     /// Version of the key set in force.

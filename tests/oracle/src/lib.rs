@@ -15,7 +15,8 @@ mod telling;
 use core::fmt;
 
 pub use fact::{
-    Beacon, Crash, Effect, Entry, Expected, Fact, Journal, Kind, Meaning, Receipt, Rest, Signed,
+    Beacon, Crash, Effect, Entry, Expected, Fact, Journal, Kind, Meaning, Receipt, Rest, Right,
+    Signed,
 };
 
 /// Which promise was broken.

@@ -3,7 +3,7 @@
 
 use homing_oracle::{
     Beacon, Crash, Effect, Entry, Expected, Fact, Invariant, Journal, Kind, Meaning, Receipt, Rest,
-    Signed, in_words, judge,
+    Right, Signed, in_words, judge,
 };
 use homing_protocol::command::Op;
 use homing_protocol::id::{BeaconNonce, ClientId, CommandId, DeviceId, SessionId};
@@ -22,6 +22,7 @@ fn signed(command: CommandId, op: Op) -> Fact {
         phone: PHONE,
         command,
         op,
+        right: Right::Has,
     })
 }
 
@@ -166,6 +167,55 @@ fn an_effect_without_an_order_or_of_another_kind_breaks_the_first() {
     };
     order.phone = DeviceId([9; 16]);
     broken(&facts, Invariant::OnlyOrders, "which nobody ordered");
+}
+
+#[test]
+fn an_order_of_who_may_not_give_it_breaks_the_first_unless_it_is_refused() {
+    let mut facts = story();
+    let index = at(
+        &facts,
+        |fact| matches!(fact, Fact::Signed(order) if order.command == LOCATE),
+    );
+    let Fact::Signed(order) = &mut facts[index] else {
+        unreachable!()
+    };
+    order.right = Right::Lacks;
+    broken(
+        &facts,
+        Invariant::OnlyOrders,
+        "began, and who ordered it may not",
+    );
+    broken(
+        &facts,
+        Invariant::OnlyOrders,
+        "is done, and who ordered it may not",
+    );
+}
+
+#[test]
+fn a_refusal_of_what_its_client_may_order_breaks_the_second() {
+    let mut facts = vec![signed(LOCATE, Op::Status)];
+    facts.extend(both(1, LOCATE, CommandState::Refused));
+    broken(&facts, Invariant::Once, "refused");
+    let Fact::Signed(order) = &mut facts[0] else {
+        unreachable!()
+    };
+    order.right = Right::Lacks;
+    assert_eq!(judge(&facts), []);
+}
+
+#[test]
+fn a_number_that_was_passed_over_is_no_lost_position() {
+    let told = |passed_over| {
+        let journal = Journal {
+            reports: 9,
+            passed_over,
+            ..Journal::default()
+        };
+        [Fact::Journal(PHONE, journal), rest(Expected::AllDelivered)]
+    };
+    assert_eq!(judge(&told(Some((1, 9)))), []);
+    broken(&told(Some((1, 8))), Invariant::NothingLost, "position 9");
 }
 
 #[test]

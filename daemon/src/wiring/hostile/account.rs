@@ -1,4 +1,4 @@
-//! The owner: its real logic (`homing_owner`) around a store in memory. What would lie in its database survives its death, what lives with a connection does not. It must not decide what `homing_owner` decides.
+//! A client: the owner's real logic (`homing_owner`) around a store in memory. What would lie in its database survives its death, what lives with a connection does not. It must not decide what `homing_owner` decides.
 
 mod sending;
 
@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use homing_link::loopback::Loopback;
 use homing_link::{LinkEvent, Retention, Token, Transport};
-use homing_oracle::{Fact, Meaning as Said, Receipt, Signed};
+use homing_oracle::{Fact, Meaning as Said, Receipt, Right, Signed};
 use homing_owner::delivery::{Progress, State, Step, Witness};
 use homing_owner::phone::{Heard, Meaning, Phone};
 use homing_owner::resend::Connected;
@@ -17,8 +17,8 @@ use homing_protocol::command::Op;
 use homing_protocol::id::{CommandId, DeviceId};
 use homing_protocol::topic::{Channel, Topic};
 
+use super::family::Client;
 use super::handset::Facts;
-use crate::wiring::house::Owner as Keys;
 
 /// An order with all that is known of it.
 pub(super) struct Order {
@@ -30,6 +30,8 @@ pub(super) struct Order {
     signed_times: u32,
     published_at: Option<i64>,
     published_times: u32,
+    /// By how much its first signature quotes a beacon that the phone has not made; 0 for an honest one.
+    ahead: u64,
 }
 
 /// What is known of one phone.
@@ -56,9 +58,9 @@ enum Item {
     Acknowledgement(DeviceId, u64),
 }
 
-/// The owner's machine.
+/// The client's machine.
 pub(super) struct Account {
-    pub(super) keys: Keys,
+    pub(super) client: Client,
     pub(super) orders: Vec<Order>,
     pub(super) phones: Vec<Known>,
     next_seq: u64,
@@ -99,23 +101,21 @@ impl Known {
         self.stored.iter().map(|(first, length)| (*first, *length))
     }
 
-    /// Up to which position everything is stored that is still asked for.
-    pub(super) fn complete(&self) -> Option<u64> {
-        reports::complete_through(self.reports_from, self.runs())
+    /// Whether every position up to this number is stored, or known to be gone for good.
+    pub(super) fn has_all(&self, newest: u64) -> bool {
+        reports::first_gap(self.reports_from, newest, self.runs()).is_none()
     }
 }
 
 impl Account {
-    pub(super) fn new(keys: Keys, phones: Vec<Known>, facts: &Facts) -> Self {
-        let authority = keys.list(
-            1,
-            &[(
-                &keys.client,
-                homing_protocol::authority::Capabilities::full(),
-            )],
-        );
+    pub(super) fn new(
+        client: Client,
+        phones: Vec<Known>,
+        authority: Vec<u8>,
+        facts: &Facts,
+    ) -> Self {
         Self {
-            keys,
+            client,
             orders: Vec::new(),
             phones,
             next_seq: 1,
@@ -138,10 +138,25 @@ impl Account {
 
     /// Writes an order into the outbox.
     pub(super) fn order(&mut self, device: DeviceId, id: CommandId, op: Op, now: i64) {
+        self.order_ahead(device, id, op, 0, now);
+    }
+
+    /// The same, and its first signature claims to know so many beacons more than there are.
+    pub(super) fn order_ahead(
+        &mut self,
+        device: DeviceId,
+        id: CommandId,
+        op: Op,
+        ahead: u64,
+        now: i64,
+    ) {
+        let needed = op.capability();
+        let may = needed.is_some_and(|needed| self.client.rights.allows(needed));
         self.facts.borrow_mut().push(Fact::Signed(Signed {
             phone: device,
             command: id,
             op: op.clone(),
+            right: if may { Right::Has } else { Right::Lacks },
         }));
         let issued_at_s = u64::try_from(now / 1_000).unwrap_or(0);
         self.orders.push(Order {
@@ -158,6 +173,7 @@ impl Account {
             signed_times: 0,
             published_at: None,
             published_times: 0,
+            ahead,
         });
     }
 
@@ -235,7 +251,7 @@ impl Account {
         live_at: Option<i64>,
         now: i64,
     ) {
-        let reader = self.keys.reader.clone();
+        let reader = self.client.reading.clone();
         let Some(known) = self.known(device) else {
             return;
         };

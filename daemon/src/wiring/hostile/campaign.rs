@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::play::{Outcome, play, story};
 use super::step::{Step, read_all, schedule, write};
-use super::world::Template;
+use super::world::Templates;
 
 /// Schedules on each run.
 const EACH_RUN: u64 = 1_000;
@@ -30,15 +30,15 @@ fn shorten(schedule: &[Step], fails: &mut dyn FnMut(&[Step]) -> bool) -> Vec<Ste
 }
 
 /// Plays one; when it fails, says what is wrong with the shortest schedule that fails in the same way.
-fn failure(template: &Template, name: &str, steps: &[Step]) -> Result<Outcome, String> {
-    let outcome = play(template, steps);
+fn failure(templates: &Templates, name: &str, steps: &[Step]) -> Result<Outcome, String> {
+    let outcome = play(templates, steps);
     if outcome.faults.is_empty() {
         return Ok(outcome);
     }
     let kind = |outcome: &Outcome| outcome.faults.first().map(|fault| fault[..12].to_owned());
     let wanted = kind(&outcome);
-    let short = shorten(steps, &mut |steps| kind(&play(template, steps)) == wanted);
-    let faults = play(template, &short).faults.join("\n  ");
+    let short = shorten(steps, &mut |steps| kind(&play(templates, steps)) == wanted);
+    let faults = play(templates, &short).faults.join("\n  ");
     let lines: Vec<String> = short.iter().map(ToString::to_string).collect();
     Err(format!(
         "{name}:\n  {faults}\nby these {} steps:\n  {}\nto be kept in kept.txt as\n{}",
@@ -50,9 +50,9 @@ fn failure(template: &Template, name: &str, steps: &[Step]) -> Result<Outcome, S
 
 #[test]
 fn schedules_that_failed_once_hold() {
-    let template = Template::new();
+    let templates = Templates::new();
     for (index, steps) in read_all(include_str!("kept.txt")).iter().enumerate() {
-        if let Err(words) = failure(&template, &format!("kept schedule {index}"), steps) {
+        if let Err(words) = failure(&templates, &format!("kept schedule {index}"), steps) {
             panic!("{words}");
         }
     }
@@ -63,7 +63,7 @@ fn schedules_that_failed_once_hold() {
 fn the_story_of_one_schedule() {
     let text = std::env::var("HOMING_SCHEDULE").unwrap_or_default();
     for steps in read_all(&text) {
-        for line in story(&Template::new(), &steps) {
+        for line in story(&Templates::new(), &steps) {
             println!("{line}");
         }
     }
@@ -71,10 +71,10 @@ fn the_story_of_one_schedule() {
 
 /// Plays so many schedules; how many orders and effects there were.
 fn run(first: u64, count: u64) -> Result<(usize, usize), String> {
-    let template = Template::new();
+    let templates = Templates::new();
     let (mut orders, mut effects) = (0, 0);
     for seed in first..first + count {
-        let outcome = failure(&template, &format!("seed {seed}"), &schedule(seed))?;
+        let outcome = failure(&templates, &format!("seed {seed}"), &schedule(seed))?;
         orders += outcome.orders;
         effects += outcome.effects;
     }

@@ -4,7 +4,7 @@ use homing_oracle::{in_words, judge};
 use homing_protocol::command::Op;
 use homing_protocol::id::CommandId;
 
-use super::play::{sign_key_set, sign_list};
+use super::family::{DELEGATE, Delegate, Size};
 use super::world::{Template, World, address};
 
 /// More crash points than any of these stories has.
@@ -12,9 +12,14 @@ const FAR: u64 = 200;
 
 /// Gives an order to the first phone.
 fn give(world: &mut World, op: Op) -> CommandId {
-    let number = u8::try_from(world.owner.orders.len() + 1).expect("few");
+    give_as(world, 0, op)
+}
+
+/// The same, of that client.
+fn give_as(world: &mut World, client: usize, op: Op) -> CommandId {
+    let number = u8::try_from(world.orders().count() + 1).expect("few");
     let (id, now) = (CommandId([number; 16]), world.owner_ms());
-    world.owner.order(address(0).device, id, op, now);
+    world.clients[client].order(address(0).device, id, op, now);
     id
 }
 
@@ -28,8 +33,8 @@ fn seconds(world: &mut World, count: u32) {
 
 /// Tells the story once for each crash point, each time in a new world, until a telling reaches none. Returns how many
 /// there were.
-fn at_every_write(story: fn(&mut World)) -> u64 {
-    let template = Template::new();
+fn at_every_write(size: Size, story: fn(&mut World)) -> u64 {
+    let template = Template::new(size);
     for point in 1..FAR {
         let mut world = World::new(&template);
         world.phones[0].die_in(point);
@@ -51,7 +56,7 @@ fn at_every_write(story: fn(&mut World)) -> u64 {
 
 #[test]
 fn cut_at_every_write_a_search_is_answered_once() {
-    let points = at_every_write(|world| {
+    let points = at_every_write(Size::Alone, |world| {
         give(world, Op::Locate { search_s: 10 });
     });
     // Before and after each: order, its receipt off the outbox, position, that receipt off, position confirmed.
@@ -60,7 +65,7 @@ fn cut_at_every_write_a_search_is_answered_once() {
 
 #[test]
 fn cut_at_every_write_a_ring_sounds_once() {
-    let points = at_every_write(|world| {
+    let points = at_every_write(Size::Alone, |world| {
         give(world, Op::Ring { for_s: 2 });
     });
     assert!(points >= 12, "{points}");
@@ -68,7 +73,7 @@ fn cut_at_every_write_a_ring_sounds_once() {
 
 #[test]
 fn cut_at_every_write_a_stopped_ring_stays_silent() {
-    let points = at_every_write(|world| {
+    let points = at_every_write(Size::Alone, |world| {
         let ring = give(world, Op::Ring { for_s: 60 });
         seconds(world, 2);
         give(world, Op::RingStop { rings: vec![ring] });
@@ -78,7 +83,7 @@ fn cut_at_every_write_a_stopped_ring_stays_silent() {
 
 #[test]
 fn cut_at_every_write_a_newer_ring_takes_the_place_of_an_older_one() {
-    let points = at_every_write(|world| {
+    let points = at_every_write(Size::Alone, |world| {
         give(world, Op::Ring { for_s: 60 });
         seconds(world, 1);
         give(world, Op::Ring { for_s: 3 });
@@ -88,7 +93,7 @@ fn cut_at_every_write_a_newer_ring_takes_the_place_of_an_older_one() {
 
 #[test]
 fn cut_at_every_write_a_status_is_told() {
-    let points = at_every_write(|world| {
+    let points = at_every_write(Size::Alone, |world| {
         give(world, Op::Status);
     });
     assert!(points >= 6, "{points}");
@@ -96,7 +101,7 @@ fn cut_at_every_write_a_status_is_told() {
 
 #[test]
 fn cut_at_every_write_positions_are_given_again() {
-    let points = at_every_write(|world| {
+    let points = at_every_write(Size::Alone, |world| {
         give(world, Op::Locate { search_s: 10 });
         seconds(world, 2);
         give(world, Op::ResendReports { first: 1, last: 1 });
@@ -106,7 +111,7 @@ fn cut_at_every_write_positions_are_given_again() {
 
 #[test]
 fn cut_at_every_write_the_movement_history_has_no_gap() {
-    let points = at_every_write(|world| {
+    let points = at_every_write(Size::Alone, |world| {
         // Three positions of the phone's own accord.
         for _ in 0..3 {
             world.later(3_600_000);
@@ -118,14 +123,47 @@ fn cut_at_every_write_the_movement_history_has_no_gap() {
 
 #[test]
 fn cut_at_every_write_lists_and_key_sets_are_taken_up_and_never_fall_back() {
-    let points = at_every_write(|world| {
-        sign_list(world, 0);
-        sign_key_set(world, 0);
+    let points = at_every_write(Size::Alone, |world| {
+        world.sign_list(Delegate::Listed);
+        world.sign_key_set(0);
         seconds(world, 2);
         give(world, Op::Status);
-        sign_list(world, 1);
+        world.sign_list(Delegate::PutOut);
         seconds(world, 12);
         give(world, Op::Locate { search_s: 10 });
     });
     assert!(points >= 16, "{points}");
+}
+
+#[test]
+fn cut_at_every_write_a_resume_counts_on_once_and_what_was_signed_before_is_signed_again() {
+    let points = at_every_write(Size::Alone, |world| {
+        give(world, Op::Locate { search_s: 10 });
+        seconds(world, 2);
+        let op = Op::Resume {
+            beacon: 50,
+            receipts: 0,
+            head: [0; 32],
+            reports: 3,
+        };
+        give(world, op);
+        give(world, Op::Ring { for_s: 2 });
+    });
+    assert!(points >= 20, "{points}");
+}
+
+#[test]
+fn cut_at_every_write_three_clients_order_at_once_and_none_takes_anothers_place_or_right() {
+    let points = at_every_write(Size::Company, |world| {
+        let ring = give(world, Op::Ring { for_s: 60 });
+        give_as(world, 1, Op::Status);
+        give_as(world, DELEGATE, Op::Locate { search_s: 5 });
+        seconds(world, 2);
+        // The delegate may not: it is refused, and the ring sounds on until its owner's other machine ends it.
+        give_as(world, DELEGATE, Op::RingStop { rings: vec![ring] });
+        seconds(world, 2);
+        assert!(world.phones[0].deaths > 0 || world.phones[0].is_sounding());
+        give_as(world, 1, Op::RingStop { rings: vec![ring] });
+    });
+    assert!(points >= 20, "{points}");
 }

@@ -5,16 +5,15 @@ use homing_link::{
     Disconnect, Publication, RefusedPublish, RefusedSubscription, Retention, SessionPresence,
 };
 use homing_oracle::{Crash, Expected, Violation, judge};
-use homing_protocol::authority::Capabilities;
 use homing_protocol::beacon::ClockTrust;
 use homing_protocol::command::Op;
 use homing_protocol::id::CommandId;
 use homing_protocol::topic::{Channel, Topic};
 
+use super::family::{DELEGATE, Delegate};
 use super::handset::TODAY_S;
-use super::step::{Step, Verb};
-use super::world::{OWNER, Template, World, address, key_set};
-use crate::wiring::house::only_locate;
+use super::step::{Step, Verb, company};
+use super::world::{LISTENS, Templates, World, address, client_of};
 
 /// How a schedule ended.
 pub(super) struct Outcome {
@@ -27,8 +26,8 @@ pub(super) struct Outcome {
 }
 
 /// Plays a schedule to its end, lets everybody behave, and asks the oracle.
-pub(super) fn play(template: &Template, schedule: &[Step]) -> Outcome {
-    let mut world = World::new(template);
+pub(super) fn play(templates: &Templates, schedule: &[Step]) -> Outcome {
+    let mut world = World::new(templates.of(company(schedule)));
     for step in schedule {
         take(&mut world, step);
         world.run();
@@ -41,14 +40,14 @@ pub(super) fn play(template: &Template, schedule: &[Step]) -> Outcome {
     let began = |fact: &&homing_oracle::Fact| matches!(fact, homing_oracle::Fact::Began(_));
     Outcome {
         faults: words.chain(world.fault.clone()).collect(),
-        orders: world.owner.orders.len(),
+        orders: world.orders().count(),
         effects: facts.iter().filter(began).count(),
     }
 }
 
 /// Plays a schedule and tells what was seen, step by step.
-pub(super) fn story(template: &Template, schedule: &[Step]) -> Vec<String> {
-    let mut world = World::new(template);
+pub(super) fn story(templates: &Templates, schedule: &[Step]) -> Vec<String> {
+    let mut world = World::new(templates.of(company(schedule)));
     let (mut lines, mut told) = (Vec::new(), 0);
     let mut tell = |world: &World, what: String| {
         lines.push(format!("== {what}"));
@@ -64,19 +63,29 @@ pub(super) fn story(template: &Template, schedule: &[Step]) -> Vec<String> {
     }
     world.settle();
     tell(&world, "everybody behaves".into());
-    for order in &world.owner.orders {
+    for order in world.orders() {
         let (id, state) = (order.intent.id, order.progress.state());
         lines.push(format!("{id} {:?}: {state}", order.intent.op));
     }
     lines
 }
 
+/// An id for the next order of a client.
+fn next_id(world: &World, client: usize) -> CommandId {
+    let mut id = [0; 16];
+    let number = world.clients[client].orders.len() as u64 + 1;
+    id[..8].copy_from_slice(&number.to_be_bytes());
+    id[15] = u8::try_from(client).expect("few");
+    CommandId(id)
+}
+
 fn order(world: &mut World, step: &Step) {
     let device = address(step.who % 2).device;
-    let mut id = [0; 16];
-    id[..8].copy_from_slice(&(world.owner.orders.len() as u64 + 1).to_be_bytes());
-    let given = world.owner.orders.iter();
+    let client = client_of(step.who);
+    let id = next_id(world, client);
+    let given: Vec<_> = world.orders().collect();
     let rings: Vec<CommandId> = given
+        .iter()
         .filter(|order| order.device == device && matches!(order.intent.op, Op::Ring { .. }))
         .map(|order| order.intent.id)
         .rev()
@@ -94,7 +103,38 @@ fn order(world: &mut World, step: &Step) {
         },
     };
     let now = world.owner_ms();
-    world.owner.order(device, CommandId(id), op, now);
+    world.clients[client].order(device, id, op, now);
+}
+
+/// Counts on behind what this client knows, as `homing resume` does. It knows of no receipt that the phone does not, so
+/// the phone's chain goes on.
+fn resume(world: &mut World, step: &Step) {
+    let client = client_of(step.who);
+    let known = &world.clients[client].phones[step.who % 2];
+    let device = known.phone.address.device;
+    let heard = known.heard.as_ref();
+    let status = heard.and_then(|heard| heard.status.as_ref());
+    let op = Op::Resume {
+        beacon: heard.map_or(0, |heard| heard.beacon.counter) + step.n as u64 % 100,
+        receipts: heard.map_or(0, |heard| heard.beacon.receipts),
+        head: [0; 32],
+        reports: status.map_or(0, |status| status.reports) + step.m as u64 % 3,
+    };
+    let (id, now) = (next_id(world, client), world.owner_ms());
+    world.clients[client].order(device, id, op, now);
+}
+
+/// What the delegate may order, with a word about a past that never was.
+fn claim(world: &mut World, step: &Step) {
+    let device = address(step.who % 2).device;
+    let op = if step.n.is_multiple_of(2) {
+        Op::Status
+    } else {
+        Op::Locate { search_s: 5 }
+    };
+    let (id, now) = (next_id(world, DELEGATE), world.owner_ms());
+    let ahead = step.m as u64 % 50 + 1;
+    world.clients[DELEGATE].order_ahead(device, id, op, ahead, now);
 }
 
 fn one_of<T: Clone>(all: &[T], index: usize) -> Option<T> {
@@ -279,31 +319,11 @@ fn phone(world: &mut World, step: &Step) {
     }
 }
 
-/// ROOT signs a newer authority list.
-pub(super) fn sign_list(world: &mut World, guest_too: usize) {
-    let keys = world.owner.keys.clone();
-    let version = world.owner.authority.0 + 1;
-    let own = (&keys.client, Capabilities::full());
-    let guest = (&keys.guest, only_locate());
-    let entries = if guest_too.is_multiple_of(2) {
-        vec![own, guest]
-    } else {
-        vec![own]
-    };
-    world.owner.authority = (version, keys.list(version, &entries));
-}
-
-/// ROOT signs a newer key set of a phone.
-pub(super) fn sign_key_set(world: &mut World, which: usize) {
-    let keys = world.owner.keys.clone();
-    let version = world.owner.phones[which].key_set.0 + 1;
-    let signed = key_set(&keys, address(which), version);
-    world.owner.phones[which].key_set = (version, signed);
-}
-
 fn take(world: &mut World, step: &Step) {
     match step.verb {
         Verb::Order => order(world, step),
+        Verb::Resume => resume(world, step),
+        Verb::Claim => claim(world, step),
         Verb::Pass | Verb::Copy | Verb::Lose => {
             // Mostly what was published first: nothing would ever come through otherwise.
             let reach = if step.m.is_multiple_of(3) {
@@ -335,12 +355,13 @@ fn take(world: &mut World, step: &Step) {
             world.later(spans[step.n % spans.len()]);
         }
         Verb::OwnerDies => {
-            world.hub.end(OWNER, Disconnect::Broken);
-            let link = world.hub.connect(OWNER, &["homing/v1/+/+/up/+"]);
-            world.owner.die(link);
+            let account = &mut world.clients[client_of(step.who)];
+            world.hub.end(account.client.name, Disconnect::Broken);
+            account.die(world.hub.connect(account.client.name, &[LISTENS]));
         }
-        Verb::List => sign_list(world, step.n),
-        Verb::KeySet => sign_key_set(world, step.who % 2),
+        Verb::List if step.n.is_multiple_of(2) => world.sign_list(Delegate::Listed),
+        Verb::List => world.sign_list(Delegate::PutOut),
+        Verb::KeySet => world.sign_key_set(step.who % 2),
         Verb::Find
         | Verb::Siren
         | Verb::Kill

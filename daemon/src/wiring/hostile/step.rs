@@ -3,6 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use super::family::Size;
+
 /// Numbers that look random and are the same for the same seed (splitmix64, Steele et al. 2014).
 #[derive(Clone, Debug)]
 pub(super) struct Dice(u64);
@@ -41,6 +43,10 @@ macro_rules! verbs {
 verbs! {
     /// The owner orders something of a phone.
     Order "order" 14,
+    /// A client tells a phone from which numbers to count on.
+    Resume "resume" 1,
+    /// The delegate says falsely that a phone's state was set back.
+    Claim "claim" 1,
     /// A message is passed on as it should be.
     Pass "pass" 40,
     /// The same, and the message is passed on again later.
@@ -81,7 +87,7 @@ verbs! {
     KillAt "kill-at" 3,
     /// The phone's power is cut and it starts again.
     Reboot "reboot" 1,
-    /// The owner's machine is killed and starts again.
+    /// A client's machine is killed and starts again.
     OwnerDies "owner-dies" 2,
     /// A phone's disk stops working, or works again.
     Disk "disk" 2,
@@ -91,6 +97,19 @@ verbs! {
     KeySet "key-set" 1,
     /// A phone's wall clock is set.
     Clock "clock" 1,
+}
+
+/// How many numbers name somebody where the owner has one machine.
+const ALONE: usize = 6;
+
+/// Who must be there for a schedule.
+pub(super) fn company(schedule: &[Step]) -> Size {
+    let by_others = |step: &Step| step.who >= ALONE || step.verb == Verb::Claim;
+    if schedule.iter().any(by_others) {
+        Size::Company
+    } else {
+        Size::Alone
+    }
 }
 
 /// One step: to whom, and two numbers whose meaning depends on the verb.
@@ -103,7 +122,7 @@ pub(super) struct Step {
 }
 
 impl Step {
-    fn rolled(dice: &mut Dice) -> Self {
+    fn rolled(dice: &mut Dice, company: usize) -> Self {
         let sum: u64 = Verb::ALL.iter().map(|(.., weight)| weight).sum();
         let mut at = dice.below(sum);
         let (verb, ..) = Verb::ALL
@@ -117,9 +136,14 @@ impl Step {
             })
             .expect("the weights add up");
         let mut number = || usize::try_from(dice.below(1_000)).expect("small");
+        // Only in company is there a delegate.
+        let verb = match verb {
+            Verb::Claim if company == ALONE => Verb::Order,
+            verb => *verb,
+        };
         Self {
-            verb: *verb,
-            who: number() % 6,
+            verb,
+            who: number() % company,
             n: number(),
             m: number(),
         }
@@ -130,7 +154,10 @@ impl Step {
 pub(super) fn schedule(seed: u64) -> Vec<Step> {
     let mut dice = Dice::new(seed);
     let length = 20 + dice.below(70);
-    (0..length).map(|_| Step::rolled(&mut dice)).collect()
+    // In one world of ten the owner's machine is not alone: three that listen cost more than one.
+    let company = if seed.is_multiple_of(10) { 12 } else { ALONE };
+    let rolled = (0..length).map(|_| Step::rolled(&mut dice, company));
+    rolled.collect()
 }
 
 impl fmt::Display for Step {

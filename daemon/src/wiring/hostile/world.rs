@@ -1,4 +1,4 @@
-//! The family and its broker: two phones, the owner, the messages between them, and time. It must not choose what happens.
+//! The family and its broker: two phones, three clients, the messages between them, and time. It must not choose what happens.
 
 use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap};
@@ -13,17 +13,17 @@ use homing_protocol::certificate::DeviceCertificate;
 use homing_protocol::envelope::Address;
 use homing_protocol::id::{CommandId, DeviceId};
 use homing_protocol::keys::Psk;
-use homing_protocol::readers::{KeySet, Reader, Reads};
 use homing_protocol::topic::{Channel, Topic};
 use tempfile::TempDir;
 
-use super::account::{Account, Known};
+use super::account::{Account, Known, Order};
+use super::family::{CLIENTS, DELEGATE, Delegate, Family, Size};
 use super::handset::{Facts, Handset, TODAY_S};
 use crate::keystore::{Identity, randomness};
-use crate::wiring::house::{ADDRESS, Owner as Keys};
+use crate::wiring::house::ADDRESS;
 
-/// The owner's name at the broker.
-pub(super) const OWNER: &str = "owner";
+/// What clients listen to.
+pub(super) const LISTENS: &str = "homing/v1/+/+/up/+";
 /// Turns until everybody must have come to rest: many, for a storm is a fault of its own.
 const MOST_TURNS: u32 = 400;
 /// When every world begins, milliseconds: its phones have been on for a while.
@@ -40,7 +40,7 @@ pub(super) fn address(which: usize) -> Address {
 
 /// Keys and folders of a family that has just joined; every world begins with a copy.
 pub(super) struct Template {
-    keys: Keys,
+    family: Family,
     identities: [Identity; 2],
     folder: TempDir,
 }
@@ -55,33 +55,13 @@ fn quick_folder() -> TempDir {
     }
 }
 
-pub(super) fn key_set(keys: &Keys, address: Address, version: u64) -> Vec<u8> {
-    let mut readers = vec![Reader {
-        client: keys.client.public().client_id(),
-        key: keys.reader.public(),
-        reads: Reads::Positions,
-    }];
-    if version.is_multiple_of(2) {
-        readers.push(Reader {
-            client: keys.guest.public().client_id(),
-            key: keys.claims.public(),
-            reads: Reads::Status,
-        });
-    }
-    let set = KeySet {
-        address,
-        version,
-        readers,
-    };
-    set.sign(&keys.root).expect("signed")
-}
-
 impl Template {
-    pub(super) fn new() -> Self {
-        let (keys, folder) = (Keys::new(), quick_folder());
+    pub(super) fn new(size: Size) -> Self {
+        let (family, folder) = (Family::new(size), quick_folder());
         let identities = [0, 1].map(|which| {
-            let mut bundle = keys.bundle(Psk::generate(&mut randomness()));
+            let mut bundle = family.keys.bundle(Psk::generate(&mut randomness()));
             bundle.address = address(which);
+            bundle.authority = family.list(1, Delegate::Listed);
             let place = folder.path().join(which.to_string());
             std::fs::create_dir_all(&place).expect("folder");
             let mut identity = Identity::create(&place, bundle, 1).expect("identity");
@@ -90,8 +70,8 @@ impl Template {
                 epoch: 1,
                 keys: identity.public(),
             };
-            identity.certificate = Some(certificate.sign(&keys.root));
-            identity.first_key_set = key_set(&keys, address(which), 1);
+            identity.certificate = Some(certificate.sign(&family.keys.root));
+            identity.first_key_set = family.key_set(address(which), 1);
             identity.store(&place).expect("stored");
             // The reserve for a full disk as a hole: there is plenty of space here.
             let reserve = std::fs::File::create(place.join("reserve")).expect("file");
@@ -104,9 +84,32 @@ impl Template {
             identity
         });
         Self {
-            keys,
+            family,
             identities,
             folder,
+        }
+    }
+}
+
+/// A template for each kind of schedule.
+pub(super) struct Templates {
+    alone: Template,
+    company: Template,
+}
+
+impl Templates {
+    pub(super) fn new() -> Self {
+        Self {
+            alone: Template::new(Size::Alone),
+            company: Template::new(Size::Company),
+        }
+    }
+
+    /// The one that this schedule needs.
+    pub(super) const fn of(&self, size: Size) -> &Template {
+        match size {
+            Size::Alone => &self.alone,
+            Size::Company => &self.company,
         }
     }
 }
@@ -115,18 +118,31 @@ impl Template {
 pub(super) struct World {
     pub(super) hub: Hub,
     pub(super) phones: Vec<Handset>,
-    pub(super) owner: Account,
+    pub(super) family: Family,
+    /// The clients, of whom the others are there only once they are needed.
+    pub(super) clients: Vec<Account>,
     pub(super) facts: Facts,
     time: Rc<RefCell<u64>>,
     /// What was published and not yet passed on or lost.
     pub(super) mail: Vec<Publication>,
     /// All that was ever published.
     pub(super) history: Vec<Publication>,
-    /// Which order some bytes hold, and under which authority list it was signed.
-    orders: HashMap<Vec<u8>, CommandId>,
+    /// Which order some bytes hold: whose, and for which phone.
+    signed: HashMap<Vec<u8>, (usize, DeviceId, CommandId)>,
+    /// Whether the newest list has the delegate.
+    delegate: Delegate,
     /// What a storm was.
     pub(super) fault: Option<String>,
     _folder: TempDir,
+}
+
+/// Which client a number below twelve names: half of them the owner's first machine.
+pub(super) const fn client_of(who: usize) -> usize {
+    match who {
+        0..6 => 0,
+        6..9 => 1,
+        _ => DELEGATE,
+    }
 }
 
 fn copy(from: &Path, to: &Path) {
@@ -158,26 +174,34 @@ impl World {
             Handset::start(&place, identity, &hub, &facts, &time)
         };
         let phones = vec![start(0), start(1)];
-        let known = template.identities.iter().enumerate();
-        let known = known.map(|(which, identity)| {
-            let phone = Phone {
-                address: address(which),
-                epoch: 1,
-                keys: identity.public(),
-            };
-            Known::new(phone, identity.first_key_set.clone())
+        let family = template.family.clone();
+        let clients = family.clients.iter().map(|client| {
+            let known = template.identities.iter().enumerate();
+            let known = known.map(|(which, identity)| {
+                let phone = Phone {
+                    address: address(which),
+                    epoch: 1,
+                    keys: identity.public(),
+                };
+                Known::new(phone, identity.first_key_set.clone())
+            });
+            let list = family.list(1, Delegate::Listed);
+            let mut account = Account::new(client.clone(), known.collect(), list, &facts);
+            account.link = Some(hub.connect(client.name, &[LISTENS]));
+            account
         });
-        let mut owner = Account::new(template.keys.clone(), known.collect(), &facts);
-        owner.link = Some(hub.connect(OWNER, &["homing/v1/+/+/up/+"]));
+        let clients = clients.collect();
         let mut world = Self {
             hub,
             phones,
-            owner,
+            family,
+            clients,
             facts,
             time,
             mail: Vec::new(),
             history: Vec::new(),
-            orders: HashMap::new(),
+            signed: HashMap::new(),
+            delegate: Delegate::Listed,
             fault: None,
             _folder: folder,
         };
@@ -188,12 +212,22 @@ impl World {
         world
     }
 
-    /// The client of that number at the broker.
+    /// The name at the broker of who has that number, below twelve: phones, and clients in between.
     pub(super) fn name(&self, who: usize) -> String {
         match who % 3 {
-            2 => OWNER.to_owned(),
+            2 => self.clients[client_of(who)].client.name.to_owned(),
             which => self.phones[which].name(),
         }
+    }
+
+    /// Every order of any client.
+    pub(super) fn orders(&self) -> impl Iterator<Item = &Order> {
+        self.clients.iter().flat_map(|client| &client.orders)
+    }
+
+    /// Whether this client has anything to do here; the owner's first machine always has.
+    fn is_needed(&self, client: usize) -> bool {
+        client == 0 || !self.clients[client].orders.is_empty()
     }
 
     /// The owner's clock, milliseconds since 1970.
@@ -210,7 +244,9 @@ impl World {
                 busy |= phone.turn();
             }
             let now = self.owner_ms();
-            busy |= self.owner.turn(now);
+            for client in &mut self.clients {
+                busy |= client.turn(now);
+            }
             self.collect();
             if !busy {
                 return;
@@ -221,15 +257,18 @@ impl World {
 
     /// Takes what was published and acknowledged, for the broker and for the oracle.
     fn collect(&mut self) {
-        for publication in self.hub.take_published(OWNER) {
-            self.history.push(publication.clone());
-            self.mail.push(publication);
-        }
-        for order in &self.owner.orders {
-            if let Some(envelope) = order.envelope()
-                && !self.orders.contains_key(envelope)
-            {
-                self.orders.insert(envelope.to_vec(), order.intent.id);
+        for client in &self.clients {
+            for publication in self.hub.take_published(client.client.name) {
+                self.history.push(publication.clone());
+                self.mail.push(publication);
+            }
+            for order in &client.orders {
+                if let Some(envelope) = order.envelope()
+                    && !self.signed.contains_key(envelope)
+                {
+                    let whose = (client.client.index, order.device, order.intent.id);
+                    self.signed.insert(envelope.to_vec(), whose);
+                }
             }
         }
         for which in 0..self.phones.len() {
@@ -248,18 +287,17 @@ impl World {
     fn acknowledged(&mut self, which: usize, publication: &Publication) {
         let phone = &self.phones[which];
         let device = phone.address.device;
-        let Some(id) = self.orders.get(&publication.payload) else {
+        let Some((client, of, id)) = self.signed.get(&publication.payload) else {
             return;
         };
         let addressed = matches!(Topic::parse(&publication.topic), Some(Topic::Device(to, Channel::Command | Channel::Authority)) if to == device);
-        let is_ours = self
-            .owner
-            .orders
-            .iter()
-            .any(|order| order.intent.id == *id && order.device == device);
+        // Who stands in no list is a stranger, to whom nobody promises anything.
+        let signer = &self.family.clients[*client].signing;
+        let in_force = &phone.brain().authority;
+        let is_listed = in_force.entry(signer.public().client_id()).is_some();
         // What waits for its list has been taken from the broker, but nobody claims anything yet.
         let parked = phone.brain().parked.contains(&publication.payload);
-        if addressed && is_ours && !parked {
+        if addressed && *of == device && is_listed && !parked {
             self.facts
                 .borrow_mut()
                 .push(Fact::Acknowledged(device, *id));
@@ -268,9 +306,9 @@ impl World {
 
     /// What a phone says, as anybody can see it who has the keys.
     fn watch(&self, which: usize, publication: &Publication) {
-        let phone = &self.owner.phones[which].phone;
+        let phone = &self.clients[0].phones[which].phone;
         let device = phone.address.device;
-        let reader = &self.owner.keys.reader;
+        let reader = &self.family.clients[0].reading;
         let fact = match Topic::parse(&publication.topic) {
             Some(Topic::Device(_, Channel::Receipt)) => {
                 let answer = phone.hear_receipt(&publication.payload, reader);
@@ -312,7 +350,14 @@ impl World {
             Some(Topic::Device(device, Channel::Command | Channel::Authority)) => {
                 self.hub.hand_over(&device.to_string(), publication);
             }
-            _ => self.hub.hand_over(OWNER, publication),
+            _ => {
+                for client in 0..CLIENTS {
+                    let name = self.family.clients[client].name;
+                    if self.is_needed(client) {
+                        self.hub.hand_over(name, publication);
+                    }
+                }
+            }
         }
     }
 
@@ -324,10 +369,34 @@ impl World {
         }
     }
 
+    /// The names at the broker of all who are needed here.
+    fn names(&self) -> Vec<String> {
+        let clients = (0..CLIENTS).filter(|client| self.is_needed(*client));
+        let clients = clients.map(|client| self.family.clients[client].name.to_owned());
+        let phones = self.phones.iter().map(Handset::name);
+        phones.chain(clients).collect()
+    }
+
+    /// ROOT signs a newer authority list.
+    pub(super) fn sign_list(&mut self, delegate: Delegate) {
+        let version = self.clients[0].authority.0 + 1;
+        let signed = self.family.list(version, delegate);
+        for client in &mut self.clients {
+            client.authority = (version, signed.clone());
+        }
+        self.delegate = delegate;
+    }
+
+    /// ROOT signs a newer key set of a phone.
+    pub(super) fn sign_key_set(&mut self, which: usize) {
+        let known = &mut self.clients[0].phones[which];
+        let version = known.key_set.0 + 1;
+        known.key_set = (version, self.family.key_set(address(which), version));
+    }
+
     /// Everybody behaves once: the broker passes on and answers, sirens and searches do what they were ordered.
     pub(super) fn behave(&mut self) {
-        for who in 0..3 {
-            let name = self.name(who);
+        for name in self.names() {
             if !self.hub.is_online(&name) {
                 self.hub.welcome(&name, SessionPresence::Fresh);
             }
@@ -354,6 +423,10 @@ impl World {
         for phone in &mut self.phones {
             phone.repair_disk();
         }
+        // Who was put out is never answered: all shall have an end here.
+        if self.delegate == Delegate::PutOut && self.is_needed(DELEGATE) {
+            self.sign_list(Delegate::Listed);
+        }
         for round in 0..600u64 {
             self.behave();
             if self.fault.is_some() || (self.mail.is_empty() && self.is_over()) {
@@ -369,12 +442,11 @@ impl World {
     }
 
     fn is_over(&self) -> bool {
-        let ended = self.owner.orders.iter();
-        let mut ended = ended.map(|order| order.progress.state().is_final());
-        let stored = self.phones.iter().zip(&self.owner.phones);
+        let mut ended = self.orders().map(|order| order.progress.state().is_final());
+        let stored = self.phones.iter().zip(&self.clients[0].phones);
         let mut stored = stored.map(|(phone, known)| {
             let reports = phone.brain().state.reports;
-            reports == 0 || known.complete().is_some_and(|through| through >= reports)
+            reports == 0 || known.has_all(reports)
         });
         ended.all(|ended| ended)
             && stored.all(|stored| stored)
@@ -385,14 +457,14 @@ impl World {
     pub(super) fn look(&mut self, expected: Expected) {
         for phone in &self.phones {
             let device = phone.address.device;
-            let open = self.owner.orders.iter();
+            let open = self.orders();
             let open = open.filter(|order| !order.progress.state().is_final());
             let asked: BTreeSet<CommandId> = open.map(|order| order.intent.id).collect();
             let mut facts = self.facts.borrow_mut();
             facts.push(Fact::Journal(device, phone.journal()));
             facts.push(Fact::AtRest(device, phone.rest(asked, expected)));
         }
-        for known in &self.owner.phones {
+        for known in self.clients.iter().flat_map(|client| &client.phones) {
             if known.broken {
                 self.fault = Some(format!(
                     "{} signed two histories",

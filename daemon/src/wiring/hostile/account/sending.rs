@@ -5,8 +5,9 @@ use homing_owner::phone::seen;
 use homing_owner::reports;
 use homing_owner::resend::{self, FIRST_WAIT_MS, LONGEST_WAIT_MS, Next, Receipts, Seen, Sending};
 use homing_owner::sign::{self, Place};
+use homing_protocol::authority::Capability;
 use homing_protocol::command::{MOST_RESENT, Op};
-use homing_protocol::id::{CommandId, SessionId};
+use homing_protocol::id::CommandId;
 use homing_protocol::topic::{Channel, Topic};
 
 use super::{Account, Item, Order};
@@ -22,10 +23,16 @@ const IN_FLIGHT: usize = 16;
 
 impl Account {
     pub(super) fn send_due(&mut self, now: i64) {
+        let is_owner = self.client.rights.allows(Capability::ReadLocation);
         for index in 0..self.phones.len() {
-            self.send_lists(index, now);
-            self.send_acknowledgement(index, now);
-            self.ask_for_missing(index, now);
+            // One machine sends the lists: the others would only say the same.
+            if self.client.index == 0 {
+                self.send_lists(index, now);
+            }
+            if is_owner {
+                self.send_acknowledgement(index, now);
+                self.ask_for_missing(index, now);
+            }
         }
         self.sign_orders(now);
         self.send_orders(now);
@@ -66,7 +73,7 @@ impl Account {
         let device = phone.address.device;
         let item = Item::Acknowledgement(device, through);
         if self.is_due(&item, now) {
-            let (signer, rng) = (&self.keys.client, &mut randomness());
+            let (signer, rng) = (&self.client.signing, &mut randomness());
             let sealed = sign::seal_report_ack(through, &phone, signer, rng).expect("sealed");
             let topic = Topic::Device(device, Channel::Command);
             self.repeat(item, topic, Retention::Live, now, sealed);
@@ -101,6 +108,7 @@ impl Account {
         self.phones[index].asked.insert(first, now);
         let mut id = [0xee; 16];
         id[..8].copy_from_slice(&(self.orders.len() as u64).to_be_bytes());
+        id[15] -= u8::try_from(self.client.index).expect("few");
         self.order(
             device,
             CommandId(id),
@@ -153,7 +161,6 @@ impl Account {
     }
 
     fn sign_orders(&mut self, now: i64) {
-        let session = SessionId([5; 8]);
         for order in &mut self.orders {
             if order.envelope.is_some() || order.progress.state().is_final() {
                 continue;
@@ -171,13 +178,15 @@ impl Account {
             if order.signed_times >= SIGNED_AT_ONCE && now < due {
                 continue;
             }
+            let mut quoted = heard.beacon.reference();
+            quoted.counter += std::mem::take(&mut order.ahead);
             let place = Place {
-                session,
+                session: self.client.session,
                 seq: self.next_seq,
-                beacon: Some(heard.beacon.reference()),
+                beacon: Some(quoted),
                 authority_version: self.authority.0,
             };
-            let signer = &self.keys.client;
+            let signer = &self.client.signing;
             let rng = &mut randomness();
             let sealed = sign::seal_command(&order.intent, &place, &known.phone, signer, rng);
             order.envelope = Some(sealed.expect("sealed"));
@@ -216,9 +225,9 @@ impl Account {
         let mut phones = self.phones.iter();
         let known = phones.find(|known| known.phone.address.device == order.device);
         let heard = known.and_then(|known| known.heard.as_ref());
-        let client = self.keys.client.public().client_id();
+        let client = self.client.signing.public().client_id();
         let seen = match (heard, order.seq) {
-            (Some(heard), Some(seq)) => seen(&heard.beacon, client, SessionId([5; 8]), seq),
+            (Some(heard), Some(seq)) => seen(&heard.beacon, client, self.client.session, seq),
             _ => Seen::Unknown,
         };
         Sending {
