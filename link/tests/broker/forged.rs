@@ -24,8 +24,10 @@ pub(crate) enum Manners {
     AcknowledgesBackwards(usize),
     /// Answers each PUBLISH with this reason code.
     RefusesPublish(u8),
-    /// Grants no subscription.
+    /// Answers each SUBSCRIBE with this reason code.
     RefusesSubscriptions(u8),
+    /// Says goodbye with this reason code after SUBACK.
+    Disconnects(u8),
     /// Sends a message of this many bytes after SUBACK.
     SendsTooMuch(usize),
     /// Sends so many messages before SUBACK.
@@ -84,6 +86,9 @@ fn serve(
                     reply.extend((1..=count).flat_map(|n| [0x32, 7, 0, 1, b't', 0, n, 0, n]));
                 }
                 reply.extend([0x90, 4, body[0], body[1], 0, code]);
+                if let Manners::Disconnects(code) = manners {
+                    reply.extend([0xE0, 2, code, 0]);
+                }
                 if let Manners::SendsTooMuch(bytes) = manners {
                     reply.extend(big_message(bytes));
                 }

@@ -5,6 +5,7 @@
 mod access;
 mod chaos;
 mod clocks;
+mod codes;
 mod config;
 mod forged;
 mod household;
