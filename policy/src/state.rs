@@ -23,6 +23,8 @@ pub const MOST_BEACONS: usize = 4096;
 pub const MOST_TOMBSTONES: usize = 1024;
 /// Clients whose pace is kept: as many as an authority list has (protocol v1).
 pub const MOST_PACES: usize = 64;
+/// Runs of numbers kept that resumes passed over; each costs the owner a resume by hand.
+const MOST_PASSED_OVER: usize = 64;
 /// Clients that may have a floor of their own: as many as an authority list has (protocol v1).
 pub const MOST_FLOORS: usize = 64;
 /// Digests kept of commands whose senders were told to sign again.
@@ -107,8 +109,8 @@ pub struct State {
     pub ring_longest_s: Option<u32>,
     /// This phone's state was set back and no resume has come: the highest beacon number quoted to it.
     pub set_back: Option<u64>,
-    /// Report numbers that were passed over by the last resume, first and last; no position ever had one.
-    pub passed_over: Option<(u64, u64)>,
+    /// Report numbers that resumes passed over, first and last of each run, ascending; no position ever had one.
+    pub passed_over: Vec<(u64, u64)>,
     /// Number that counts as the newest beacon's while none was made since the last resume.
     resumed_at: u64,
     /// A new command of any client must quote a newer beacon than this number: what was signed before it may have been
@@ -232,9 +234,10 @@ impl State {
     #[must_use]
     pub fn lowest_report(&self, from: u64) -> u64 {
         let kept = (self.reports_forgotten.min(self.reports) + 1).max(from);
-        match self.passed_over {
-            Some((first, last)) if (first..=last).contains(&kept) => last + 1,
-            _ => kept.min(self.reports + 1),
+        let mut runs = self.passed_over.iter();
+        match runs.find(|(first, last)| (*first..=*last).contains(&kept)) {
+            Some((_, last)) => last + 1,
+            None => kept.min(self.reports + 1),
         }
     }
     pub(crate) fn was_told(&self, digest: &[u8; 32]) -> bool {
@@ -386,10 +389,21 @@ impl State {
         self.raise_floor_of_all(beacon);
         self.receipts = self.receipts.max(receipts);
         if reports > self.reports {
-            self.passed_over = Some((self.reports + 1, reports));
+            self.pass_over(self.reports + 1, reports);
             self.reports = reports;
             let kept = reports.saturating_sub(MOST_REPORTS);
             self.reports_forgotten = self.reports_forgotten.max(kept);
+        }
+    }
+
+    /// These numbers no position will ever have; a run that follows on the one before makes it longer.
+    fn pass_over(&mut self, first: u64, last: u64) {
+        match self.passed_over.last_mut() {
+            Some(run) if run.1 + 1 == first => run.1 = last,
+            _ => self.passed_over.push((first, last)),
+        }
+        if self.passed_over.len() > MOST_PASSED_OVER {
+            self.passed_over.remove(0);
         }
     }
 

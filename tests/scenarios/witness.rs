@@ -113,7 +113,7 @@ impl Witness {
                 reports: count(&agent["reports"]),
                 reports_stored: count(&agent["reports_stored"]),
                 reports_forgotten: 0,
-                passed_over: None,
+                passed_over: Vec::new(),
                 authority: count(&agent["authority_version"]),
                 key_set: count(&agent["key_set_version"]),
                 commands,

@@ -106,10 +106,11 @@ impl State {
     /// forgets those, and a state that was set back forbids what was signed before the newest of them.
     fn resume_facts(&self) -> Vec<Record> {
         let mut facts = Vec::new();
-        if let Some((first, last)) = self.passed_over {
+        for &(first, last) in &self.passed_over {
             facts.push(Record::Report { counter: first - 1 });
             facts.push(self.resumed(last));
-        } else if self.resumed_at > 0 {
+        }
+        if self.passed_over.is_empty() && self.resumed_at > 0 {
             facts.push(self.resumed(0));
         }
         facts.extend(self.set_back.map(|quoted| Record::SetBack { quoted }));

@@ -319,6 +319,30 @@ fn numbers_that_a_resume_passed_over_are_said_to_be_gone() {
 }
 
 #[test]
+fn numbers_that_an_earlier_resume_passed_over_stay_gone_after_the_next() {
+    let mut phone = Phone::new();
+    let resumed = |reports| Record::Resumed {
+        beacon: 10,
+        receipts: 0,
+        head: None,
+        reports,
+    };
+    // 1 to 4, two positions, 7 to 9, and at once 10 to 12.
+    for record in [
+        resumed(4),
+        Record::Report { counter: 5 },
+        Record::Report { counter: 6 },
+        resumed(9),
+        resumed(12),
+    ] {
+        phone.state.apply(&record);
+    }
+    let lowest = [1, 4, 5, 6, 7, 9, 10, 12, 13].map(|from| phone.state.lowest_report(from));
+    assert_eq!(lowest, [5, 5, 5, 6, 13, 13, 13, 13, 13]);
+    phone.check_facts();
+}
+
+#[test]
 fn the_farthest_past_that_anybody_knew_is_remembered_and_written_down_once() {
     let (house, mut phone) = (House::new(), Phone::new());
     for (id, quoted, known, written) in [(1, 30, 30, 1), (2, 20, 30, 1), (3, 40, 40, 2)] {

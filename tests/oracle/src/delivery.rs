@@ -51,9 +51,9 @@ fn at_rest(before: &[Fact], phone: DeviceId, rest: &Rest, findings: &mut Finding
             );
         }
     }
-    let (none_from, none_to) = journal.passed_over.unwrap_or((u64::MAX, 0));
     for number in journal.reports_forgotten + 1..=journal.reports {
-        if (none_from..=none_to).contains(&number) {
+        let mut runs = journal.passed_over.iter();
+        if runs.any(|(first, last)| (*first..=*last).contains(&number)) {
             continue;
         }
         let here = delivered.positions.contains(&number);

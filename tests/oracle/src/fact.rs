@@ -158,8 +158,8 @@ pub struct Journal {
     pub reports_stored: u64,
     /// Positions up to here were forgotten on purpose.
     pub reports_forgotten: u64,
-    /// Numbers that no position ever had, first and last.
-    pub passed_over: Option<(u64, u64)>,
+    /// Numbers that no position ever had, first and last of each run.
+    pub passed_over: Vec<(u64, u64)>,
     /// Version of the authority list in force.
     pub authority: u64,
     /// Version of the key set in force.

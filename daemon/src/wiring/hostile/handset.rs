@@ -457,7 +457,7 @@ impl Handset {
             reports: state.reports,
             reports_stored: state.reports_stored,
             reports_forgotten: state.reports_forgotten,
-            passed_over: state.passed_over,
+            passed_over: state.passed_over.clone(),
             authority: state.authority.0,
             key_set: state.key_set.0,
             commands: state.commands().map(entry).collect(),
