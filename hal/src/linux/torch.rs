@@ -1,6 +1,7 @@
 //! A camera's lamp as a torch, through the kernel's LED class in sysfs. It does not know why it is to shine.
 
-use std::fs;
+use std::fs::{self, OpenOptions};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use crate::capability::attention::{Attention, Pulse};
@@ -65,7 +66,11 @@ fn read(lamp: &Path, file: &str) -> Result<u32, Fault> {
 
 fn shine(lamp: &Path, brightness: u32) -> Result<(), Fault> {
     let path = lamp.join("brightness");
-    fs::write(&path, brightness.to_string())
+    OpenOptions::new()
+        .write(true)
+        .truncate(true)
+        .open(&path)
+        .and_then(|mut file| file.write_all(brightness.to_string().as_bytes()))
         .map_err(|error| Fault::from_io(&format!("writing {}", path.display()), &error))
 }
 
