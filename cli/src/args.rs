@@ -40,6 +40,9 @@ pub(crate) struct Global {
         allow_negative_numbers = true
     )]
     pub(crate) clock_offset: Option<i64>,
+    /// For tests: by how many seconds the clock is off stands in this file, and changes with it
+    #[arg(long, global = true, hide = true, value_name = "FILE")]
+    pub(crate) clock_offset_from: Option<PathBuf>,
 }
 
 /// What to do.
@@ -118,6 +121,9 @@ pub(crate) enum Device {
         /// NAME is a phone of the account that joins once more, wiped or in another body: it keeps name and history; every older order, bundle and certificate of it is dead
         #[arg(long)]
         again: bool,
+        /// With --again: do not ask, although the phone was heard of within a day
+        #[arg(long, requires = "again")]
+        yes: bool,
     },
     /// Show one phone in full
     Show {

@@ -1,4 +1,5 @@
 //! The owner's clock and how its times are written. The only place that reads the system clock.
+use std::path::PathBuf;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -13,9 +14,24 @@ pub(crate) fn simulate_offset(seconds: i64) {
     OFFSET_S.store(seconds, Ordering::Relaxed);
 }
 
+/// Where a test writes how far the clock is off, while this process runs.
+static OFFSET_FROM: OnceLock<PathBuf> = OnceLock::new();
+
+/// From now on this process believes what this file says, seconds as text; what cannot be read is no offset.
+pub(crate) fn simulate_offset_from(file: PathBuf) {
+    // Said once, by the command line.
+    let _ = OFFSET_FROM.set(file);
+}
+
 /// The system clock, also for the check of the broker's certificate; never before 1970.
 pub(crate) fn system() -> SystemTime {
-    let offset = OFFSET_S.load(Ordering::Relaxed);
+    let told = OFFSET_FROM.get().map(std::fs::read_to_string);
+    let told = told.map(|text| {
+        text.ok()
+            .and_then(|text| text.trim().parse().ok())
+            .unwrap_or(0)
+    });
+    let offset = told.unwrap_or_else(|| OFFSET_S.load(Ordering::Relaxed));
     let distance = Duration::from_secs(offset.unsigned_abs());
     let now = if offset < 0 {
         SystemTime::now().checked_sub(distance)

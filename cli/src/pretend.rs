@@ -241,6 +241,17 @@ impl PretendedPhone {
         windows: Vec<Window>,
         authority_version: u64,
     ) -> Vec<u8> {
+        self.beacon_that_says(counter, windows, authority_version, |_| {})
+    }
+
+    /// A beacon whose status says something else as well.
+    pub(crate) fn beacon_that_says(
+        &self,
+        counter: u64,
+        windows: Vec<Window>,
+        authority_version: u64,
+        says: impl FnOnce(&mut Status),
+    ) -> Vec<u8> {
         let beacon = Beacon {
             address: self.address,
             epoch: 1,
@@ -254,7 +265,7 @@ impl PretendedPhone {
             receipt_chain: self.head,
             next_contact_s: 900,
         };
-        let status = Status {
+        let mut status = Status {
             time_unix_s: 1_800_000_000,
             clock: ClockTrust::Unset,
             battery: Battery {
@@ -272,6 +283,7 @@ impl PretendedPhone {
             left_at: None,
             lists: None,
         };
+        says(&mut status);
         beacon
             .sign(&status, &self.agent, &self.readers, &mut rng())
             .expect("signed")

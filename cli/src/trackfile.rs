@@ -8,6 +8,9 @@ use std::fmt::Write as _;
 /// Name of our own elements in GPX: what GPX 1.1 has no element for (radius in metres, speed, course) goes into `extensions`.
 const OURS: &str = "urn:homing:track:1";
 
+/// 180°.
+const HALF_TURN_E7: i32 = 1_800_000_000;
+
 /// Text as XML 1.0 may hold it.
 fn escaped(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
@@ -51,7 +54,7 @@ fn track_point(point: &Point) -> String {
     let mut text = format!(
         "<trkpt lat=\"{}\" lon=\"{}\">",
         crate::commands::find::degrees(position.latitude_e7),
-        crate::commands::find::degrees(position.longitude_e7)
+        crate::commands::find::degrees(east(position.longitude_e7))
     );
     let mut element = |name: &str, value: &Value| {
         let value = match value {
@@ -62,7 +65,7 @@ fn track_point(point: &Point) -> String {
         let _ = write!(text, "<{name}>{value}</{name}>");
     };
     element("ele", &json!(altitude_m(position)));
-    element("time", &said["time"]);
+    element("time", &date_time(&said["time"]));
     element("cmt", &said["doubt"]);
     element("src", &said["source"]);
     text.push_str("<extensions>");
@@ -76,6 +79,22 @@ fn track_point(point: &Point) -> String {
     }
     text.push_str("</extensions></trkpt>");
     text
+}
+
+/// The schema's longitudes end before 180°, which is the same meridian as −180°.
+const fn east(longitude_e7: i32) -> i32 {
+    if longitude_e7 >= HALF_TURN_E7 {
+        // A whole turn does not fit into 32 bits.
+        longitude_e7 - HALF_TURN_E7 - HALF_TURN_E7
+    } else {
+        longitude_e7
+    }
+}
+
+/// The time if it is one by XML Schema (years 0001 to 9999): a receiver may say anything.
+fn date_time(said: &Value) -> Value {
+    let is_one = |text: &&str| text.ends_with('Z') && !text.starts_with("0000");
+    json!(said.as_str().filter(is_one))
 }
 
 /// The history as GeoJSON: one point feature for each position. A line would hide the radii and, across the date line, lie.
@@ -156,6 +175,77 @@ mod tests {
         ), "{text}");
         assert!(text.contains("<cmt>impossible-speed</cmt><src>gnss</src>"));
         assert!(text.ends_with("</trkseg></trk>\n</gpx>\n"));
+    }
+
+    #[test]
+    fn the_ends_of_the_earth_and_of_time_stay_within_the_schemas_bounds() {
+        let places = [
+            (900_000_000, 1_800_000_000),
+            (-900_000_000, -1_800_000_000),
+            (1, 1_799_999_999),
+        ];
+        let times = [
+            i64::MIN,
+            -62_167_219_200_000,
+            -1,
+            0,
+            253_402_300_799_000,
+            i64::MAX,
+        ];
+        let mut wild = history();
+        let first = wild.points[0];
+        wild.points.clear();
+        for (latitude_e7, longitude_e7) in places {
+            wild.points.extend(times.map(|time| Point {
+                position: Position {
+                    latitude_e7,
+                    longitude_e7,
+                    time_unix_ms: Some(time),
+                    ..first.position
+                },
+                ..first
+            }));
+        }
+        let text = gpx(&wild);
+        let within = |text: &str, start: &str, end: char| -> Vec<String> {
+            let parts = text.split(start).skip(1);
+            parts
+                .map(|part| part.split(end).next().unwrap_or_default().to_owned())
+                .collect()
+        };
+        let numbers = |name: &str| -> Vec<f64> {
+            let found = within(&text, name, '"').into_iter();
+            found
+                .map(|digits| digits.parse().expect("a decimal"))
+                .collect()
+        };
+        assert_eq!(numbers(" lat=\"").len(), 18);
+        assert!(
+            numbers(" lat=\"")
+                .iter()
+                .all(|degrees| (-90.0..=90.0).contains(degrees))
+        );
+        // GPX 1.1, longitudeType: 180 itself is none.
+        assert!(
+            numbers(" lon=\"")
+                .iter()
+                .all(|degrees| (-180.0..180.0).contains(degrees))
+        );
+        let stated = within(&text, "<ele>34.5</ele><time>", '<');
+        assert!(
+            stated
+                .iter()
+                .all(|time| time.len() == 20 && time.ends_with('Z')),
+            "{stated:?}"
+        );
+        assert_eq!(stated.len(), 9, "1969, 1970 and 9999 are times: {stated:?}");
+        // RFC 7946 §4: WGS 84, −180 to 180.
+        let value: Value = serde_json::from_str(&geojson(&wild).expect("text")).expect("JSON");
+        for feature in value["features"].as_array().expect("features") {
+            let degrees = |index: usize| feature["geometry"]["coordinates"][index].as_f64();
+            assert!(degrees(0).is_some_and(|east| east.abs() <= 180.0));
+            assert!(degrees(1).is_some_and(|north| north.abs() <= 90.0));
+        }
     }
 
     #[test]

@@ -191,6 +191,21 @@ impl Progress {
         }
     }
 
+    /// Goes back to queued because what this client concluded has proved wrong: the phone that was said to be gone is there. What the phone has signed stays.
+    pub fn open_again(&mut self, at: UnixMs, reason: &str) -> Recorded {
+        let concluded = |last: &Step| last.state.is_final() && last.witness == Witness::Owner;
+        if !self.0.last().is_some_and(concluded) {
+            return Recorded::Nothing;
+        }
+        self.0.push(Step {
+            state: State::Queued,
+            at,
+            witness: Witness::Owner,
+            detail: reason.to_owned(),
+        });
+        Recorded::Advanced
+    }
+
     /// Goes back to queued because the phone asked for a new signature (`seq-too-old`, `unknown-beacon`, `need-authority`); an ended command stays ended.
     pub fn requeue(&mut self, at: UnixMs, reason: &str) -> Recorded {
         if self.state().is_final() || self.state() == State::Queued {

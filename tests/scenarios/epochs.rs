@@ -22,7 +22,7 @@ fn again(household: &Household, name: &str) -> PathBuf {
     let out = bundle.display().to_string();
     let _ = household
         .owner
-        .homing(&["device", "add", PHONE, "--again", "--out", &out])
+        .homing(&["device", "add", PHONE, "--again", "--yes", "--out", &out])
         .expect_success();
     bundle
 }

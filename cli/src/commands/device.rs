@@ -2,6 +2,7 @@
 use super::account::{refuse_existing, unlock};
 use super::{Context, catch_up, show, tell_impostors, waiting};
 use crate::args::{Device, History};
+use crate::clock::UnixMs;
 use crate::duration::Span;
 use crate::error::Error;
 use crate::exchange::{Acceptance, Exchange, Stay, rng};
@@ -9,7 +10,7 @@ use crate::file::{self, Access};
 use crate::household::BrokerFiles;
 use crate::output::harmless;
 use crate::renewal::{self, household};
-use crate::store::{LONGEST_NAME, Standing, Store};
+use crate::store::{DeviceRow, LONGEST_NAME, Standing, Store};
 use homing_link::MqttLink;
 use homing_owner::account::Unlocked;
 use homing_owner::delivery::State;
@@ -20,11 +21,15 @@ use homing_protocol::id::DeviceId;
 use homing_protocol::keys::Psk;
 use homing_protocol::topic::{Channel, Topic};
 use serde_json::json;
+use std::io::{BufRead, IsTerminal};
 use std::path::Path;
 use std::time::Duration;
 
 /// How long a call that changes the account looks for a newer keyring first, and publishes its own afterwards.
 const MEETING: Duration = Duration::from_secs(5);
+
+/// How long ago a phone may have been heard of to be one that its owner can find now: a day, in which the slowest of them show themselves many times.
+const LATELY_MS: i64 = 86_400_000;
 
 /// Carries out `homing device …`.
 pub(crate) fn run(context: &Context, command: Device) -> Result<(), Error> {
@@ -35,9 +40,10 @@ pub(crate) fn run(context: &Context, command: Device) -> Result<(), Error> {
             wait,
             history,
             again,
+            yes,
         } => {
             let whom = if again {
-                Whom::Known(&name)
+                Whom::Known(&name, if yes { Consent::Given } else { Consent::Wanted })
             } else {
                 Whom::New(&name)
             };
@@ -85,7 +91,16 @@ enum Whom<'a> {
     /// One that will be called so.
     New(&'a str),
     /// One of the account, which joins once more.
-    Known(&'a str),
+    Known(&'a str, Consent),
+}
+
+/// Whether the owner has agreed to end the enrolment of a phone that is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Consent {
+    /// By a flag.
+    Given,
+    /// He is asked.
+    Wanted,
 }
 
 /// The phone that is invited: its name, and what its next enrolment is.
@@ -106,7 +121,7 @@ fn invited(store: &Store, whom: Whom<'_>) -> Result<(String, Invitation), Error>
             };
             Ok((name.to_owned(), invitation))
         }
-        Whom::Known(name) => {
+        Whom::Known(name, _) => {
             let row = store.device_named(name)?;
             let invitation = Invitation {
                 address: row.address(account),
@@ -117,6 +132,42 @@ fn invited(store: &Store, whom: Whom<'_>) -> Result<(String, Invitation), Error>
             Ok((row.name, invitation))
         }
     }
+}
+
+/// What is said of a phone that was heard of lately: it can be found now, and cannot any more from the moment at which its enrolment ends.
+fn warning_of_the_living(row: &DeviceRow, now: UnixMs) -> Option<String> {
+    let at = row.last_contact?;
+    let lately = now.0.saturating_sub(at.0) < LATELY_MS;
+    (row.standing == Standing::Enrolled && lately).then(|| {
+        format!(
+            "{} was heard of at {}. With --again its present enrolment ends at once: until somebody runs homingd enrol on it with the new bundle, nobody can find it or let it ring.",
+            harmless(&row.name),
+            at.short(now)
+        )
+    })
+}
+
+/// Whoever ends the enrolment of such a phone types its name.
+fn ask_about_the_living(context: &Context, row: &DeviceRow) -> Result<(), Error> {
+    let Some(warning) = warning_of_the_living(row, UnixMs::now()) else {
+        return Ok(());
+    };
+    if !std::io::stdin().is_terminal() {
+        return Err(Error::Usage(format!(
+            "{warning} Give --yes if that is meant"
+        )));
+    }
+    context.out.warn(&warning);
+    eprint!("Type {} to go on: ", harmless(&row.name));
+    let mut line = String::new();
+    std::io::stdin()
+        .lock()
+        .read_line(&mut line)
+        .map_err(Error::Passphrase)?;
+    if line.trim() == row.name {
+        return Ok(());
+    }
+    Err(Error::Usage("nothing was changed".into()))
 }
 
 fn add(
@@ -133,6 +184,9 @@ fn add(
     let store = Store::open(&context.home)?;
     invited(&store, whom)?;
     let mut store = meet(store)?;
+    if let Whom::Known(name, Consent::Wanted) = whom {
+        ask_about_the_living(context, &store.device_named(name)?)?;
+    }
     let mut account = unlock(context, &mut store)?;
     let held = store.account()?;
     let (name, invitation) = invited(&store, whom)?;
@@ -160,7 +214,7 @@ fn add(
                 return Err(error);
             }
         }
-        Whom::Known(_) => {
+        Whom::Known(..) => {
             // A bundle of which nobody knows is worth nothing; ending the old enrolment cannot be taken back.
             file::replace(out, &bundle.encode(), Access::Private)?;
             store.invite_again(&invitation, &tls.serial.0)?;
@@ -169,12 +223,8 @@ fn add(
     // The row that was just stored comes into it like every other.
     renewal::change(&mut store, &mut account, |_, _| Ok(()))?;
     report_bundle(context, name, address.device, out)?;
-    if let Whom::Known(_) = whom {
-        context.out.text(&format!(
-            "Every older order to {} has ended, and what its former keys sign is not believed. {}",
-            harmless(name),
-            BrokerFiles::inside(store.home()).advice()
-        ))?;
+    if let Whom::Known(..) = whom {
+        tell_of_the_end(context, &store, name)?;
     }
     match wait {
         Some(wait) => join(context, store, account, address.device, wait),
@@ -182,6 +232,15 @@ fn add(
             "Then sign the phone's keys with: homing device accept {name}"
         )),
     }
+}
+
+/// What became of a phone's former enrolment, and what is left to do at the broker.
+fn tell_of_the_end(context: &Context, store: &Store, name: &str) -> Result<(), Error> {
+    context.out.text(&format!(
+        "Every older order to {} has ended, and what its former keys sign is not believed. {}",
+        harmless(name),
+        BrokerFiles::inside(store.home()).advice()
+    ))
 }
 
 fn report_bundle(context: &Context, name: &str, device: DeviceId, out: &Path) -> Result<(), Error> {
@@ -310,4 +369,28 @@ fn end_orders(store: &mut Store, device: DeviceId) -> Result<(), Error> {
         store.conclude(row.intent.id, State::Cancelled, "the phone was put out")?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_phone_that_was_heard_of_within_a_day_is_asked_about() {
+        let house = crate::pretend::household();
+        let now = UnixMs::now();
+        let warned = |ago_ms: i64| {
+            let store = house.store();
+            store
+                .contact_was(house.device(), UnixMs(now.0 - ago_ms))
+                .expect("set");
+            let row = store.device(house.device()).expect("asked").expect("known");
+            warning_of_the_living(&row, now)
+        };
+        assert_eq!(warned(0), None, "it has not joined yet");
+        house.enrol();
+        assert!(warned(60_000).is_some_and(|said| said.contains("pocket was heard of")));
+        assert!(warned(LATELY_MS - 1).is_some());
+        assert_eq!(warned(LATELY_MS), None);
+    }
 }

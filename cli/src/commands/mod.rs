@@ -64,6 +64,9 @@ pub(crate) fn run(cli: Cli) -> Result<(), Error> {
     if let Some(seconds) = cli.global.clock_offset {
         clock::simulate_offset(seconds);
     }
+    if let Some(file) = cli.global.clock_offset_from {
+        clock::simulate_offset_from(file);
+    }
     let format = if cli.global.json {
         Format::Json
     } else {

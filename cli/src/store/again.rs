@@ -1,5 +1,5 @@
 //! A phone that is enrolled again under a higher number: its former enrolment ends in one step, here and on every machine that hears of it. Issues no certificate.
-use super::{DeviceRow, NewsKind, Store, inbox::tell, order, past};
+use super::{DeviceRow, NewsKind, Store, news::tell, order, past};
 use crate::error::Error;
 use homing_owner::enrol::Invitation;
 use homing_protocol::id::DeviceId;

@@ -1,5 +1,5 @@
 //! Phones in the owner's state: invited, claimed, enrolled, revoked.
-use super::{Membership, NewsKind, Store, count, fixed, inbox::tell, int};
+use super::{Membership, NewsKind, Store, count, fixed, int, news::tell};
 use crate::clock::UnixMs;
 use crate::error::Error;
 use crate::suggest;

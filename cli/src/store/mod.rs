@@ -3,9 +3,11 @@
 mod again;
 mod client;
 mod device;
+mod farewell;
 mod fork;
 mod inbox;
 mod migration;
+mod news;
 mod notice;
 mod order;
 mod past;
@@ -14,7 +16,8 @@ mod tests;
 mod track;
 
 pub(crate) use device::{DeviceRow, LONGEST_NAME, Standing};
-pub(crate) use inbox::{News, NewsKind, Origin};
+pub(crate) use inbox::Origin;
+pub(crate) use news::{News, NewsKind};
 pub(crate) use order::{Order, OutboxRow, Withdrawn};
 pub(crate) use track::StoredReport;
 
@@ -38,7 +41,7 @@ use zeroize::Zeroizing;
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Version of the database's schema; `PRAGMA user_version`.
-const FORMAT: i64 = 2;
+const FORMAT: i64 = 3;
 
 /// The database in the owner's folder.
 #[derive(Debug)]
@@ -175,7 +178,6 @@ impl Store {
             return Err(Error::NoAccount(home.to_owned()));
         }
         migration::migrate(&mut store.connection)?;
-        past::prepare(&store.connection)?;
         fork::prepare(&store.connection)?;
         notice::prepare(&store.connection)?;
         if store.is_recovering()? {
@@ -200,7 +202,6 @@ impl Store {
         let transaction = store.write()?;
         if migration::version(&transaction)? == 0 {
             transaction.execute_batch(include_str!("schema.sql"))?;
-            past::prepare(&transaction)?;
             fork::prepare(&transaction)?;
             notice::prepare(&transaction)?;
             transaction.pragma_update(None, "user_version", FORMAT)?;

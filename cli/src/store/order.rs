@@ -1,5 +1,5 @@
 //! Orders and their way: the durable outbox, the sequence numbers, the steps with times. Signs nothing itself.
-use super::{NewsKind, Store, count, fixed, inbox::tell, int};
+use super::{NewsKind, Store, count, fixed, int, news::tell};
 use crate::clock::UnixMs;
 use crate::error::Error;
 use homing_owner::delivery::{Progress, Recorded, State, Step, Witness};
@@ -155,7 +155,7 @@ impl RawOrder {
     }
 }
 
-fn steps(transaction: &rusqlite::Connection, id: CommandId) -> Result<Progress, Error> {
+pub(super) fn steps(transaction: &rusqlite::Connection, id: CommandId) -> Result<Progress, Error> {
     let mut statement = transaction
         .prepare("SELECT state, at, witness, detail FROM step WHERE command = ? ORDER BY number")?;
     let rows = statement.query_map([id.0], |row| {
@@ -186,7 +186,7 @@ fn steps(transaction: &rusqlite::Connection, id: CommandId) -> Result<Progress, 
 }
 
 /// Writes the steps after the first `known` ones, and where the order stands now.
-fn write_steps(
+pub(super) fn write_steps(
     transaction: &Transaction<'_>,
     device: DeviceId,
     id: CommandId,

@@ -1,12 +1,12 @@
 //! What a phone said before its state was set back, or before it was enrolled again: kept for the record and the movement history, never compared with what it says now. Believes nothing that was not verified before.
-use super::{NewsKind, Store, StoredReport, count, fixed, inbox::tell, int};
+use super::{NewsKind, Store, StoredReport, count, fixed, int, news::tell};
 use crate::clock::UnixMs;
 use crate::error::Error;
-use homing_owner::phone::Heard;
+use homing_owner::phone::{Answer, Heard};
 use homing_protocol::beacon::Beacon;
 use homing_protocol::command::BeaconReference;
 use homing_protocol::id::{BeaconNonce, DeviceId};
-use rusqlite::{Connection, OptionalExtension, Transaction, params};
+use rusqlite::{OptionalExtension, Transaction, params};
 
 /// Beacons of a phone that are remembered by number and nonce, as many as a phone remembers itself (protocol v1).
 const MARKS_KEPT: i64 = 4096;
@@ -57,29 +57,6 @@ pub(crate) struct PastReport {
     pub(crate) certificate: Vec<u8>,
     /// The report.
     pub(crate) report: StoredReport,
-}
-
-/// Makes the tables where a state was begun before there were any.
-pub(super) fn prepare(connection: &Connection) -> Result<(), Error> {
-    connection.execute_batch(
-        "CREATE TABLE IF NOT EXISTS past (device BLOB NOT NULL, era INTEGER NOT NULL, certificate BLOB NOT NULL,
-           why TEXT NOT NULL, ended_at INTEGER NOT NULL, receipts INTEGER NOT NULL DEFAULT 0,
-           PRIMARY KEY (device, era)) STRICT;
-         CREATE TABLE IF NOT EXISTS past_report (device BLOB NOT NULL, era INTEGER NOT NULL, first INTEGER NOT NULL,
-           count INTEGER NOT NULL, bytes BLOB NOT NULL, received_at INTEGER NOT NULL, newest_at INTEGER NOT NULL,
-           PRIMARY KEY (device, era, first, count)) STRICT;
-         CREATE TABLE IF NOT EXISTS past_receipt (device BLOB NOT NULL, era INTEGER NOT NULL, counter INTEGER NOT NULL,
-           command BLOB NOT NULL, previous BLOB NOT NULL, head BLOB NOT NULL, bytes BLOB NOT NULL,
-           received_at INTEGER NOT NULL, PRIMARY KEY (device, era, counter, head)) STRICT;
-         CREATE TABLE IF NOT EXISTS beacon_mark (device BLOB NOT NULL, counter INTEGER NOT NULL, nonce BLOB NOT NULL,
-           receipts INTEGER NOT NULL, head BLOB NOT NULL, reports INTEGER NOT NULL, past INTEGER NOT NULL DEFAULT 0,
-           PRIMARY KEY (device, counter, nonce)) STRICT;
-         CREATE TABLE IF NOT EXISTS retired (serial BLOB PRIMARY KEY) STRICT;
-         CREATE TABLE IF NOT EXISTS set_back (device BLOB PRIMARY KEY, counter INTEGER NOT NULL, nonce BLOB,
-           receipts INTEGER NOT NULL, head BLOB NOT NULL, reports INTEGER NOT NULL, told INTEGER NOT NULL DEFAULT 0,
-           noticed_at INTEGER NOT NULL) STRICT;",
-    )?;
-    Ok(())
 }
 
 /// How a beacon stands to the ones that were heard before.
@@ -325,16 +302,42 @@ fn move_receipts(
     Ok(())
 }
 
-/// Whether a receipt belongs to what was put away: the phone sends it again because somebody asks once more for an order that was done then.
-pub(super) fn is_put_away(
+/// How a receipt stands to what was put away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Putting {
+    /// It belongs to the present.
+    Present,
+    /// It lies there: the phone sends it again because somebody asks once more for an order that was done then.
+    Known,
+    /// It belongs there and was late: it has just been put there.
+    Late,
+}
+
+/// Puts a receipt of a past that has ended to the others of that time.
+pub(super) fn put_receipt_away(
     transaction: &Transaction<'_>,
     device: DeviceId,
-    counter: i64,
-    head: &[u8; 32],
-) -> Result<bool, Error> {
-    let sql = "SELECT EXISTS (SELECT 1 FROM past_receipt WHERE device = ?1 AND counter = ?2 AND head = ?3)
-      OR EXISTS (SELECT 1 FROM past WHERE device = ?1 AND receipts >= ?2)";
-    Ok(transaction.query_row(sql, params![device.0, counter, head], |row| row.get(0))?)
+    answer: &Answer,
+    bytes: &[u8],
+    at: UnixMs,
+) -> Result<Putting, Error> {
+    let (receipt, counter) = (&answer.receipt, int(answer.receipt.counter));
+    let known =
+        "SELECT EXISTS (SELECT 1 FROM past_receipt WHERE device = ? AND counter = ? AND head = ?)";
+    let values = params![device.0, counter, answer.head];
+    if transaction.query_row(known, values, |row| row.get(0))? {
+        return Ok(Putting::Known);
+    }
+    let put = transaction.execute(
+        "INSERT INTO past_receipt (device, era, counter, command, previous, head, bytes, received_at)
+         SELECT ?1, era, ?2, ?3, ?4, ?5, ?6, ?7 FROM past WHERE device = ?1 AND receipts >= ?2 ORDER BY era DESC LIMIT 1",
+        params![device.0, counter, receipt.command.0, receipt.previous, answer.head, bytes, at.0],
+    )?;
+    Ok(if put > 0 {
+        Putting::Late
+    } else {
+        Putting::Present
+    })
 }
 
 /// The phone counts on from what was known: the alarm is over, and so are the numbers that it used meanwhile.

@@ -6,6 +6,8 @@ use homing_protocol::command::Op;
 use std::collections::BTreeSet;
 use std::os::unix::fs::PermissionsExt;
 
+mod past;
+
 #[test]
 fn nobody_but_the_owner_may_read_the_state() {
     let house = household();

@@ -1,5 +1,6 @@
 //! Positions in the owner's state: what is stored, what is missing, what is too old to be kept. Opens no report: it was verified before it got here.
-use super::inbox::{tell, touch};
+use super::inbox::touch;
+use super::news::tell;
 use super::{NewsKind, Store, count, int};
 use crate::clock::UnixMs;
 use crate::error::Error;
@@ -10,6 +11,12 @@ use homing_protocol::report::Report;
 use rusqlite::{OptionalExtension, Transaction, params};
 
 const DAY_MS: i64 = 86_400_000;
+
+/// What a clock does not do while it goes: two days, a weekend in which a machine is off.
+const LEAP_MS: i64 = 2 * DAY_MS;
+
+/// How often the clock is written down, milliseconds: a call that only shows something seldom writes.
+const NOTED_EVERY_MS: i64 = DAY_MS / 4;
 /// Retention of a phone whose claim another client holds, days: the one that is proposed when nobody says otherwise.
 const USUAL_RETENTION_DAYS: i64 = 30;
 /// How long a position is kept where none is to be kept: as long as it takes to show it.
@@ -212,8 +219,43 @@ impl Store {
         }))
     }
 
+    /// Whether this machine's clock may delete something. One that leaps, forwards or back, may be wrong: it is believed again when it has gone on by itself for a day, as it does on a machine that was switched off for a week.
+    fn is_clock_believed(&self, now: UnixMs) -> Result<bool, Error> {
+        let sql = "SELECT latest, believed_from FROM clock_seen";
+        let seen = self
+            .connection
+            .query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?)));
+        let (latest, believed_from): (i64, i64) = seen.optional()?.unwrap_or((0, 0));
+        let (gap, is_first) = (now.0.saturating_sub(latest), latest == 0);
+        let from = if gap.abs() > LEAP_MS && !is_first {
+            now.0.saturating_add(DAY_MS)
+        } else {
+            believed_from
+        };
+        if is_first || from != believed_from || gap > NOTED_EVERY_MS {
+            let sql = "INSERT INTO clock_seen (one, latest, believed_from) VALUES (1, ?1, ?2)
+                       ON CONFLICT (one) DO UPDATE SET latest = ?1, believed_from = ?2";
+            match self.connection.execute(sql, params![now.0, from]) {
+                Ok(_) => {}
+                Err(error) => {
+                    let error = Error::from(error);
+                    // A full disk keeps nobody from looking.
+                    return if error.may_pass() {
+                        Ok(false)
+                    } else {
+                        Err(error)
+                    };
+                }
+            }
+        }
+        Ok(now.0 >= from)
+    }
+
     /// Deletes positions that are older than what was agreed with the phone's user, once the phone knows that we had them, or a day later: what is not confirmed would come again.
     pub(crate) fn forget_old_positions(&self, now: UnixMs) -> Result<(), Error> {
+        if !self.is_clock_believed(now)? {
+            return Ok(());
+        }
         let condition = "FROM report WHERE newest_at <
               (SELECT CASE coalesce(retention_days, ?2) WHEN 0 THEN ?1 - ?3 ELSE ?1 - coalesce(retention_days, ?2) * ?4 END
                FROM device WHERE id = report.device)
