@@ -62,9 +62,35 @@ pub enum Error {
         /// When it took the lock, RFC 3339.
         since: String,
     },
+    /// A lock tells nothing of who holds it.
+    #[error(
+        "lock {lock} cannot be read ({how}), so somebody may be at work; half an hour after it was written it is removed"
+    )]
+    UnreadableLock {
+        /// Which lock.
+        lock: Id,
+        /// Why it tells nothing.
+        how: String,
+    },
+    /// Somebody removed our lock while we were at work.
+    #[error(
+        "somebody removed this run's lock while it was at work, and may have removed data too; the same command goes on"
+    )]
+    LockLost,
+    /// The machine's clock is contradicted, and what is removed depends on it.
+    #[error("this machine's clock says {now}, but {why}; nothing was removed")]
+    ClockDoubtful {
+        /// What it says, RFC 3339.
+        now: String,
+        /// What speaks against it.
+        why: String,
+    },
     /// Another process backs up the same folders into the same repository.
     #[error("another backup with the state in {} is under way", .0.display())]
     Busy(PathBuf),
+    /// Another process restores into the same folder.
+    #[error("another restore into {} is under way", .0.display())]
+    TargetBusy(PathBuf),
     /// A stored file is damaged.
     #[error("{name} is damaged: {how}")]
     Damaged {

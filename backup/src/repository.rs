@@ -34,7 +34,8 @@ impl<S> std::fmt::Debug for Repository<S> {
 }
 
 impl<S: Store> Repository<S> {
-    /// Makes a new repository with one key. The config is written last: without it there is no repository.
+    /// Makes a new repository with one key. The config is written last: without it there is no repository. Of several makers
+    /// at the same time one succeeds.
     ///
     /// # Errors
     /// There is one already, or the store fails.
@@ -47,14 +48,21 @@ impl<S: Store> Repository<S> {
         store.prepare()?;
         let master = KeyBytes::random()?;
         let file = KeyFile::wrap(&master, password, maker)?.to_json()?;
-        store.put(Name::File(Kind::Key, Id::of(&file)), &file)?;
+        let key_name = Name::File(Kind::Key, Id::of(&file));
+        store.put(key_name, &file)?;
         let key = Key::new(&master);
         let config = Config::random()?;
         let json = serde_json::to_vec(&config).map_err(|source| Error::Json {
             what: "the config",
             source,
         })?;
-        store.put(Name::Config, &key.sealed(&json)?)?;
+        let sealed = key.sealed(&json)?;
+        store.put(Name::Config, &sealed)?;
+        if store.get(Name::Config)? != sealed {
+            // Somebody else was quicker. Our key opens nothing; one that stays is passed over.
+            let _ = store.remove(key_name);
+            return Err(Error::AlreadyARepository);
+        }
         Ok(Self { store, key, config })
     }
 
@@ -74,23 +82,19 @@ impl<S: Store> Repository<S> {
         for id in &keys {
             let json = store.get(Name::File(Kind::Key, *id))?;
             // A damaged or costly key must not hide one that fits.
-            match KeyFile::parse(&json).and_then(|file| file.unwrap_with(*id, password)) {
-                Ok(Some(master)) => return Self::with_key(store, &master, config),
+            let opened = KeyFile::parse(&json)
+                .and_then(|file| file.unwrap_with(*id, password))
+                .and_then(|master| master.map(|master| opened_by(&master, &config)).transpose());
+            match opened {
+                Ok(Some((key, config))) => return Ok(Self { store, key, config }),
                 Ok(None) => {}
+                // Nothing another key could mend.
+                Err(error @ Error::UnknownVersion(_)) => return Err(error),
+                // That of another maker, who came too late, opens with the same password.
                 Err(error) => refused = Some(error),
             }
         }
         Err(refused.unwrap_or(Error::WrongPassword { keys: keys.len() }))
-    }
-
-    fn with_key(store: S, master: &KeyBytes, mut config: Vec<u8>) -> Result<Self> {
-        let key = Key::new(master);
-        let damaged = |_| Error::Damaged {
-            name: Name::Config,
-            how: "its seal does not fit".into(),
-        };
-        let config = Config::parse(key.open(&mut config).map_err(damaged)?)?;
-        Ok(Self { store, key, config })
     }
 
     /// This repository's copy in another store, where the same key opens it.
@@ -296,6 +300,17 @@ impl<S: Store> Repository<S> {
         pack::parse_header(header, size - wanted as u64)
             .map_err(|error| damaged(&error.to_string()))
     }
+}
+
+/// The key of that master key, and the config that it opens.
+fn opened_by(master: &KeyBytes, sealed: &[u8]) -> Result<(Key, Config)> {
+    let key = Key::new(master);
+    let damaged = |_| Error::Damaged {
+        name: Name::Config,
+        how: "its seal does not fit".into(),
+    };
+    let config = Config::parse(key.open(&mut sealed.to_vec()).map_err(damaged)?)?;
+    Ok((key, config))
 }
 
 fn decompress(compressed: &[u8]) -> Result<Vec<u8>, &'static str> {

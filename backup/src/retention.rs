@@ -1,6 +1,6 @@
 //! Forgetting snapshots that are old enough. Removes snapshot files only; what they alone needed is `prune`'s.
 
-use crate::clock::Clock;
+use crate::clock::{self, AHEAD_SECONDS, Clock};
 use crate::error::Result;
 use crate::id::Id;
 use crate::lock::{Lock, Sharing};
@@ -9,9 +9,6 @@ use crate::snapshot::Snapshot;
 use crate::store::{Kind, Name, Store};
 use crate::timestamp::Timestamp;
 use std::collections::BTreeMap;
-
-/// A snapshot later than now by more than this was made under a clock that was ahead; less is two clocks that differ.
-pub(crate) const AHEAD_SECONDS: i64 = 86_400;
 
 /// What to keep of each group, which is one machine's snapshots of the same folders. The newest is always kept.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -96,9 +93,11 @@ pub fn forget<S: Store>(
     }
     repository.writable()?;
     let lock = Lock::take(repository, Sharing::Exclusive, clock, None)?.lock;
-    let done = remove(repository, keep, clock.now());
-    lock.release(repository)?;
-    done
+    let now = clock.now();
+    clock::agrees(now, lock.store_time()?)?;
+    let done = remove(repository, keep, now)?;
+    lock.release()?;
+    Ok(done)
 }
 
 fn remove<S: Store>(repository: &Repository<S>, keep: &Keep, now: Timestamp) -> Result<Forgotten> {

@@ -7,7 +7,7 @@ mod oracle;
 
 use forest::Forest;
 use homing_backup::archiver::{self, Done, Options, Unobserved};
-use homing_backup::clock::{Clock, FixedClock, SystemClock};
+use homing_backup::clock::{Clock, FixedClock, SystemClock, Trust};
 use homing_backup::prune::{self, Pruned, Repack};
 use homing_backup::reader::Reader;
 use homing_backup::repository::Repository;
@@ -41,9 +41,11 @@ fn in_days(days: i64) -> FixedClock {
     FixedClock(Timestamp::new(now.seconds + days * DAY, 0))
 }
 
+/// The days pass only here, not for the store.
 fn prune<S: Store>(repository: &Repository<S>, repack: Repack, days: i64) -> Result<Pruned, Error> {
     let options = prune::Options {
         repack,
+        trust: Trust::Believe,
         ..prune::Options::default()
     };
     prune::prune(repository, &options, &in_days(days), &mut || false)
@@ -238,4 +240,164 @@ fn restic_forgets_and_prunes_in_our_repository_and_we_go_on() {
     restic.run(&["rebuild-index"]);
     restic.check();
     assert_whole(&ours, "indexed by restic");
+}
+
+fn prune_at(ours: &Repository<MemoryStore>, now: Timestamp) -> Result<Pruned, Error> {
+    let clock = FixedClock(now);
+    prune::prune(ours, &prune::Options::default(), &clock, &mut || false)
+}
+
+#[test]
+fn a_clock_that_the_repository_contradicts_marks_and_removes_nothing() {
+    let store = MemoryStore::default();
+    let ours = Repository::create(store.clone(), PASSWORD.as_bytes(), &forest::maker()).unwrap();
+    let forest = Forest::grow(47);
+    let done = back_up(&ours, &forest);
+    let name = Name::File(Kind::Snapshot, done.id);
+    let snapshot = store.get(name).unwrap();
+    let now = SystemClock.now().seconds;
+    // Nobody needs anything, but for one small snapshot of today.
+    let empty = tempfile::tempdir().unwrap();
+    archiver::backup(
+        &ours,
+        &[&empty.path().canonicalize().unwrap()],
+        &forest::options(),
+        &SystemClock,
+        &mut Unobserved,
+    )
+    .unwrap();
+    store.remove(name).unwrap();
+    let packs = ours.list(Kind::Pack).unwrap();
+    for wrong in [0, now - 30 * DAY, now + 400 * DAY, now + 50 * 365 * DAY] {
+        let before = store.names();
+        let refused = prune_at(&ours, Timestamp::new(wrong, 0)).unwrap_err();
+        assert!(matches!(refused, Error::ClockDoubtful { .. }), "{refused}");
+        assert_eq!(store.names(), before, "at {wrong}");
+    }
+    // Marked by a right clock: one that is years ahead still removes nothing, and what is needed again is taken back.
+    let marked = prune_at(&ours, Timestamp::new(now, 0)).unwrap();
+    assert!(marked.marked_packs > 0);
+    for wrong in [0, now + 50 * 365 * DAY] {
+        prune_at(&ours, Timestamp::new(wrong, 0)).unwrap_err();
+    }
+    store.put(name, &snapshot).unwrap();
+    assert_eq!(
+        prune_at(&ours, Timestamp::new(now + 2 * DAY, 0))
+            .unwrap()
+            .removed_packs,
+        0
+    );
+    let there = ours.list(Kind::Pack).unwrap();
+    assert!(packs.iter().all(|pack| there.contains(pack)));
+    assert_whole(&ours, "after clocks that were wrong");
+}
+
+#[test]
+fn a_clock_that_the_store_contradicts_removes_nothing() {
+    let store = MemoryStore::default();
+    let ours = Repository::create(store.clone(), PASSWORD.as_bytes(), &forest::maker()).unwrap();
+    let now = SystemClock.now().seconds;
+    let forest = Forest::grow(48);
+    let done = back_up(&ours, &forest);
+    back_up(&ours, &Forest::grow(49));
+    store.remove(Name::File(Kind::Snapshot, done.id)).unwrap();
+    store.set_clock(Timestamp::new(now, 0));
+    // Three days ahead: within what the repository itself could tell.
+    let marked = prune_at(&ours, Timestamp::new(now, 0)).unwrap();
+    assert!(marked.marked_packs + marked.repacked_packs > 0);
+    let refused = prune_at(&ours, Timestamp::new(now + 3 * DAY, 0)).unwrap_err();
+    assert!(matches!(refused, Error::ClockDoubtful { .. }), "{refused}");
+    let keep = Keep {
+        last: 1,
+        ..Keep::default()
+    };
+    retention::forget(&ours, &keep, Deed::Do, &in_days(3)).unwrap_err();
+    store.set_clock(Timestamp::new(now + 3 * DAY, 0));
+    assert!(
+        prune_at(&ours, Timestamp::new(now + 3 * DAY, 0))
+            .unwrap()
+            .removed_packs
+            > 0
+    );
+}
+
+#[test]
+fn marks_that_a_wrong_clock_made_count_from_now() {
+    for wrong in [0, 100 * 365 * DAY] {
+        let store = MemoryStore::default();
+        let ours =
+            Repository::create(store.clone(), PASSWORD.as_bytes(), &forest::maker()).unwrap();
+        let done = back_up(&ours, &Forest::grow(50));
+        store.remove(Name::File(Kind::Snapshot, done.id)).unwrap();
+        let believing = |seconds: i64| {
+            let options = prune::Options {
+                trust: Trust::Believe,
+                ..prune::Options::default()
+            };
+            let clock = FixedClock(Timestamp::new(seconds, 0));
+            prune::prune(&ours, &options, &clock, &mut || false).unwrap()
+        };
+        let marked = believing(wrong).marked_packs;
+        let now = SystemClock.now().seconds;
+        assert_eq!(believing(now).removed_packs, 0, "marked at {wrong}");
+        assert_eq!(believing(now + DAY / 2).removed_packs, 0);
+        assert_eq!(believing(now + DAY).removed_packs, marked);
+    }
+}
+
+#[test]
+fn what_another_machine_is_just_uploading_is_marked_at_most_and_taken_back() {
+    let store = MemoryStore::default();
+    let ours = Repository::create(store.clone(), PASSWORD.as_bytes(), &forest::maker()).unwrap();
+    back_up(&ours, &Forest::grow(51));
+    // A run of another machine without a lock: its packs are there, its index not yet.
+    let forest = Forest::grow(52);
+    let before = store.fork();
+    let done = back_up(&ours, &forest);
+    let new: Vec<Name> = store
+        .names()
+        .into_iter()
+        .filter(|name| before.get(*name).is_err() && !matches!(name, Name::File(Kind::Pack, _)))
+        .collect();
+    let mut held = Vec::new();
+    for name in new {
+        held.push((name, store.get(name).unwrap()));
+        store.remove(name).unwrap();
+    }
+    let marked = prune(&ours, Repack::Above(20), 0).unwrap();
+    assert!(marked.marked_packs > 0 && marked.removed_packs == 0);
+    for (name, bytes) in held {
+        store.put(name, &bytes).unwrap();
+    }
+    assert_eq!(prune(&ours, Repack::Above(20), 2).unwrap().removed_packs, 0);
+    assert!(
+        ours.snapshots()
+            .unwrap()
+            .iter()
+            .any(|(id, _)| *id == done.id)
+    );
+    assert_whole(&ours, "with the other machine's snapshot");
+}
+
+#[test]
+fn remnants_of_uploads_that_were_cut_off_are_removed_by_who_is_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let ours = Repository::create(
+        LocalStore::new(folder.path()),
+        PASSWORD.as_bytes(),
+        &forest::maker(),
+    )
+    .unwrap();
+    back_up(&ours, &Forest::grow(53));
+    let (pack, _) = ours.list(Kind::Pack).unwrap()[0];
+    let hex = pack.to_string();
+    let remnant = folder
+        .path()
+        .join(format!("data/{}/{hex}-tmp-1f", &hex[..2]));
+    let own = folder.path().join("data/notes-tmp-1.txt");
+    std::fs::write(&remnant, "half a pack").unwrap();
+    std::fs::write(&own, "somebody's own").unwrap();
+    prune(&ours, Repack::Never, 0).unwrap();
+    assert!(!remnant.exists() && own.exists());
+    assert_whole(&ours, "tidied");
 }

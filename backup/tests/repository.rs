@@ -6,7 +6,7 @@ mod oracle;
 use homing_backup::key::Maker;
 use homing_backup::pack::BlobKind;
 use homing_backup::repository::Repository;
-use homing_backup::store::{Kind, LocalStore, Name, Store};
+use homing_backup::store::{Kind, LocalStore};
 use homing_backup::{Error, Id, Timestamp, tree};
 use oracle::{PASSWORD, Restic};
 
@@ -114,40 +114,4 @@ fn a_repository_of_version_1_is_read_but_not_written() {
     restic.run(&["init", "--repository-version", "1"]);
     let ours = Repository::open(LocalStore::new(folder.path()), PASSWORD.as_bytes()).unwrap();
     assert!(matches!(ours.writable(), Err(Error::OldVersion)));
-}
-
-#[test]
-fn a_lock_of_restic_that_excludes_us_is_respected_and_one_of_a_dead_process_is_removed() {
-    use homing_backup::clock::SystemClock;
-    use homing_backup::lock::{Lock, Sharing};
-    let store = homing_backup::store::MemoryStore::default();
-    let ours = Repository::create(store.clone(), PASSWORD.as_bytes(), &maker()).unwrap();
-    let foreign = |host: &str, exclusive: bool| {
-        let json = format!(
-            r#"{{"time":"2020-01-01T00:00:00Z","exclusive":{exclusive},"hostname":"{host}","username":"u","pid":4194304}}"#
-        );
-        ours.save_file(Kind::Lock, json.as_bytes()).unwrap()
-    };
-    let other = foreign("elsewhere", true);
-    assert!(matches!(
-        Lock::take(&ours, Sharing::Shared, &SystemClock, None),
-        Err(Error::Locked { .. })
-    ));
-    assert_eq!(
-        ours.list(Kind::Lock).unwrap().len(),
-        1,
-        "our own attempt leaves nothing"
-    );
-    store.remove(Name::File(Kind::Lock, other)).unwrap();
-    // Process ids end below 2^22.
-    foreign(&homing_backup::os::identity::hostname(), true);
-    foreign("elsewhere", false);
-    let taken = Lock::take(&ours, Sharing::Shared, &SystemClock, None).unwrap();
-    assert_eq!(taken.abandoned, 1);
-    assert!(matches!(
-        Lock::take(&ours, Sharing::Exclusive, &SystemClock, None),
-        Err(Error::Locked { .. })
-    ));
-    taken.lock.release(&ours).unwrap();
-    assert_eq!(ours.list(Kind::Lock).unwrap().len(), 1);
 }

@@ -7,8 +7,6 @@ mod oracle;
 mod server;
 
 use forest::Forest;
-use homing_backup::Error;
-use homing_backup::Id;
 use homing_backup::archiver::{self, Done, Unobserved};
 use homing_backup::clock::SystemClock;
 use homing_backup::repository::Repository;
@@ -17,6 +15,7 @@ use homing_backup::store::{
     conformance,
 };
 use homing_backup::verify::{self, Depth};
+use homing_backup::{Error, Id, Timestamp};
 use oracle::{PASSWORD, Restic};
 use server::{Server, Treat, Version};
 use std::cell::Cell;
@@ -28,6 +27,7 @@ fn quick() -> RestOptions {
     RestOptions {
         // A pause of the server's may be ten times as long on a crowded machine; only one that hangs lets it pass.
         silence: Duration::from_secs(5),
+        slowest_bytes_per_second: 10 << 20,
         ..RestOptions::default()
     }
 }
@@ -129,6 +129,22 @@ fn each_misbehaviour_is_told_for_what_it_is() {
         (Treat::DoAndReset, Class::Temporary),
         (Treat::ResetInBody, Class::Temporary),
         (Treat::TooShort, Class::Temporary),
+        (Treat::Trickle, Class::Temporary),
+        (Treat::TrickleHead, Class::Temporary),
+        (Treat::Status(204), Class::Permanent),
+        (Treat::Status(206), Class::Permanent),
+        (
+            Treat::Lie("200 x\r\nContent-Length: 300010"),
+            Class::Temporary,
+        ),
+        (
+            Treat::Lie("200 x\r\nContent-Length: 99999999999999"),
+            Class::Permanent,
+        ),
+        (
+            Treat::Lie("200 x\r\nContent-Length: many"),
+            Class::Temporary,
+        ),
     ] {
         server.treat(std::slice::from_ref(&treat));
         let began = Instant::now();
@@ -139,6 +155,107 @@ fn each_misbehaviour_is_told_for_what_it_is() {
     }
     server.treat(&[Treat::Slow]);
     assert_eq!(store.get(name).unwrap(), content);
+}
+
+#[test]
+fn no_answer_but_a_success_is_taken_for_one_by_any_request() {
+    let server = Server::start(Version::Two, None);
+    let store = store(&server, "r");
+    let name = Name::File(Kind::Index, Id::of(b"index"));
+    store.put(name, b"index").unwrap();
+    let requests: [fn(&RestStore, Name) -> Option<StoreError>; 7] = [
+        |store, _| store.prepare().err(),
+        |store, _| store.list(Kind::Index, &mut |_, _| {}).err(),
+        |store, name| store.size(name).err(),
+        |store, name| store.written(name).err(),
+        |store, name| store.get(name).err(),
+        |store, name| store.get_range(name, 1, 2, &mut Vec::new()).err(),
+        |store, name| store.remove(name).err(),
+    ];
+    for code in (200..=599).filter(|code| ![200, 201, 204, 206].contains(code)) {
+        for (number, request) in requests.iter().enumerate() {
+            // A list that is missing is empty; a part that is not to be had is cut from the whole.
+            if (number == 1 && [404, 410].contains(&code)) || (number == 5 && code == 416) {
+                continue;
+            }
+            server.treat(&[Treat::Status(code)]);
+            assert!(
+                request(&store, name).is_some(),
+                "{code} to request {number}"
+            );
+            server.treat(&[]);
+        }
+    }
+    assert_eq!(store.get(name).unwrap(), b"index");
+}
+
+#[test]
+fn a_server_that_lies_about_parts_or_gives_none_is_seen_through() {
+    let server = Server::start(Version::Two, None);
+    let store = store(&server, "r");
+    let content: Vec<u8> = (0..100).collect();
+    let name = Name::File(Kind::Pack, Id::of(&content));
+    store.put(name, &content).unwrap();
+    let mut buffer = Vec::new();
+    server.treat(&[Treat::NoParts]);
+    store.get_range(name, 10, 5, &mut buffer).unwrap();
+    assert_eq!(buffer, content[10..15]);
+    for lie in [
+        // Another place, another length, no place, a place beyond the end, an end before its time, more than was asked for.
+        "206 x\r\nContent-Length: 5\r\nContent-Range: bytes 11-15/100",
+        "206 x\r\nContent-Length: 5\r\nContent-Range: bytes 10-13/100",
+        "206 x\r\nContent-Length: 5",
+        "206 x\r\nContent-Length: 5\r\nContent-Range: bytes 10-14/12",
+        "206 x\r\nContent-Length: 5\r\nContent-Range: bytes 14-10/100",
+        "206 x\r\nContent-Length: 4\r\nContent-Range: bytes 10-13/100",
+        "206 x\r\nContent-Length: 4\r\nContent-Range: bytes 10-13/*",
+        "206 x\r\nContent-Length: 6\r\nContent-Range: bytes 10-15/100",
+        "206 x\r\nContent-Length: 5\r\nContent-Range: bytes 0-18446744073709551615/*",
+    ] {
+        server.treat(&[Treat::Lie(lie)]);
+        assert!(store.get_range(name, 10, 5, &mut buffer).is_err(), "{lie}");
+        server.treat(&[]);
+    }
+    // A listing or a size that is not true is found out when the file is read.
+    server.treat(&[Treat::Lie("200 x\r\nContent-Length: 7")]);
+    assert_eq!(store.size(name).unwrap(), 7);
+    assert_eq!(store.get(name).unwrap(), content);
+}
+
+#[test]
+fn a_server_that_takes_a_pack_too_slowly_is_given_up_in_time() {
+    let server = Server::start(Version::Two, None);
+    let store = store(&server, "r");
+    let content = forest::noise(5, 16 << 20);
+    server.treat(&[Treat::TakeSlowly]);
+    let began = Instant::now();
+    let failed = store
+        .put(Name::File(Kind::Pack, Id::of(&content)), &content)
+        .unwrap_err();
+    assert_eq!(failed.class, Class::Temporary, "{failed}");
+    assert!(began.elapsed() < Duration::from_secs(30));
+}
+
+#[test]
+fn a_servers_own_date_of_a_file_is_read() {
+    let server = Server::start(Version::Two, None);
+    let store = patient(&server);
+    let name = Name::File(Kind::Lock, Id::of(b"lock"));
+    store.put(name, b"lock").unwrap();
+    assert_eq!(
+        store.written(name).unwrap(),
+        Some(Timestamp::new(784_111_777, 0))
+    );
+}
+
+#[test]
+fn a_name_that_nobody_knows_is_temporary_and_given_up_in_time() {
+    // Reserved for never being a host (RFC 6761).
+    let store = RestStore::new("http://repository.invalid/r", &quick()).unwrap();
+    let began = Instant::now();
+    let failed = store.prepare().unwrap_err();
+    assert_eq!(failed.class, Class::Temporary, "{failed}");
+    assert!(began.elapsed() < Duration::from_secs(20));
 }
 
 #[test]

@@ -367,7 +367,10 @@ fn ctrl_c_ends_a_backup_in_order_with_everything_indexed() {
         assert!(running.0.try_wait().unwrap().is_none(), "it ended before");
         std::thread::yield_now();
     }
-    kill(Pid::from_raw(running.0.id().cast_signed()), Signal::SIGINT).unwrap();
+    let process = Pid::from_raw(running.0.id().cast_signed());
+    // As restic does when it judges a lock.
+    kill(process, Signal::SIGHUP).unwrap();
+    kill(process, Signal::SIGINT).unwrap();
     let status = running.0.wait().unwrap();
     assert_eq!(status.code(), Some(75), "stopped in order");
     let found = &place.json(&["verify", "--all"])[0];
@@ -381,6 +384,30 @@ fn ctrl_c_ends_a_backup_in_order_with_everything_indexed() {
     let next = &place.json(&["backup", "photos"])[0];
     assert_eq!(next["complete"], true);
     assert!(next["data_added"].as_u64() < next["total_bytes_processed"].as_u64());
+}
+
+#[test]
+fn a_lock_that_stands_in_the_way_is_named_and_unlock_is_the_way_out() {
+    let place = Place::with_repository();
+    let lock = place.path("repository/locks").join("5".repeat(64));
+    std::fs::write(&lock, "no lock").unwrap();
+    let refused = place.run(&["backup", "notes"]);
+    assert_eq!(code(&refused), 75, "{}", said(&refused));
+    assert!(
+        said(&refused).contains(&"5".repeat(64)),
+        "{}",
+        said(&refused)
+    );
+    let left = &place.json(&["unlock"])[0];
+    assert_eq!(left["left"].as_array().unwrap().len(), 1);
+    let removed = &place.json(&["unlock", "--all"])[0];
+    assert_eq!(removed["removed"].as_array().unwrap().len(), 1);
+    assert!(!lock.exists());
+    place.json(&["backup", "notes"]);
+    assert_eq!(
+        place.json(&["prune", "--trust-clock"])[0]["removed_packs"],
+        0
+    );
 }
 
 #[test]

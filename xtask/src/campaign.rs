@@ -90,6 +90,22 @@ const CAMPAIGNS: &[Campaign] = &[
         test: "day::a_whole_day",
         needs: Needs::Programs,
     },
+    Campaign {
+        name: "archive-kills",
+        says: "kill -9 of backups and restores at random moments of their work, judged by restic too",
+        count: ("--count", 1_000),
+        package: &["homing-backup", "--test", "kill"],
+        test: "a_campaign_of_archive_kills",
+        needs: Needs::Nothing,
+    },
+    Campaign {
+        name: "archive-trees",
+        says: "random folder trees and their changes, restored by us and by restic, and compared",
+        count: ("--trees", 100),
+        package: &["homing-backup", "--test", "trees"],
+        test: "a_campaign_of_random_trees",
+        needs: Needs::Nothing,
+    },
 ];
 
 /// How often; read by the test.

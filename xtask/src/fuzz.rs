@@ -12,8 +12,8 @@ const INSTRUMENT: &str = "-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage
     -Cllvm-args=-sanitizer-coverage-trace-compares --cfg fuzzing";
 /// Longest input that is tried, bytes: twice the longest envelope.
 const LONGEST_INPUT: u32 = 8_192;
-/// Bytes that one target's committed corpus may take: twelve of them stay below 200 KB.
-const LARGEST_CORPUS: u64 = 16_000;
+/// Bytes that one target's committed corpus may take: twenty of them stay below 200 KB.
+const LARGEST_CORPUS: u64 = 10_000;
 /// How long a run is when nothing is said, seconds.
 const SECONDS: u64 = 60;
 
@@ -94,8 +94,8 @@ fn build(target: &str) -> Result<Places, String> {
         .args(["--target", &machine, "--bin", target])
         .env("CARGO_TARGET_DIR", &folder)
         .env("RUSTFLAGS", INSTRUMENT);
-    if needs_daemon(&manifest, target)? {
-        command.args(["--features", "daemon"]);
+    if let Some(feature) = needed_feature(&manifest, target)? {
+        command.args(["--features", &feature]);
     }
     house::run("the build of the engine", &mut command)?;
     let own = folder.join("runs").join(target);
@@ -107,13 +107,16 @@ fn build(target: &str) -> Result<Places, String> {
     })
 }
 
-/// Whether the manifest says that this target needs homingd.
-fn needs_daemon(manifest: &Path, target: &str) -> Result<bool, String> {
+/// The feature that the manifest says this target needs.
+fn needed_feature(manifest: &Path, target: &str) -> Result<Option<String>, String> {
     let text = std::fs::read_to_string(manifest)
         .map_err(|error| format!("could not read {}: {error}", manifest.display()))?;
     let own = format!("name = \"{target}\"");
     let section = text.split("[[bin]]").find(|section| section.contains(&own));
-    Ok(section.is_some_and(|section| section.contains("required-features = [\"daemon\"]")))
+    let named = section.and_then(|section| section.split_once("required-features = [\""));
+    Ok(named
+        .and_then(|(_, rest)| rest.split_once('"'))
+        .map(|(feature, _)| feature.to_owned()))
 }
 
 /// Runs the engine; its words, which are those of libFuzzer.
@@ -240,9 +243,11 @@ mod tests {
     }
 
     #[test]
-    fn what_needs_homingd_is_read_from_the_manifest() {
+    fn what_a_target_needs_is_read_from_the_manifest() {
         let manifest = house::root().join("fuzz/Cargo.toml");
-        assert_eq!(needs_daemon(&manifest, "config"), Ok(true));
-        assert_eq!(needs_daemon(&manifest, "cbor"), Ok(false));
+        let feature = |target| needed_feature(&manifest, target).unwrap();
+        assert_eq!(feature("config").as_deref(), Some("daemon"));
+        assert_eq!(feature("archive_tree").as_deref(), Some("archive"));
+        assert_eq!(feature("cbor"), None);
     }
 }

@@ -14,7 +14,7 @@ mod state;
 mod walk;
 mod writer;
 
-use crate::clock::Clock;
+use crate::clock::{AHEAD_SECONDS, Clock};
 use crate::error::{Error, Result};
 use crate::id::Id;
 use crate::lock::{Lock, Sharing};
@@ -22,7 +22,6 @@ use crate::os::identity::{Names, own_ids};
 use crate::os::source::{self, Attributes};
 use crate::pack::BlobKind;
 use crate::repository::Repository;
-use crate::retention::AHEAD_SECONDS;
 use crate::snapshot::{Snapshot, Summary};
 use crate::store::{Kind, Store};
 use crate::timestamp::Timestamp;
@@ -202,7 +201,9 @@ impl<S: Store> Run<'_, S> {
         let parent = self.parent.map(|(id, _)| id);
         let snapshot = describe(self.options, start, tree, parent, self.paths, summary);
         let repository = self.repository;
-        let id = repository.save_file(Kind::Snapshot, &snapshot.to_json()?);
+        let id = writer
+            .confirm()
+            .and_then(|()| repository.save_file(Kind::Snapshot, &snapshot.to_json()?));
         let stored = writer.release();
         let (id, stored) = (id?, stored?);
         if let Some(keeper) = &self.keeper {

@@ -319,6 +319,8 @@ impl<S: Store> Walk<'_, S> {
     pub(super) fn step(&mut self, bytes: u64) -> Result<()> {
         self.progress.bytes += bytes;
         self.progress.stored_bytes = self.writer.stored.plain_bytes;
+        // A walk that finds nothing new to store can take hours too.
+        self.writer.stay()?;
         if self.observer.progress(&self.progress) {
             Err(Error::Stopped)
         } else {

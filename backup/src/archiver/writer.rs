@@ -42,7 +42,7 @@ struct Open {
 pub(crate) struct Writer<'r, S> {
     repository: &'r Repository<S>,
     clock: &'r dyn Clock,
-    lock: Lock,
+    lock: Lock<'r, S>,
     pub(crate) index: Index,
     sealer: Sealer,
     data: Open,
@@ -58,7 +58,7 @@ impl<'r, S: Store> Writer<'r, S> {
     pub(crate) fn new(
         repository: &'r Repository<S>,
         clock: &'r dyn Clock,
-        lock: Lock,
+        lock: Lock<'r, S>,
         mut index: Index,
         pack_bytes: usize,
     ) -> Result<Self> {
@@ -84,6 +84,15 @@ impl<'r, S: Store> Writer<'r, S> {
 
     /// Takes over packs that are stored but in no index: the work of a run that was killed. Damaged ones are left alone.
     pub(crate) fn adopt(&mut self) -> Result<()> {
+        let adopted = self.adopt_all();
+        if adopted.is_err() {
+            // The locks that told of them are gone: ours tells it to the next.
+            self.lock.leave();
+        }
+        adopted
+    }
+
+    fn adopt_all(&mut self) -> Result<()> {
         let mut known = self.index.packs().to_vec();
         known.extend_from_slice(self.index.marked());
         known.sort_unstable();
@@ -106,6 +115,7 @@ impl<'r, S: Store> Writer<'r, S> {
     /// Stores a blob unless it is stored already; returns its name. It may rest in an open pack until [`Writer::flush`].
     pub(crate) fn add(&mut self, kind: BlobKind, content: &[u8]) -> Result<Id> {
         let id = Id::of(content);
+        self.stay()?;
         if self.index.contains(kind, &id) {
             return Ok(id);
         }
@@ -151,7 +161,6 @@ impl<'r, S: Store> Writer<'r, S> {
     }
 
     fn store_pack(&mut self, kind: BlobKind) -> Result<()> {
-        self.lock.refresh(self.repository, self.clock)?;
         let open = match kind {
             BlobKind::Data => &mut self.data,
             BlobKind::Tree => &mut self.tree,
@@ -165,7 +174,9 @@ impl<'r, S: Store> Writer<'r, S> {
         open.number = self.index.add_pack(Id::default());
         let entries = open.pack.restart();
         self.stored.packs += 1;
-        self.note(id, entries, size)
+        self.note(id, entries, size)?;
+        // It may have taken long.
+        self.lock.refresh(self.clock)
     }
 
     /// Remembers a stored pack for the next index.
@@ -188,6 +199,7 @@ impl<'r, S: Store> Writer<'r, S> {
         if self.unindexed.is_empty() {
             return Ok(());
         }
+        self.lock.confirm()?;
         let json = index::to_json(&self.unindexed);
         self.repository.save_file(Kind::Index, &json)?;
         self.unindexed.clear();
@@ -206,10 +218,22 @@ impl<'r, S: Store> Writer<'r, S> {
     }
 
     /// Gives the lock back. With stored packs that are in no index it stays: whoever finds it abandoned looks for them.
-    pub(crate) fn release(self) -> Result<Stored> {
+    pub(crate) fn release(mut self) -> Result<Stored> {
         if self.unindexed.is_empty() {
-            self.lock.release(self.repository)?;
+            self.lock.release()?;
+        } else {
+            self.lock.leave();
         }
         Ok(self.stored)
+    }
+
+    /// Renews the lock when it is due.
+    pub(crate) fn stay(&mut self) -> Result<()> {
+        self.lock.refresh(self.clock)
+    }
+
+    /// Makes sure that nobody took this run for dead.
+    pub(crate) fn confirm(&self) -> Result<()> {
+        self.lock.confirm()
     }
 }

@@ -1,6 +1,8 @@
 //! Names of users, groups, the machine and its processes. Reads `/etc/passwd`, `/etc/group` and `/proc`; asks no network.
 
 use crate::id::Id;
+use rustix::io::Errno;
+use rustix::process::Pid;
 use std::collections::HashMap;
 use std::path::Path;
 
@@ -82,10 +84,67 @@ pub fn own_ids() -> (u32, u32) {
     )
 }
 
-/// Is there a process of that number on this machine?
+/// What can be seen of a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Process {
+    /// There is none of that number.
+    Gone,
+    /// There is one, and it began so many clock ticks after the kernel (proc(5), `starttime`).
+    Started(u64),
+    /// There is one, and that is all we may know.
+    Hidden,
+}
+
+/// Looks for a process by its number. Whether there is one is asked of the kernel: `/proc` may be closed to us.
 #[must_use]
-pub fn process_exists(pid: u32) -> bool {
-    Path::new("/proc").join(pid.to_string()).exists()
+pub fn process(pid: u32) -> Process {
+    let number = i32::try_from(pid).ok().and_then(Pid::from_raw);
+    let gone = number.is_none_or(|number| {
+        matches!(rustix::process::test_kill_process(number), Err(Errno::SRCH))
+    });
+    if gone {
+        return Process::Gone;
+    }
+    let line = text(&Path::new("/proc").join(pid.to_string()).join("stat"));
+    // The name in parentheses may hold anything; the state follows it, and the time 19 fields later.
+    let mut fields = line
+        .rsplit_once(") ")
+        .map(|(_, fields)| fields.split(' '))
+        .into_iter()
+        .flatten();
+    match fields.next() {
+        // It is dead, and its parent has not looked yet.
+        Some("Z" | "X") => Process::Gone,
+        Some(_) => fields
+            .nth(18)
+            .and_then(|ticks| ticks.parse().ok())
+            .map_or(Process::Hidden, Process::Started),
+        None => Process::Hidden,
+    }
+}
+
+/// The kernel's random name for the time since it was started; empty where it tells none.
+#[must_use]
+pub fn boot_id() -> String {
+    text(Path::new("/proc/sys/kernel/random/boot_id"))
+        .trim()
+        .into()
+}
+
+/// The machine's id (machine-id(5)), which is confidential.
+#[must_use]
+pub fn machine_id() -> Option<String> {
+    let id = text(Path::new("/etc/machine-id"));
+    let id = id.trim();
+    (id.len() == 32).then(|| id.into())
+}
+
+/// The namespace in which our process numbers count; empty where it cannot be known.
+#[must_use]
+pub fn pid_namespace() -> String {
+    std::fs::read_link("/proc/self/ns/pid")
+        .map(|name| name.to_string_lossy().into_owned())
+        .unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -110,8 +169,13 @@ mod tests {
     }
 
     #[test]
-    fn this_process_exists() {
-        assert!(process_exists(std::process::id()));
-        assert!(!process_exists(u32::MAX));
+    fn this_process_is_seen_with_its_beginning_and_others_are_not_there() {
+        assert!(matches!(
+            process(std::process::id()),
+            Process::Started(ticks) if ticks > 0
+        ));
+        assert_eq!(process(u32::MAX), Process::Gone);
+        assert_eq!(process(0), Process::Gone);
+        assert!(!boot_id().is_empty() && pid_namespace().starts_with("pid:"));
     }
 }

@@ -1,12 +1,14 @@
 //! Removing what no snapshot needs, in two steps: marked in the index first, removed only after days. Forgets no snapshot.
 //!
+//! What is removed depends on the clock, so a clock that the repository or its store contradicts removes and marks nothing.
+//!
 //! Order, so that a process may die anywhere: repacked blobs are stored, then the new index, then the old index goes, and only
 //! then are packs removed that the old index had marked long enough ago.
 
 mod plan;
 mod rebuild;
 
-use crate::clock::Clock;
+use crate::clock::{self, Clock, Trust};
 use crate::error::{Error, Result};
 use crate::id::Id;
 use crate::index::{self, Mark};
@@ -44,6 +46,8 @@ pub struct Options {
     pub grace_seconds: i64,
     /// Whether it is done.
     pub deed: Deed,
+    /// Whether a clock is believed that is contradicted.
+    pub trust: Trust,
 }
 
 impl Default for Options {
@@ -53,6 +57,7 @@ impl Default for Options {
             // As rustic: a day, less an hour for a nightly job that is early.
             grace_seconds: 23 * 3600,
             deed: Deed::Do,
+            trust: Trust::Check,
         }
     }
 }
@@ -83,7 +88,8 @@ pub struct Pruned {
 /// Prunes. `watch` is asked now and then; `true` stops before anything is removed.
 ///
 /// # Errors
-/// The repository is locked or damaged (nothing is changed then), the store fails, or `watch` stopped it.
+/// The repository is locked or damaged, or [`Error::ClockDoubtful`] (nothing is changed then), the store fails, or `watch`
+/// stopped it.
 pub fn prune<S: Store>(
     repository: &Repository<S>,
     options: &Options,
@@ -103,14 +109,15 @@ pub fn prune<S: Store>(
         watch,
     };
     let done = work.run(options);
-    work.lock.release(repository)?;
-    done
+    let released = work.lock.release();
+    let done = done?;
+    released.map(|()| done)
 }
 
 struct Work<'a, S> {
     repository: &'a Repository<S>,
     clock: &'a dyn Clock,
-    lock: Lock,
+    lock: Lock<'a, S>,
     watch: &'a mut dyn FnMut() -> bool,
 }
 
@@ -118,14 +125,22 @@ impl<S: Store> Work<'_, S> {
     fn run(&mut self, options: &Options) -> Result<Pruned> {
         let now = self.clock.now();
         let plan = Plan::make(self.repository, options, now, self.watch)?;
-        if options.deed == Deed::Tell || plan.changes_nothing() {
+        if options.deed == Deed::Tell {
+            return Ok(plan.outcome);
+        }
+        if options.trust == Trust::Check {
+            clock::agrees(now, self.lock.store_time()?)?;
+            clock::fits(now, plan.newest)?;
+        }
+        self.repository.store().tidy()?;
+        if plan.changes_nothing() {
             return Ok(plan.outcome);
         }
         let moved = self.repack(&plan)?;
         self.step()?;
         let expired = self.write_index(&plan, moved, now)?;
         for id in expired {
-            self.lock.refresh(self.repository, self.clock)?;
+            self.lock.refresh(self.clock)?;
             match self.repository.store().remove(Name::File(Kind::Pack, id)) {
                 // Gone already: an earlier run died after removing it.
                 Err(error) if error.class == Class::Missing => {}
@@ -136,7 +151,7 @@ impl<S: Store> Work<'_, S> {
     }
 
     fn step(&mut self) -> Result<()> {
-        self.lock.refresh(self.repository, self.clock)?;
+        self.lock.refresh(self.clock)?;
         if (self.watch)() {
             Err(Error::Stopped)
         } else {
@@ -205,6 +220,7 @@ impl<S: Store> Work<'_, S> {
                 match plan.fate(&id) {
                     Fate::Keep => file.packs.push((id, entries)),
                     Fate::Mark => {
+                        let mark = mark.filter(|mark| plan::is_credible(mark, now));
                         let mark = mark.unwrap_or(Mark { at: now });
                         file.marked.push((id, entries, mark));
                     }
@@ -218,6 +234,7 @@ impl<S: Store> Work<'_, S> {
             file.marked.push((*id, Vec::new(), Mark { at: now }));
         }
         self.write_if(&mut file, 1, &mut written)?;
+        self.lock.confirm()?;
         for old in &plan.index_files {
             if !written.contains(old) {
                 self.repository

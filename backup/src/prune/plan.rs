@@ -2,6 +2,7 @@
 
 use super::{Options, Pruned, Repack};
 use crate::Timestamp;
+use crate::clock::AHEAD_SECONDS;
 use crate::error::{Error, Result};
 use crate::id::Id;
 use crate::index::{self, Index, Mark};
@@ -41,6 +42,10 @@ pub(super) struct Plan {
     pub(super) index_files: Vec<Id>,
     /// Packs that no index knows.
     pub(super) strays: Vec<Id>,
+    /// Some marks are to be made anew.
+    remarks: bool,
+    /// The newest time that a snapshot or a mark bears.
+    pub(super) newest: Option<Timestamp>,
     pub(super) outcome: Pruned,
 }
 
@@ -56,6 +61,8 @@ impl Plan {
             used: HashSet::new(),
             index_files: Vec::new(),
             strays: Vec::new(),
+            remarks: false,
+            newest: None,
             outcome: Pruned::default(),
         };
         plan.read_index(repository)?;
@@ -70,6 +77,7 @@ impl Plan {
             self.index_files.push(id);
             let json = repository.load_file(Kind::Index, id)?;
             index::read_packs(&json, &mut |pack, entries, mark| {
+                self.newest = self.newest.max(mark.map(|mark| mark.at));
                 let known = self.packs.entry(pack).or_insert(Pack {
                     entries,
                     mark,
@@ -108,6 +116,7 @@ impl Plan {
         let mut reader = Reader::with_index(repository, index);
         let mut open = Vec::new();
         for (_, snapshot) in repository.snapshots()? {
+            self.newest = self.newest.max(Some(snapshot.time));
             open.push(snapshot.tree);
         }
         while let Some(id) = open.pop() {
@@ -181,9 +190,10 @@ impl Plan {
                     outcome.removed_packs += 1;
                     outcome.removed_bytes += size;
                 }
-                (0, Some(_)) => {
+                (0, Some(mark)) => {
                     pack.fate = Fate::Mark;
                     outcome.waiting_packs += 1;
+                    self.remarks |= !is_credible(&mark, now);
                 }
                 (0, None) => {
                     pack.fate = Fate::Mark;
@@ -214,6 +224,7 @@ impl Plan {
     pub(super) fn changes_nothing(&self) -> bool {
         let done = &self.outcome;
         done.marked_packs + done.repacked_packs + done.recovered_packs + done.removed_packs == 0
+            && !self.remarks
             && !self.packs.values().any(|pack| pack.fate == Fate::Gone)
     }
 
@@ -234,7 +245,14 @@ impl Plan {
     }
 }
 
-/// A mark from the future was made by a clock that was wrong: it counts from now.
+/// Was the mark made by a clock that was right? One from the future, or from before this program, counts from now.
+pub(super) fn is_credible(mark: &Mark, now: Timestamp) -> bool {
+    mark.at.seconds >= FIRST_MARK && mark.at.seconds_since(now) <= AHEAD_SECONDS
+}
+
+/// 2020-01-01: no program that marks packs is older.
+const FIRST_MARK: i64 = 1_577_836_800;
+
 fn is_over(mark: Mark, now: Timestamp, grace_seconds: i64) -> bool {
-    now.seconds_since(mark.at) >= grace_seconds
+    is_credible(&mark, now) && now.seconds_since(mark.at) >= grace_seconds
 }

@@ -31,14 +31,14 @@ pub fn rebuild_index<S: Store>(
 ) -> Result<Rebuilt> {
     repository.writable()?;
     let mut lock = Lock::take(repository, Sharing::Exclusive, clock, None)?.lock;
-    let done = rebuild(repository, &mut lock, clock, watch);
-    lock.release(repository)?;
-    done
+    let done = rebuild(repository, &mut lock, clock, watch)?;
+    lock.release()?;
+    Ok(done)
 }
 
 fn rebuild<S: Store>(
     repository: &Repository<S>,
-    lock: &mut Lock,
+    lock: &mut Lock<'_, S>,
     clock: &dyn Clock,
     watch: &mut dyn FnMut() -> bool,
 ) -> Result<Rebuilt> {
@@ -48,7 +48,7 @@ fn rebuild<S: Store>(
     let mut packs: Vec<(Id, Vec<Entry>)> = Vec::new();
     let mut blobs = 0;
     for (id, size) in repository.list(Kind::Pack)? {
-        lock.refresh(repository, clock)?;
+        lock.refresh(clock)?;
         if watch() {
             return Err(Error::Stopped);
         }
@@ -72,6 +72,7 @@ fn rebuild<S: Store>(
     if !packs.is_empty() {
         written.push(repository.save_file(Kind::Index, &index::to_json(&packs))?);
     }
+    lock.confirm()?;
     for (id, _) in old {
         if !written.contains(&id) {
             repository.store().remove(Name::File(Kind::Index, id))?;

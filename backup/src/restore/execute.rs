@@ -1,14 +1,16 @@
 //! Doing a restore: each file is complete under its name or not there. Follows no link and trusts no name.
 
+use super::pending::{Deed, Folder, LinkKey, Pending, Step};
 use super::{Choice, Conflicts, Selection, Watcher};
 use crate::error::{Error, Result};
 use crate::id::Id;
+use crate::os::target::Found;
 use crate::os::{source, target};
 use crate::pack::BlobKind;
 use crate::reader::Reader;
 use crate::store::Store;
 use crate::tree::{Node, NodeKind};
-use rustix::fd::{AsFd, OwnedFd};
+use rustix::fd::AsFd;
 use rustix::io::Errno;
 use std::collections::HashMap;
 use std::ffi::OsStr;
@@ -16,9 +18,7 @@ use std::fs::File;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-
-/// The name of a file until it is complete.
-const UNFINISHED: &[u8] = b".homing-restore-unfinished";
+use std::rc::Rc;
 
 /// What a restore did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -36,11 +36,13 @@ pub struct Restored {
 }
 
 /// Restores the chosen part of a tree below `to`, which is made if it is not there. Every chunk is checked by its name before
-/// it is written; a file that is there already is compared with the snapshot chunk by chunk, so a restore that was interrupted
-/// goes on where it was.
+/// it is written, and a file gets its name when it is whole and on the disk; one that is there already is compared with the
+/// snapshot chunk by chunk. So a restore that was interrupted, by a power cut too, goes on where it was. What an interrupted
+/// one left unfinished is removed.
 ///
 /// # Errors
-/// The target cannot be made, a folder's tree cannot be loaded, or the watcher stopped it. Single files that fail are counted.
+/// The target cannot be made or another restore writes to it, a folder's tree cannot be loaded, or the watcher stopped it.
+/// Single files that fail are counted.
 pub fn execute<S: Store>(
     reader: &mut Reader<'_, S>,
     tree: Id,
@@ -54,23 +56,28 @@ pub fn execute<S: Store>(
         Err(errno) => return Err(Error::file("making", to)(errno)),
     }
     let root = source::open_root(to).map_err(Error::file("opening", to))?;
+    if !target::hold(&root) {
+        return Err(Error::TargetBusy(to.into()));
+    }
+    let root = Folder::new(root).map_err(Error::file("looking at", to))?;
     let mut work = Work {
         reader,
         selection,
         conflicts,
         watcher,
-        root: root.try_clone().map_err(|source| Error::File {
-            what: "opening",
-            path: to.into(),
-            source,
-        })?,
+        root: Rc::clone(&root),
         path: PathBuf::from("/"),
         linked: HashMap::new(),
+        pending: Pending::new()?,
         done: Restored::default(),
         seen_bytes: 0,
         buffer: Vec::new(),
     };
-    work.folder(&root, tree)?;
+    let ended = work.folder(&root, tree, Found::There);
+    // However it ended: what is whole gets its name.
+    work.commit();
+    ended?;
+    target::sync(&root.open).map_err(Error::file("syncing", to))?;
     Ok(work.done)
 }
 
@@ -79,13 +86,22 @@ struct Work<'a, 'r, S> {
     selection: &'a Selection,
     conflicts: Conflicts,
     watcher: &'a mut dyn Watcher,
-    root: OwnedFd,
+    root: Rc<Folder>,
     path: PathBuf,
     /// Where the first of several hard links was restored.
-    linked: HashMap<(u64, u64), PathBuf>,
+    linked: HashMap<LinkKey, Linked>,
+    pending: Pending,
     done: Restored,
     seen_bytes: u64,
     buffer: Vec<u8>,
+}
+
+/// The first of several hard links.
+struct Linked {
+    /// Its path below the target.
+    path: PathBuf,
+    /// Where it lies while it does not have its name yet.
+    unfinished: Option<(Rc<Folder>, Vec<u8>)>,
 }
 
 /// Why one file was not restored.
@@ -105,12 +121,16 @@ impl From<Errno> for Failure {
 }
 
 impl<S: Store> Work<'_, '_, S> {
-    fn folder(&mut self, folder: &OwnedFd, tree: Id) -> Result<()> {
-        for node in self.reader.tree(&tree)? {
+    fn folder(&mut self, folder: &Rc<Folder>, tree: Id, found: Found) -> Result<()> {
+        let nodes = self.reader.tree(&tree)?;
+        if found == Found::There {
+            sweep(folder, &nodes);
+        }
+        for node in nodes {
             self.path.push(OsStr::from_bytes(&node.name));
             let done = match self.selection.choice(&self.path) {
                 Choice::Out => Ok(()),
-                choice => self.entry(folder, &node, choice),
+                choice => self.entry(folder, node, choice),
             };
             self.path.pop();
             done?;
@@ -118,12 +138,12 @@ impl<S: Store> Work<'_, '_, S> {
         Ok(())
     }
 
-    fn entry(&mut self, folder: &OwnedFd, node: &Node, choice: Choice) -> Result<()> {
+    fn entry(&mut self, folder: &Rc<Folder>, node: Node, choice: Choice) -> Result<()> {
         let done = match (node.kind, node.subtree) {
             (NodeKind::Dir, Some(subtree)) => return self.child(folder, node, subtree, choice),
             _ if choice != Choice::Whole => return Ok(()),
-            (NodeKind::File, _) => self.file(folder, node),
-            _ => self.special(folder, node),
+            (NodeKind::File, _) => self.file(folder, &node),
+            _ => self.special(folder, &node),
         };
         match done {
             Ok(()) => {}
@@ -135,12 +155,19 @@ impl<S: Store> Work<'_, '_, S> {
         self.step(0)
     }
 
-    fn child(&mut self, folder: &OwnedFd, node: &Node, subtree: Id, choice: Choice) -> Result<()> {
-        let made = self
-            .make_way(folder, node)
-            .and_then(|()| Ok(target::folder(folder, &node.name)?));
-        let inner = match made {
-            Ok(inner) => inner,
+    fn child(
+        &mut self,
+        folder: &Rc<Folder>,
+        node: Node,
+        subtree: Id,
+        choice: Choice,
+    ) -> Result<()> {
+        let made = self.make_way(folder, &node).and_then(|()| {
+            let (open, found) = target::folder(&folder.open, &node.name)?;
+            Ok((Folder::new(open)?, found))
+        });
+        let (inner, found) = match made {
+            Ok(made) => made,
             Err(Failure::Target(errno)) => {
                 self.refused(errno);
                 return Ok(());
@@ -150,70 +177,96 @@ impl<S: Store> Work<'_, '_, S> {
                 return Ok(());
             }
         };
-        self.folder(&inner, subtree)?;
+        self.folder(&inner, subtree, found)?;
         // Folders on the way to what was chosen keep what they have.
-        if choice == Choice::Whole
-            && let Err(errno) = target::dress_open(inner.as_fd(), node)
-        {
-            self.refused(errno);
+        if choice == Choice::Whole {
+            self.later(&inner, Deed::Dress(Box::new(node)));
         }
         Ok(())
     }
 
-    /// Something of another kind in the place of an entry is removed, or stays and is an error. A full folder always stays.
-    fn make_way(&self, folder: &OwnedFd, node: &Node) -> Result<(), Failure> {
-        match source::stat(folder, &node.name) {
+    /// Something of another kind in the place of a folder is removed, or stays and is an error.
+    fn make_way(&self, folder: &Folder, node: &Node) -> Result<(), Failure> {
+        match source::stat(&folder.open, &node.name) {
             Err(Errno::NOENT) => Ok(()),
             Err(errno) => Err(errno.into()),
             Ok(stat) if source::kind(&stat) == node.kind => Ok(()),
             Ok(_) if self.conflicts == Conflicts::Keep => Err(Failure::InTheWay),
-            Ok(_) => Ok(target::remove(folder, &node.name)?),
+            Ok(_) => Ok(target::remove(&folder.open, &node.name)?),
         }
     }
 
-    fn file(&mut self, folder: &OwnedFd, node: &Node) -> Result<(), Failure> {
-        self.make_way(folder, node)?;
+    fn file(&mut self, folder: &Rc<Folder>, node: &Node) -> Result<(), Failure> {
+        let there = match source::stat(&folder.open, &node.name) {
+            Ok(stat) => Some(stat),
+            Err(Errno::NOENT) => None,
+            Err(errno) => return Err(errno.into()),
+        };
         let key = (node.device_id, node.inode);
-        if node.links > 1
-            && let Some(first) = self.linked.get(&key).cloned()
-            && self.link(&first, folder, node).is_ok()
-        {
+        let may_link = there.is_none() || self.conflicts == Conflicts::Replace;
+        if node.links > 1 && may_link && self.link(key, folder, node).is_ok() {
             return Ok(());
         }
-        match source::stat(folder, &node.name) {
-            Ok(_) if self.is_identical(folder, node)? => self.done.already_there += 1,
-            Ok(_) if self.conflicts == Conflicts::Keep => return Err(Failure::InTheWay),
-            Ok(_) | Err(Errno::NOENT) => self.write(folder, node)?,
-            Err(errno) => return Err(errno.into()),
+        let is_file = there.is_some_and(|stat| source::kind(&stat) == NodeKind::File);
+        if is_file && self.is_identical(folder, node)? {
+            self.done.already_there += 1;
+            self.note_link(key, node, None);
+            return Ok(());
         }
+        if there.is_some() && self.conflicts == Conflicts::Keep {
+            return Err(Failure::InTheWay);
+        }
+        self.write(folder, node)
+    }
+
+    fn note_link(&mut self, key: LinkKey, node: &Node, unfinished: Option<(Rc<Folder>, Vec<u8>)>) {
         if node.links > 1 {
-            self.linked.insert(key, self.path.clone());
+            let path = self.path.clone();
+            self.linked.insert(key, Linked { path, unfinished });
         }
+    }
+
+    /// Links to a file restored before. One that has its name is found again step by step from the target.
+    fn link(&mut self, key: LinkKey, folder: &Rc<Folder>, node: &Node) -> Result<(), Errno> {
+        let first = self.linked.get(&key).ok_or(Errno::NOENT)?;
+        let unfinished = self.pending.unfinished();
+        let to = (folder.open.as_fd(), &unfinished[..]);
+        match &first.unfinished {
+            Some((within, name)) => target::link((within.open.as_fd(), name), to)?,
+            None => {
+                let mut at = self.root.open.try_clone().map_err(|_| Errno::MFILE)?;
+                let parent = first.path.parent();
+                for part in parent.into_iter().flat_map(Path::components).skip(1) {
+                    at = source::open_folder(&at, part.as_os_str().as_bytes())?;
+                }
+                let name = first.path.file_name().unwrap_or_default().as_bytes();
+                target::link((at.as_fd(), name), to)?;
+            }
+        }
+        let itself = source::stat(&folder.open, &unfinished)?;
+        let there = source::stat(&folder.open, &node.name);
+        if there.is_ok_and(|there| (there.st_dev, there.st_ino) == (itself.st_dev, itself.st_ino)) {
+            // It is the same file by now: a rename would do nothing and leave both names.
+            return target::remove(&folder.open, &unfinished);
+        }
+        self.later(
+            folder,
+            Deed::Name {
+                unfinished,
+                name: node.name.clone(),
+                bytes: None,
+                link: None,
+            },
+        );
         Ok(())
     }
 
-    /// Links to a file restored before; its folder is found again step by step from the target.
-    fn link(&self, first: &Path, folder: &OwnedFd, node: &Node) -> Result<(), Errno> {
-        let mut at = self.root.try_clone().map_err(|_| Errno::MFILE)?;
-        for part in first
-            .parent()
-            .into_iter()
-            .flat_map(Path::components)
-            .skip(1)
-        {
-            at = source::open_folder(&at, part.as_os_str().as_bytes())?;
-        }
-        let name = first.file_name().unwrap_or_default().as_bytes();
-        if self.conflicts == Conflicts::Replace {
-            target::remove(folder, &node.name)?;
-        }
-        target::link((at.as_fd(), name), (folder.as_fd(), &node.name))
-    }
-
-    fn is_identical(&mut self, folder: &OwnedFd, node: &Node) -> Result<bool, Failure> {
-        let file = File::from(source::open_file(folder, &node.name)?);
+    /// Has the file that is there the snapshot's content? Its mode and times are brought to the snapshot's where it may be
+    /// replaced.
+    fn is_identical(&mut self, folder: &Folder, node: &Node) -> Result<bool, Failure> {
+        let file = File::from(source::open_file(&folder.open, &node.name)?);
         let stat = rustix::fs::fstat(&file)?;
-        if !target::looks_finished(&stat, node) {
+        if source::kind(&stat) != NodeKind::File || source::number(stat.st_size) != node.size {
             return Ok(false);
         }
         let mut position = 0;
@@ -230,24 +283,82 @@ impl<S: Store> Work<'_, '_, S> {
             position += length;
             self.step(length).map_err(Failure::Repository)?;
         }
-        Ok(position == node.size)
+        let identical = position == node.size;
+        if identical && self.conflicts == Conflicts::Replace {
+            target::dress_open(file.as_fd(), node)?;
+        }
+        Ok(identical)
     }
 
-    fn write(&mut self, folder: &OwnedFd, node: &Node) -> Result<(), Failure> {
-        target::remove(folder, UNFINISHED)?;
-        let file = target::new_file(folder, UNFINISHED)?;
-        let written = self.fill(&file, node).and_then(|()| {
-            target::dress_open(file.as_fd(), node)?;
-            Ok(target::settle(folder, UNFINISHED, &node.name)?)
-        });
-        if written.is_err() {
+    fn write(&mut self, folder: &Rc<Folder>, node: &Node) -> Result<(), Failure> {
+        let unfinished = self.pending.unfinished();
+        let file = target::new_file(&folder.open, &unfinished)?;
+        let written = self
+            .fill(&file, node)
+            .and_then(|()| Ok(target::dress_open(file.as_fd(), node)?));
+        if let Err(failed) = written {
             // The first failure is the one to report.
-            let _ = target::remove(folder, UNFINISHED);
-        } else {
-            self.done.files += 1;
-            self.done.bytes += node.size;
+            let _ = target::remove(&folder.open, &unfinished);
+            return Err(failed);
         }
-        written
+        let key = (node.device_id, node.inode);
+        let lies = (Rc::clone(folder), unfinished.clone());
+        self.note_link(key, node, Some(lies));
+        self.later(
+            folder,
+            Deed::Name {
+                unfinished,
+                name: node.name.clone(),
+                bytes: Some(node.size),
+                link: (node.links > 1).then_some(key),
+            },
+        );
+        Ok(())
+    }
+
+    /// Does something when all that was written before it is on the disk.
+    fn later(&mut self, folder: &Rc<Folder>, deed: Deed) {
+        let step = Step {
+            folder: Rc::clone(folder),
+            path: self.path.clone(),
+            deed,
+        };
+        if self.pending.add(step) {
+            self.commit();
+        }
+    }
+
+    /// Gives everything that waits its name.
+    fn commit(&mut self) {
+        let (steps, synced) = self.pending.take();
+        let here = std::mem::take(&mut self.path);
+        for step in steps {
+            let done = step.perform(synced, self.conflicts);
+            self.path = step.path;
+            match (&done, &step.deed) {
+                (Ok(()), Deed::Name { bytes, link, .. }) => {
+                    self.done.files += u64::from(bytes.is_some());
+                    self.done.bytes += bytes.unwrap_or(0);
+                    if let Some(linked) = link.and_then(|key| self.linked.get_mut(&key)) {
+                        linked.unfinished = None;
+                    }
+                }
+                (Ok(()), Deed::Dress(_)) => {}
+                (Err(failed), deed) => {
+                    if let Deed::Name {
+                        link: Some(key), ..
+                    } = deed
+                    {
+                        self.linked.remove(key);
+                    }
+                    match *failed {
+                        Errno::EXIST => self.keep(),
+                        errno => self.refused(errno),
+                    }
+                }
+            }
+        }
+        self.path = here;
     }
 
     fn fill(&mut self, file: &File, node: &Node) -> Result<(), Failure> {
@@ -276,17 +387,36 @@ impl<S: Store> Work<'_, '_, S> {
         }
     }
 
-    fn special(&mut self, folder: &OwnedFd, node: &Node) -> Result<(), Failure> {
-        match source::stat(folder, &node.name) {
-            Ok(stat) if target::is_same_special(folder, &stat, node) => {}
-            Ok(_) if self.conflicts == Conflicts::Keep => return Err(Failure::InTheWay),
-            Ok(_) | Err(Errno::NOENT) => {
-                target::remove(folder, &node.name)?;
-                target::special(folder, &node.name, node)?;
+    /// A link, pipe, socket or device; it gets its name when it is complete, and one that is there and stays is not touched.
+    fn special(&mut self, folder: &Rc<Folder>, node: &Node) -> Result<(), Failure> {
+        match source::stat(&folder.open, &node.name) {
+            Ok(stat) if self.conflicts == Conflicts::Keep => {
+                return if target::is_same_special(&folder.open, &stat, node) {
+                    self.done.already_there += 1;
+                    Ok(())
+                } else {
+                    Err(Failure::InTheWay)
+                };
             }
+            Ok(_) | Err(Errno::NOENT) => {}
             Err(errno) => return Err(errno.into()),
         }
-        target::dress_entry(folder.as_fd(), &node.name, node)?;
+        let unfinished = self.pending.unfinished();
+        target::special(&folder.open, &unfinished, node)?;
+        if let Err(errno) = target::dress_entry(folder.open.as_fd(), &unfinished, node) {
+            // The first failure is the one to report.
+            let _ = target::remove(&folder.open, &unfinished);
+            return Err(errno.into());
+        }
+        self.later(
+            folder,
+            Deed::Name {
+                unfinished,
+                name: node.name.clone(),
+                bytes: None,
+                link: None,
+            },
+        );
         Ok(())
     }
 
@@ -311,6 +441,18 @@ impl<S: Store> Work<'_, '_, S> {
     fn trouble(&mut self, reason: &str) {
         self.done.errors += 1;
         self.watcher.trouble(&self.path, reason);
+    }
+}
+
+/// Removes what a restore that died has left in a folder. A file of the snapshot with such a name is none of that.
+fn sweep(folder: &Folder, nodes: &[Node]) {
+    for name in source::names(&folder.open).unwrap_or_default() {
+        if Pending::is_unfinished(&name.bytes)
+            && !nodes.iter().any(|node| *node.name == *name.bytes)
+        {
+            // What cannot be removed stands in nobody's way.
+            let _ = target::remove(&folder.open, &name.bytes);
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! Restoring: first a plan of what would happen, then the deed, below one folder and nowhere else. Changes no repository.
 
 mod execute;
+mod pending;
 mod plan;
 
 use std::path::PathBuf;

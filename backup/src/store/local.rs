@@ -2,6 +2,7 @@
 
 use super::{Class, Kind, Name, Store, StoreError};
 use crate::id::Id;
+use crate::timestamp::Timestamp;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 use rustix::io::Errno;
 use std::ffi::OsStr;
@@ -17,7 +18,7 @@ pub struct LocalStore {
     root: PathBuf,
 }
 
-/// Files under construction carry this ending and a process id, so that a remnant of a dead process is told from work.
+/// Files under construction carry this and a random number after their name: process numbers of two containers may be one.
 const UNFINISHED: &str = "-tmp-";
 
 impl LocalStore {
@@ -70,12 +71,15 @@ impl LocalStore {
         Ok(())
     }
 
-    fn put_new(&self, path: &Path, bytes: &[u8]) -> Result<(), Errno> {
+    fn put_new(&self, path: &Path, bytes: &[u8], settling: Settling) -> Result<(), Errno> {
         let mut unfinished = path.as_os_str().to_owned();
-        unfinished.push(format!("{UNFINISHED}{}", std::process::id()));
+        unfinished.push(unfinished_ending()?);
         let unfinished = PathBuf::from(unfinished);
         let done = write_durably(&unfinished, bytes)
-            .and_then(|()| rustix::fs::rename(&unfinished, path))
+            .and_then(|()| match settling {
+                Settling::Replace => rustix::fs::rename(&unfinished, path),
+                Settling::OnlyNew => settle_new(&unfinished, path),
+            })
             .and_then(|()| sync_folder(path.parent().unwrap_or(&self.root)));
         if done.is_err() {
             // The first failure is the one to report.
@@ -114,6 +118,12 @@ impl Store for LocalStore {
         let path = self.path(name);
         let stat = rustix::fs::stat(&path).map_err(failure("looking for", &path))?;
         Ok(u64::try_from(stat.st_size).unwrap_or(0))
+    }
+
+    fn written(&self, name: Name) -> Result<Option<Timestamp>, StoreError> {
+        let path = self.path(name);
+        let stat = rustix::fs::stat(&path).map_err(failure("looking for", &path))?;
+        Ok(Some(crate::os::source::mtime(&stat)))
     }
 
     fn get(&self, name: Name) -> Result<Vec<u8>, StoreError> {
@@ -156,15 +166,41 @@ impl Store for LocalStore {
         if self.size(name).is_ok_and(|size| size == bytes.len() as u64) {
             return Ok(());
         }
-        match self.put_new(&path, bytes) {
+        let settling = match name {
+            Name::Config => Settling::OnlyNew,
+            Name::File(..) => Settling::Replace,
+        };
+        match self.put_new(&path, bytes, settling) {
             // The folder of that first byte was never made, or was tidied away.
             Err(Errno::NOENT) => {
                 make_folder(path.parent().unwrap_or(&self.root))?;
-                self.put_new(&path, bytes)
+                self.put_new(&path, bytes, settling)
             }
+            // Somebody else made it a moment ago.
+            Err(Errno::EXIST) if settling == Settling::OnlyNew => Ok(()),
             done => done,
         }
         .map_err(failure("writing", &path))
+    }
+
+    fn tidy(&self) -> Result<(), StoreError> {
+        let packs = (0..=u8::MAX).map(|byte| self.folder(Kind::Pack).join(format!("{byte:02x}")));
+        let folders = Kind::ALL.iter().map(|kind| self.folder(*kind));
+        for path in folders.chain(packs).chain([self.root.clone()]) {
+            let failed = failure("tidying", &path);
+            let folder = match open(&path, OFlags::RDONLY | OFlags::DIRECTORY) {
+                Err(Errno::NOENT) => continue,
+                folder => folder.map_err(&failed)?,
+            };
+            for entry in rustix::fs::Dir::read_from(&folder).map_err(&failed)? {
+                let entry = entry.map_err(&failed)?;
+                if is_remnant(entry.file_name().to_bytes()) {
+                    rustix::fs::unlinkat(&folder, entry.file_name(), AtFlags::empty())
+                        .map_err(&failed)?;
+                }
+            }
+        }
+        Ok(())
     }
 
     fn remove(&self, name: Name) -> Result<(), StoreError> {
@@ -187,6 +223,52 @@ fn write_durably(path: &Path, bytes: &[u8]) -> Result<(), Errno> {
     // Nobody changes a stored file; restic marks it so too.
     rustix::fs::fchmod(&file, Mode::RUSR)?;
     rustix::fs::fsync(&file)
+}
+
+fn unfinished_ending() -> Result<String, Errno> {
+    let mut random = [0; 8];
+    crate::crypto::fill_random(&mut random).map_err(|_| Errno::IO)?;
+    Ok(format!("{UNFINISHED}{:016x}", u64::from_le_bytes(random)))
+}
+
+/// A name of ours or of restic's with what is put after it until the file is whole.
+fn is_remnant(name: &[u8]) -> bool {
+    let Some((name, ending)) = std::str::from_utf8(name)
+        .ok()
+        .and_then(|name| name.split_once(UNFINISHED))
+    else {
+        return false;
+    };
+    (name == "config" || name.parse::<Id>().is_ok())
+        && ending.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+/// What a finished file does to one that has its name.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Settling {
+    /// It takes its place: both hold the same, or the other is a remnant.
+    Replace,
+    /// It gives way.
+    OnlyNew,
+}
+
+/// Gives a finished file its name unless something has it. Where the file system cannot do that in one step, a link can; where
+/// there are no links either (FAT), two at the same time are not told apart.
+fn settle_new(unfinished: &Path, path: &Path) -> Result<(), Errno> {
+    let flags = rustix::fs::RenameFlags::NOREPLACE;
+    let renamed =
+        rustix::fs::renameat_with(rustix::fs::CWD, unfinished, rustix::fs::CWD, path, flags);
+    match renamed {
+        Err(Errno::INVAL | Errno::NOSYS) => {}
+        done => return done,
+    }
+    match rustix::fs::link(unfinished, path) {
+        Ok(()) => rustix::fs::unlink(unfinished),
+        Err(Errno::PERM | Errno::NOTSUP | Errno::MLINK) if path.symlink_metadata().is_err() => {
+            rustix::fs::rename(unfinished, path)
+        }
+        Err(errno) => Err(errno),
+    }
 }
 
 fn sync_folder(path: &Path) -> Result<(), Errno> {

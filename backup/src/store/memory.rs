@@ -2,6 +2,7 @@
 
 use super::{Class, Kind, Name, Store, StoreError};
 use crate::id::Id;
+use crate::timestamp::Timestamp;
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -29,6 +30,10 @@ pub struct MemoryStore {
     changes: Rc<Cell<u64>>,
     sent: Rc<Cell<u64>>,
     ranges: Rc<Cell<u64>>,
+    /// What time it is for this store, and when what was written.
+    now: Rc<Cell<Option<Timestamp>>>,
+    times: Rc<RefCell<BTreeMap<Name, Timestamp>>>,
+    late: Rc<RefCell<BTreeMap<Name, Vec<u8>>>>,
 }
 
 impl Default for MemoryStore {
@@ -39,6 +44,9 @@ impl Default for MemoryStore {
             changes: Rc::default(),
             sent: Rc::default(),
             ranges: Rc::default(),
+            now: Rc::default(),
+            times: Rc::default(),
+            late: Rc::default(),
         }
     }
 }
@@ -77,6 +85,11 @@ impl MemoryStore {
         self.ranges.get()
     }
 
+    /// Sets the store's own clock, by which it dates what is written from now on. Without one it dates nothing.
+    pub fn set_clock(&self, now: Timestamp) {
+        self.now.set(Some(now));
+    }
+
     /// Changes a file behind everybody's back; `None` removes it.
     pub fn tamper(&self, name: Name, change: impl FnOnce(Vec<u8>) -> Option<Vec<u8>>) {
         let mut files = self.files.borrow_mut();
@@ -84,6 +97,11 @@ impl MemoryStore {
         if let Some(new) = change(old) {
             files.insert(name, new);
         }
+    }
+
+    /// A file that somebody else stores just before our next change.
+    pub fn appear_later(&self, name: Name, bytes: Vec<u8>) {
+        self.late.borrow_mut().insert(name, bytes);
     }
 
     /// Names of all files.
@@ -98,6 +116,7 @@ impl MemoryStore {
         name: Name,
         make: impl FnOnce(&mut BTreeMap<Name, Vec<u8>>) -> Result<(), StoreError>,
     ) -> Result<(), StoreError> {
+        self.files.borrow_mut().extend(self.late.take());
         let number = self.changes.get();
         self.changes.set(number + 1);
         let failed = |class| Err(error(what, name, "the test wants it so", class));
@@ -150,6 +169,11 @@ impl Store for MemoryStore {
         self.get(name).map(|bytes| bytes.len() as u64)
     }
 
+    fn written(&self, name: Name) -> Result<Option<Timestamp>, StoreError> {
+        self.size(name)?;
+        Ok(self.times.borrow().get(&name).copied())
+    }
+
     fn get(&self, name: Name) -> Result<Vec<u8>, StoreError> {
         let files = self.files.borrow();
         files
@@ -181,8 +205,12 @@ impl Store for MemoryStore {
 
     fn put(&self, name: Name, bytes: &[u8]) -> Result<(), StoreError> {
         self.change("writing", name, |files| {
-            if files.get(&name).is_none_or(|old| old.len() != bytes.len()) {
+            let differs = |old: &Vec<u8>| name != Name::Config && old.len() != bytes.len();
+            if files.get(&name).is_none_or(differs) {
                 files.insert(name, bytes.to_vec());
+                if let Some(now) = self.now.get() {
+                    self.times.borrow_mut().insert(name, now);
+                }
                 if let Name::File(Kind::Pack, _) = name {
                     self.sent.set(self.sent.get() + bytes.len() as u64);
                 }

@@ -8,6 +8,7 @@ mod place;
 pub mod rest;
 
 use crate::id::Id;
+use crate::timestamp::Timestamp;
 use std::fmt;
 
 pub use local::LocalStore;
@@ -139,12 +140,30 @@ pub trait Store {
         buffer: &mut Vec<u8>,
     ) -> Result<(), StoreError>;
 
+    /// When a file was written, by the clock of whoever keeps it. It is compared with other times of the same store, and with
+    /// our own clock to doubt that; a store that does not know says `None`.
+    ///
+    /// # Errors
+    /// [`Class::Missing`] when there is none.
+    fn written(&self, name: Name) -> Result<Option<Timestamp>, StoreError> {
+        self.size(name).map(|_| None)
+    }
+
     /// Stores a file: afterwards it is there wholly and durably, or not at all. A file that is there already stays as it is,
-    /// unless its size differs, which marks a remnant.
+    /// unless its size differs, which marks a remnant. [`Name::Config`] is made once: of several who store it at the same time
+    /// one wins, and the others find that out by reading it.
     ///
     /// # Errors
     /// Nothing, or only a remnant without a valid name, is left.
     fn put(&self, name: Name, bytes: &[u8]) -> Result<(), StoreError>;
+
+    /// Removes what uploads that were cut off have left. Only for who holds the repository alone.
+    ///
+    /// # Errors
+    /// Not all of it could be removed.
+    fn tidy(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
 
     /// Removes a file.
     ///

@@ -2,6 +2,7 @@
 
 use super::{Class, Kind, Name, Store, StoreError};
 use crate::id::Id;
+use crate::timestamp::Timestamp;
 use std::time::Duration;
 
 /// The first pause; each next one is twice as long.
@@ -90,6 +91,10 @@ impl<S: Store, P: Patience> Store for PatientStore<S, P> {
         self.attempt(|store| store.size(name))
     }
 
+    fn written(&self, name: Name) -> Result<Option<Timestamp>, StoreError> {
+        self.attempt(|store| store.written(name))
+    }
+
     fn get(&self, name: Name) -> Result<Vec<u8>, StoreError> {
         self.attempt(|store| store.get(name))
     }
@@ -106,6 +111,10 @@ impl<S: Store, P: Patience> Store for PatientStore<S, P> {
 
     fn put(&self, name: Name, bytes: &[u8]) -> Result<(), StoreError> {
         self.attempt(|store| store.put(name, bytes))
+    }
+
+    fn tidy(&self) -> Result<(), StoreError> {
+        self.attempt(S::tidy)
     }
 
     fn remove(&self, name: Name) -> Result<(), StoreError> {

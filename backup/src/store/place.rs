@@ -2,6 +2,7 @@
 
 use super::{Class, Kind, LocalStore, Name, RestOptions, RestStore, Store, StoreError};
 use crate::id::Id;
+use crate::timestamp::Timestamp;
 use std::ffi::OsStr;
 use std::fmt;
 use std::os::unix::ffi::OsStrExt;
@@ -125,6 +126,10 @@ impl Store for PlaceStore {
         either!(self, store => store.size(name))
     }
 
+    fn written(&self, name: Name) -> Result<Option<Timestamp>, StoreError> {
+        either!(self, store => store.written(name))
+    }
+
     fn get(&self, name: Name) -> Result<Vec<u8>, StoreError> {
         either!(self, store => store.get(name))
     }
@@ -141,6 +146,10 @@ impl Store for PlaceStore {
 
     fn put(&self, name: Name, bytes: &[u8]) -> Result<(), StoreError> {
         either!(self, store => store.put(name, bytes))
+    }
+
+    fn tidy(&self) -> Result<(), StoreError> {
+        either!(self, store => store.tidy())
     }
 
     fn remove(&self, name: Name) -> Result<(), StoreError> {

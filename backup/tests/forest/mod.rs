@@ -219,7 +219,7 @@ impl Forest {
 }
 
 /// user::rwx, user:1000:r--, group::r-x, mask::r-x, other::--- as the kernel stores it (acl(5), version 2).
-fn acl() -> Vec<u8> {
+pub(crate) fn acl() -> Vec<u8> {
     let none = u32::MAX;
     let mut bytes = 2_u32.to_le_bytes().to_vec();
     for (tag, permission, id) in [

@@ -26,8 +26,18 @@ pub(crate) enum Treat {
     ResetInBody,
     /// It announces more bytes than it sends.
     TooShort,
-    /// It sends a byte now and then.
+    /// It sends the body in five pieces.
     Slow,
+    /// It sends the body byte by byte, and would go on for hours.
+    Trickle,
+    /// The same with the head of its answer.
+    TrickleHead,
+    /// It takes what is sent to it so slowly that it would go on for hours.
+    TakeSlowly,
+    /// With this head, and the body that belongs to the request.
+    Lie(&'static str),
+    /// It gives no parts, and says that there are none.
+    NoParts,
 }
 
 /// Which protocol it speaks.
@@ -133,9 +143,7 @@ struct Request {
 
 fn serve(inner: &Inner, stream: TcpStream) {
     let mut reader = BufReader::new(stream.try_clone().unwrap());
-    while let Some(request) = read_request(&mut reader, &stream) {
-        inner.requests.fetch_add(1, Ordering::SeqCst);
-        let treat = inner.plan.lock().unwrap().pop().unwrap_or(Treat::Well);
+    while let Some((request, treat)) = read_request(inner, &mut reader, &stream) {
         if !answer(inner, &stream, &request, &treat) {
             let _ = stream.shutdown(Shutdown::Both);
             return;
@@ -143,7 +151,17 @@ fn serve(inner: &Inner, stream: TcpStream) {
     }
 }
 
-fn read_request(reader: &mut BufReader<TcpStream>, stream: &TcpStream) -> Option<Request> {
+/// A pause; nobody sends on its channel.
+fn pause(time: Duration) {
+    let (_keep, never) = mpsc::channel::<()>();
+    let _ = never.recv_timeout(time);
+}
+
+fn read_request(
+    inner: &Inner,
+    reader: &mut BufReader<TcpStream>,
+    stream: &TcpStream,
+) -> Option<(Request, Treat)> {
     let mut line = String::new();
     reader.read_line(&mut line).ok().filter(|read| *read > 0)?;
     let mut parts = line.split(' ');
@@ -180,6 +198,15 @@ fn read_request(reader: &mut BufReader<TcpStream>, stream: &TcpStream) -> Option
             _ => {}
         }
     }
+    inner.requests.fetch_add(1, Ordering::SeqCst);
+    let treat = inner.plan.lock().unwrap().pop().unwrap_or(Treat::Well);
+    if treat == Treat::TakeSlowly {
+        // Until the client has had enough.
+        while !inner.ended.load(Ordering::SeqCst) && reader.read_exact(&mut [0; 512]).is_ok() {
+            pause(Duration::from_millis(20));
+        }
+        return None;
+    }
     if chunked {
         loop {
             let mut line = String::new();
@@ -197,8 +224,11 @@ fn read_request(reader: &mut BufReader<TcpStream>, stream: &TcpStream) -> Option
         request.body.resize(length, 0);
         reader.read_exact(&mut request.body).ok()?;
     }
-    Some(request)
+    Some((request, treat))
 }
+
+/// Every file here is of one moment.
+const WRITTEN: &str = "Last-Modified: Sun, 06 Nov 1994 08:49:37 GMT\r\n";
 
 struct Answer {
     status: u16,
@@ -226,6 +256,7 @@ fn answer(inner: &Inner, mut stream: &TcpStream, request: &Request, treat: &Trea
             let _ = stream.read(&mut [0]);
             return false;
         }
+        Treat::NoParts if request.range.is_some() => plain(416),
         _ if inner.login.is_some() && request.login != inner.login => plain(401),
         _ => act(inner, request),
     };
@@ -236,10 +267,16 @@ fn answer(inner: &Inner, mut stream: &TcpStream, request: &Request, treat: &Trea
     if *treat == Treat::TooShort {
         answer.length += 10;
     }
-    let head = format!(
-        "HTTP/1.1 {} x\r\nContent-Length: {}\r\n{}\r\n",
-        answer.status, answer.length, answer.headers
-    );
+    let head = match treat {
+        Treat::Lie(head) => format!("HTTP/1.1 {head}\r\n\r\n"),
+        _ => format!(
+            "HTTP/1.1 {} x\r\nContent-Length: {}\r\n{}\r\n",
+            answer.status, answer.length, answer.headers
+        ),
+    };
+    if *treat == Treat::TrickleHead {
+        return trickle(inner, stream, head.as_bytes());
+    }
     if stream.write_all(head.as_bytes()).is_err() {
         return false;
     }
@@ -253,13 +290,28 @@ fn answer(inner: &Inner, mut stream: &TcpStream, request: &Request, treat: &Trea
             false
         }
         Treat::Slow => answer.body.chunks(sends.div_ceil(5).max(1)).all(|piece| {
-            // Nobody sends on this channel: waiting for it is a pause.
-            let (_keep, never) = mpsc::channel::<()>();
-            let _ = never.recv_timeout(Duration::from_millis(40));
+            pause(Duration::from_millis(40));
             stream.write_all(piece).is_ok()
         }),
+        Treat::Trickle => trickle(inner, stream, &answer.body),
+        // What was said of the length may be wrong: the connection is of no more use.
+        Treat::Lie(_) => {
+            let _ = stream.write_all(&answer.body);
+            false
+        }
         _ => stream.write_all(&answer.body).is_ok(),
     }
+}
+
+/// Sends byte by byte until the client has had enough; the connection is of no use then.
+fn trickle(inner: &Inner, mut stream: &TcpStream, bytes: &[u8]) -> bool {
+    for byte in bytes {
+        if inner.ended.load(Ordering::SeqCst) || stream.write_all(&[*byte]).is_err() {
+            break;
+        }
+        pause(Duration::from_millis(20));
+    }
+    false
 }
 
 fn act(inner: &Inner, request: &Request) -> Answer {
@@ -288,6 +340,7 @@ fn act(inner: &Inner, request: &Request) -> Answer {
 fn file(bytes: &[u8], request: &Request) -> Answer {
     let mut answer = plain(200);
     answer.length = bytes.len();
+    answer.headers = WRITTEN.into();
     match request.range {
         _ if request.method == "HEAD" => {}
         None => answer.body = bytes.to_vec(),
@@ -298,7 +351,7 @@ fn file(bytes: &[u8], request: &Request) -> Answer {
             answer.body = bytes[from..end].to_vec();
             answer.length = end - from;
             answer.headers = format!(
-                "Content-Range: bytes {from}-{}/{}\r\n",
+                "{WRITTEN}Content-Range: bytes {from}-{}/{}\r\n",
                 end - 1,
                 bytes.len()
             );

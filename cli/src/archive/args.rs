@@ -27,6 +27,8 @@ pub(crate) enum Archive {
     RebuildIndex(RebuildIndex),
     /// Copy a repository, or some snapshots of it, to another place
     ExportRepository(ExportRepository),
+    /// Remove the locks that dead processes left
+    Unlock(Unlock),
 }
 
 /// Where the repository is and what opens it.
@@ -173,6 +175,9 @@ pub(crate) struct Prune {
     /// What was marked is removed after this time
     #[arg(long, value_name = "DURATION", default_value = "23h")]
     pub(crate) grace: Span,
+    /// Believe this machine's clock although the repository or its server contradicts it
+    #[arg(long)]
+    pub(crate) trust_clock: bool,
     /// Only say what would be removed
     #[arg(long)]
     pub(crate) dry_run: bool,
@@ -200,4 +205,14 @@ pub(crate) struct ExportRepository {
     /// As --server-ca, for the copy
     #[arg(long, value_name = "FILE")]
     pub(crate) to_server_ca: Option<PathBuf>,
+}
+
+/// `homing unlock`.
+#[derive(Args)]
+pub(crate) struct Unlock {
+    #[command(flatten)]
+    pub(crate) at: Repository,
+    /// All locks, whoever is at work: a run that loses its lock ends without a snapshot
+    #[arg(long)]
+    pub(crate) all: bool,
 }

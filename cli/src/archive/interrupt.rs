@@ -16,13 +16,19 @@ const STOPPING: &str = "\r\x1b[Khoming: stopping in good order; Ctrl-C again end
 pub(crate) struct Interrupt(Arc<AtomicBool>);
 
 impl Interrupt {
-    /// Takes SIGINT and SIGTERM from now on, for the calling thread, which alone may wait. To be called before any other
+    /// Takes SIGINT and SIGTERM from now on, and lets SIGHUP pass, for the calling thread, which alone may wait. To be called before any other
     /// thread is started, and after the last question to the user: whoever presses Ctrl-C there wants to leave at once.
     pub(crate) fn watch(&self) -> Result<(), Error> {
         let mut signals = SigSet::empty();
         signals.add(Signal::SIGINT);
         signals.add(Signal::SIGTERM);
         signals
+            .thread_block()
+            .map_err(|errno| Error::Signals(errno.into()))?;
+        // restic asks whether the process of a lock lives by sending it this, which it ignores itself; it must not end us.
+        let mut asked = SigSet::empty();
+        asked.add(Signal::SIGHUP);
+        asked
             .thread_block()
             .map_err(|errno| Error::Signals(errno.into()))?;
         let shared = self.clone();

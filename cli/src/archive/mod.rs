@@ -48,6 +48,7 @@ pub(crate) fn run(command: Archive, out: Output, password: Source) -> Result<(),
         Archive::Forget(args) => retain::forget(&context, &args),
         Archive::Prune(args) => retain::prune(&context, &args),
         Archive::RebuildIndex(args) => retain::rebuild_index(&context, &args),
+        Archive::Unlock(args) => retain::unlock(&context, &args),
         Archive::ExportRepository(args) => export::run(&context, &args),
     };
     done.map_err(|error| match error {
@@ -73,6 +74,7 @@ pub(crate) fn exit_code(error: &homing_backup::Error) -> u8 {
         E::NotARepository
         | E::AlreadyARepository
         | E::UnknownVersion(_)
+        | E::ClockDoubtful { .. }
         | E::OldVersion
         | E::KeyTooCostly { .. }
         | E::Damaged { .. }
@@ -82,7 +84,12 @@ pub(crate) fn exit_code(error: &homing_backup::Error) -> u8 {
         | E::Malformed(_) => exit::CONFIG,
         E::NotAnId(_) | E::NoSuchSnapshot(_) | E::NoSuchPath(_) => exit::USAGE,
         // Another attempt, later, will do.
-        E::Locked { .. } | E::Busy(_) | E::Stopped => exit::NO_ANSWER_YET,
+        E::Locked { .. }
+        | E::UnreadableLock { .. }
+        | E::LockLost
+        | E::Busy(_)
+        | E::TargetBusy(_)
+        | E::Stopped => exit::NO_ANSWER_YET,
         E::File { source, .. } if source.kind() == std::io::ErrorKind::PermissionDenied => {
             exit::PERMISSION
         }

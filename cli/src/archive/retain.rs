@@ -1,10 +1,11 @@
-//! `forget`, `prune`, `rebuild-index`: what a repository keeps. Each can say first what it would do, but the last.
+//! `forget`, `prune`, `rebuild-index`, `unlock`: what a repository keeps. The first two can say first what they would do.
 
-use super::args::{Forget, Prune, RebuildIndex};
+use super::args::{Forget, Prune, RebuildIndex, Unlock};
 use super::{Context, open, show, size};
 use crate::error::Error;
 use crate::output::harmless;
-use homing_backup::clock::SystemClock;
+use homing_backup::clock::{SystemClock, Trust};
+use homing_backup::lock::{self, Which};
 use homing_backup::prune::{self, Options, Repack};
 use homing_backup::retention::{self, Deed, Keep};
 use serde::Serialize;
@@ -73,6 +74,10 @@ pub(crate) fn prune(context: &Context, args: &Prune) -> Result<(), Error> {
         },
         grace_seconds: i64::try_from(args.grace.0.as_secs()).unwrap_or(i64::MAX),
         deed: deed(args.dry_run),
+        trust: match args.trust_clock {
+            true => Trust::Believe,
+            false => Trust::Check,
+        },
     };
     let asked = || context.interrupt.is_asked();
     let done = prune::prune(&repository, &options, &SystemClock, &mut { asked })?;
@@ -131,4 +136,36 @@ pub(crate) fn rebuild_index(context: &Context, args: &RebuildIndex) -> Result<()
         0 => Ok(()),
         count => Err(Error::DamagedRepository(count)),
     }
+}
+
+#[derive(Serialize)]
+struct Unlocked<'a> {
+    removed: &'a [String],
+    left: &'a [String],
+}
+
+/// `homing unlock`.
+pub(crate) fn unlock(context: &Context, args: &Unlock) -> Result<(), Error> {
+    let repository = open::repository(context, &args.at)?;
+    let which = match args.all {
+        true => Which::All,
+        false => Which::Abandoned,
+    };
+    let done = lock::unlock(&repository, which, &SystemClock)?;
+    for (word, locks) in [("removed", &done.removed), ("left", &done.left)] {
+        for said in locks {
+            context.out.warn(&harmless(&format!("{word} lock {said}")));
+        }
+    }
+    context.out.both(
+        &format!(
+            "removed {} locks, left {}",
+            done.removed.len(),
+            done.left.len()
+        ),
+        &Unlocked {
+            removed: &done.removed,
+            left: &done.left,
+        },
+    )
 }

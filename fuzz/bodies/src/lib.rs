@@ -1,6 +1,8 @@
 //! What is done with bytes that nobody vouched for, one function for each kind: run by libFuzzer (`cargo xtask fuzz`) and, over the committed corpora, by an ordinary test. A body panics when a promise is broken; it must not print, sleep or use a network.
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "archive")]
+mod archive;
 mod body;
 #[cfg(feature = "daemon")]
 mod daemon;
@@ -68,6 +70,46 @@ pub const TARGETS: &[Target] = &[
     Target {
         name: "siren_intent",
         run: daemon::siren_intent,
+    },
+    #[cfg(feature = "archive")]
+    Target {
+        name: "archive_config",
+        run: archive::config,
+    },
+    #[cfg(feature = "archive")]
+    Target {
+        name: "archive_key",
+        run: archive::key,
+    },
+    #[cfg(feature = "archive")]
+    Target {
+        name: "archive_pack_header",
+        run: archive::pack_header,
+    },
+    #[cfg(feature = "archive")]
+    Target {
+        name: "archive_index",
+        run: archive::index,
+    },
+    #[cfg(feature = "archive")]
+    Target {
+        name: "archive_tree",
+        run: archive::tree,
+    },
+    #[cfg(feature = "archive")]
+    Target {
+        name: "archive_snapshot",
+        run: archive::snapshot,
+    },
+    #[cfg(feature = "archive")]
+    Target {
+        name: "archive_lock",
+        run: archive::lock,
+    },
+    #[cfg(feature = "archive")]
+    Target {
+        name: "archive_listing",
+        run: archive::listing,
     },
 ];
 

@@ -1,12 +1,16 @@
 //! A repository on a server that speaks restic's REST protocol, versions 1 and 2. One request for one answer; tries nothing twice.
 
+mod answer;
+pub mod listing;
+
 use super::{Class, Kind, Name, Store, StoreError};
 use crate::id::Id;
+use crate::timestamp::Timestamp;
+use answer::{Pace, answered, error, length, wrong_length};
 use base64::Engine;
 use std::fmt;
-use std::io::Read;
 use std::time::Duration;
-use ureq::http::header::{ACCEPT, AUTHORIZATION, CONTENT_RANGE, CONTENT_TYPE, RANGE};
+use ureq::http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, RANGE};
 use ureq::http::{Response, StatusCode};
 use ureq::tls::{PemItem, RootCerts, TlsConfig};
 use ureq::{Agent, Body};
@@ -14,10 +18,18 @@ use zeroize::Zeroizing;
 
 /// The listing that names sizes (rest-server's documentation, "API v2").
 const LISTING_V2: &str = "application/vnd.x.restic.rest.v2";
-/// Nothing but a pack or an index comes near this size; a listing of a million names is 100 MB.
+/// No index and no listing is larger: a million names are 100 MB.
 const LARGEST_ANSWER: u64 = 1 << 30;
-/// How long a connection may take to be made.
+/// No pack is larger: restic makes some of 128 MiB at most.
+const LARGEST_PACK: u64 = 256 << 20;
+/// No key, lock, config or snapshot is larger.
+const LARGEST_NOTE: u64 = 16 << 20;
+/// How long a name may be looked up, and a connection be made.
 const CONNECTING: Duration = Duration::from_secs(20);
+
+const OK: &[StatusCode] = &[StatusCode::OK];
+const DONE: &[StatusCode] = &[StatusCode::OK, StatusCode::CREATED, StatusCode::NO_CONTENT];
+const PART: &[StatusCode] = &[StatusCode::OK, StatusCode::PARTIAL_CONTENT];
 
 /// How to reach a server.
 #[derive(Clone)]
@@ -28,6 +40,9 @@ pub struct RestOptions {
     pub authorities: Option<Vec<u8>>,
     /// A server that neither sends nor takes a byte for so long is given up.
     pub silence: Duration,
+    /// One that sends or takes fewer bytes in a second, on the whole, is given up too: a pack must be through before a lock
+    /// is held for abandoned.
+    pub slowest_bytes_per_second: u64,
 }
 
 impl Default for RestOptions {
@@ -36,6 +51,7 @@ impl Default for RestOptions {
             login: None,
             authorities: None,
             silence: Duration::from_secs(60),
+            slowest_bytes_per_second: 16 << 10,
         }
     }
 }
@@ -53,6 +69,7 @@ pub struct RestStore {
     /// Address of the repository, ending in a slash.
     base: String,
     login: Option<Zeroizing<String>>,
+    pace: Pace,
 }
 
 impl fmt::Debug for RestStore {
@@ -99,7 +116,9 @@ impl RestStore {
             .max_redirects_will_error(false)
             .proxy(None)
             .user_agent("homing")
+            .timeout_resolve(Some(CONNECTING.min(options.silence)))
             .timeout_connect(Some(CONNECTING.min(options.silence)))
+            .timeout_send_request(Some(options.silence))
             .timeout_recv_response(Some(options.silence))
             .timeout_per_read(Some(options.silence))
             .timeout_per_write(Some(options.silence))
@@ -113,6 +132,10 @@ impl RestStore {
             agent: Agent::new_with_config(config),
             base: format!("{}/", address.trim_end_matches('/')),
             login,
+            pace: Pace {
+                silence: options.silence,
+                slowest: options.slowest_bytes_per_second,
+            },
         })
     }
 
@@ -131,34 +154,68 @@ impl RestStore {
         }
     }
 
-    fn head(&self, name: Name) -> Result<u64, StoreError> {
+    fn head(&self, name: Name) -> Result<Response<Body>, StoreError> {
         let address = self.address(name);
-        let answer = answered(
-            "asking for",
-            &address,
-            self.with_login(self.agent.head(&address)).call(),
-        )?;
-        length(&answer).ok_or_else(|| {
-            error(
-                "asking for",
-                &address,
-                "the server does not tell its size",
-                Class::Permanent,
-            )
-        })
+        let answer = self.with_login(self.agent.head(&address)).call();
+        answered("asking for", &address, OK, answer)
     }
 
-    fn post(&self, address: &str, bytes: &[u8]) -> Result<Response<Body>, ureq::Error> {
-        self.with_login(self.agent.post(address))
+    fn post(&self, address: &str, bytes: &[u8]) -> Result<Response<Body>, StoreError> {
+        let answer = self
+            .with_login(self.agent.post(address))
             .header(CONTENT_TYPE, "application/octet-stream")
-            .send(bytes)
+            .config()
+            .timeout_send_body(Some(self.pace.time_for(bytes.len() as u64)))
+            .build()
+            .send(bytes);
+        answered("writing", address, DONE, answer)
+    }
+
+    /// Reads a body that is no larger than such a file may be.
+    fn body(
+        &self,
+        address: &str,
+        answer: Response<Body>,
+        limit: u64,
+        into: &mut Vec<u8>,
+    ) -> Result<(), StoreError> {
+        answer::whole(("reading", address), answer, limit, self.pace, into)
+    }
+
+    /// The part of a file from a server that gives none: the whole is read.
+    fn cut_from_whole(
+        &self,
+        name: Name,
+        offset: u64,
+        length: usize,
+        buffer: &mut Vec<u8>,
+    ) -> Result<(), StoreError> {
+        *buffer = self.get(name)?;
+        cut(buffer, offset, length);
+        Ok(())
+    }
+}
+
+fn cut(buffer: &mut Vec<u8>, offset: u64, length: usize) {
+    let from = usize::try_from(offset)
+        .unwrap_or(usize::MAX)
+        .min(buffer.len());
+    buffer.drain(..from);
+    buffer.truncate(length);
+}
+
+const fn limit_of(name: Name) -> u64 {
+    match name {
+        Name::File(Kind::Pack, _) => LARGEST_PACK,
+        Name::File(Kind::Index, _) => LARGEST_ANSWER,
+        Name::Config | Name::File(Kind::Key | Kind::Snapshot | Kind::Lock, _) => LARGEST_NOTE,
     }
 }
 
 impl Store for RestStore {
     fn prepare(&self) -> Result<(), StoreError> {
-        let address = format!("{}?create=true", self.base);
-        answered("making", &self.base, self.post(&address, b"")).map(drop)
+        self.post(&format!("{}?create=true", self.base), b"")
+            .map(drop)
     }
 
     fn list(&self, kind: Kind, each: &mut dyn FnMut(Id, u64)) -> Result<(), StoreError> {
@@ -166,7 +223,7 @@ impl Store for RestStore {
         let request = self
             .with_login(self.agent.get(&address))
             .header(ACCEPT, LISTING_V2);
-        let answer = match answered("listing", &address, request.call()) {
+        let answer = match answered("listing", &address, OK, request.call()) {
             // A server that makes folders when it needs them has none yet.
             Err(error) if error.class == Class::Missing => return Ok(()),
             other => other?,
@@ -176,20 +233,16 @@ impl Store for RestStore {
             .get(CONTENT_TYPE)
             .is_some_and(|of| of.as_bytes().starts_with(LISTING_V2.as_bytes()));
         let mut json = Vec::new();
-        whole("listing", &address, answer, &mut json)?;
+        self.body(&address, answer, LARGEST_ANSWER, &mut json)?;
         let broken = || {
-            error(
-                "listing",
-                &address,
-                "the server's list is not what the protocol says",
-                Class::Permanent,
-            )
+            let reason = "the server's list is not what the protocol says";
+            error("listing", &address, reason, Class::Permanent)
         };
         if sized {
             return listing::sized(&json, each).map_err(|_| broken());
         }
         for id in listing::plain(&json).map_err(|_| broken())? {
-            match self.head(Name::File(kind, id)) {
+            match self.size(Name::File(kind, id)) {
                 Ok(size) => each(id, size),
                 // Gone since it was listed.
                 Err(error) if error.class == Class::Missing => {}
@@ -200,15 +253,22 @@ impl Store for RestStore {
     }
 
     fn size(&self, name: Name) -> Result<u64, StoreError> {
-        self.head(name)
+        length(&self.head(name)?).ok_or_else(|| {
+            let reason = "the server does not tell its size";
+            error("asking for", &self.address(name), reason, Class::Permanent)
+        })
+    }
+
+    fn written(&self, name: Name) -> Result<Option<Timestamp>, StoreError> {
+        self.head(name).map(|answer| answer::modified(&answer))
     }
 
     fn get(&self, name: Name) -> Result<Vec<u8>, StoreError> {
         let address = self.address(name);
         let request = self.with_login(self.agent.get(&address));
-        let answer = answered("reading", &address, request.call())?;
+        let answer = answered("reading", &address, OK, request.call())?;
         let mut bytes = Vec::new();
-        whole("reading", &address, answer, &mut bytes)?;
+        self.body(&address, answer, limit_of(name), &mut bytes)?;
         Ok(bytes)
     }
 
@@ -216,52 +276,62 @@ impl Store for RestStore {
         &self,
         name: Name,
         offset: u64,
-        length: usize,
+        wanted: usize,
         buffer: &mut Vec<u8>,
     ) -> Result<(), StoreError> {
         buffer.clear();
-        if length == 0 {
+        if wanted == 0 {
             return self.head(name).map(drop);
         }
         let address = self.address(name);
-        let last = offset.saturating_add(length as u64 - 1);
+        let last = offset.saturating_add(wanted as u64 - 1);
         let request = self
             .with_login(self.agent.get(&address))
             .header(RANGE, format!("bytes={offset}-{last}"));
         let answer = match request.call() {
-            Ok(answer) if answer.status() == StatusCode::RANGE_NOT_SATISFIABLE => return Ok(()),
-            other => answered("reading", &address, other)?,
-        };
-        let total = total_of(&answer);
-        let partial = answer.status() == StatusCode::PARTIAL_CONTENT;
-        whole("reading", &address, answer, buffer)?;
-        if partial {
-            let expected = total.map_or(length as u64, |total| {
-                total.saturating_sub(offset).min(length as u64)
-            });
-            if total.is_some() && buffer.len() as u64 != expected || buffer.len() > length {
-                return Err(wrong_length("reading", &address));
+            // Nothing is there, or the server gives no parts.
+            Ok(answer) if answer.status() == StatusCode::RANGE_NOT_SATISFIABLE => {
+                return match self.size(name)? {
+                    size if size <= offset => Ok(()),
+                    _ => self.cut_from_whole(name, offset, wanted, buffer),
+                };
             }
-        } else {
-            // A server that knows no ranges sends everything.
-            let from = usize::try_from(offset)
-                .unwrap_or(usize::MAX)
-                .min(buffer.len());
-            buffer.drain(..from);
-            buffer.truncate(length);
+            other => answered("reading", &address, PART, other)?,
+        };
+        if answer.status() == StatusCode::OK {
+            // A server that knows no parts sends everything.
+            self.body(&address, answer, limit_of(name), buffer)?;
+            cut(buffer, offset, wanted);
+            return Ok(());
         }
-        Ok(())
+        let wrong = || wrong_length("reading", &address);
+        let part = answer::part(&answer).ok_or_else(wrong)?;
+        if length(&answer).is_some_and(|bytes| bytes != part.last - part.first + 1) {
+            return Err(wrong());
+        }
+        self.body(&address, answer, wanted as u64, buffer)?;
+        let end = offset + buffer.len() as u64;
+        let is_end = buffer.len() == wanted
+            || match part.total {
+                Some(total) => total == end,
+                None => self.size(name)? == end,
+            };
+        if part.first == offset && part.last + 1 == end && is_end {
+            Ok(())
+        } else {
+            Err(wrong())
+        }
     }
 
     fn put(&self, name: Name, bytes: &[u8]) -> Result<(), StoreError> {
         let address = self.address(name);
-        match answered("writing", &address, self.post(&address, bytes)) {
+        match self.post(&address, bytes) {
             // Refused for good, or because it is there already: an earlier attempt whose answer was lost.
-            Err(refused) if refused.class == Class::Denied => match self.head(name) {
-                Ok(size) if size == bytes.len() as u64 => Ok(()),
+            Err(refused) if refused.class == Class::Denied => match self.size(name) {
+                Ok(size) if size == bytes.len() as u64 || name == Name::Config => Ok(()),
                 Ok(_) => {
                     self.remove(name)?;
-                    answered("writing", &address, self.post(&address, bytes)).map(drop)
+                    self.post(&address, bytes).map(drop)
                 }
                 Err(_) => Err(refused),
             },
@@ -272,144 +342,7 @@ impl Store for RestStore {
     fn remove(&self, name: Name) -> Result<(), StoreError> {
         let address = self.address(name);
         let request = self.with_login(self.agent.delete(&address));
-        answered("removing", &address, request.call()).map(drop)
-    }
-}
-
-/// Size of the body, as the server announces it.
-fn length(answer: &Response<Body>) -> Option<u64> {
-    let text = answer.headers().get("content-length")?.to_str().ok()?;
-    text.parse().ok()
-}
-
-/// Size of the whole file, from a part's `Content-Range: bytes 0-9/100`.
-fn total_of(answer: &Response<Body>) -> Option<u64> {
-    let text = answer.headers().get(CONTENT_RANGE)?.to_str().ok()?;
-    text.rsplit_once('/')?.1.parse().ok()
-}
-
-/// Reads the body to its end; one that is shorter than announced is an error.
-fn whole(
-    what: &'static str,
-    address: &str,
-    answer: Response<Body>,
-    into: &mut Vec<u8>,
-) -> Result<(), StoreError> {
-    let announced = length(&answer);
-    if announced.is_some_and(|length| length > LARGEST_ANSWER) {
-        return Err(error(
-            what,
-            address,
-            "it is absurdly large",
-            Class::Permanent,
-        ));
-    }
-    into.clear();
-    if let Some(length) = announced.and_then(|length| usize::try_from(length).ok()) {
-        into.reserve_exact(length);
-    }
-    let reader = answer.into_body().into_reader();
-    reader
-        .take(LARGEST_ANSWER + 1)
-        .read_to_end(into)
-        .map_err(|source| error(what, address, &source.to_string(), Class::Temporary))?;
-    match announced {
-        Some(length) if length != into.len() as u64 => Err(wrong_length(what, address)),
-        _ => Ok(()),
-    }
-}
-
-fn wrong_length(what: &'static str, address: &str) -> StoreError {
-    error(
-        what,
-        address,
-        "the server sent another number of bytes than it announced",
-        Class::Temporary,
-    )
-}
-
-/// What an answer means: only a success is one.
-fn answered(
-    what: &'static str,
-    address: &str,
-    answer: Result<Response<Body>, ureq::Error>,
-) -> Result<Response<Body>, StoreError> {
-    let answer =
-        answer.map_err(|failed| error(what, address, &failed.to_string(), class(&failed)))?;
-    let status = answer.status();
-    if status.is_success() {
-        return Ok(answer);
-    }
-    let class = match status.as_u16() {
-        404 | 410 => Class::Missing,
-        401 | 403 | 405 | 407 | 451 => Class::Denied,
-        // Insufficient storage (RFC 4918, 11.5), and a quota spoken of as a size.
-        413 | 507 => Class::Full,
-        408 | 425 | 429 | 500 | 502..=504 => Class::Temporary,
-        _ => Class::Permanent,
-    };
-    let reason = match class {
-        Class::Full => "there is no room left on the server".into(),
-        _ => format!("the server answers {status}"),
-    };
-    Err(error(what, address, &reason, class))
-}
-
-/// A connection that failed may be made another time; what was wrong before any connection stays wrong.
-const fn class(failed: &ureq::Error) -> Class {
-    match failed {
-        ureq::Error::Io(_)
-        | ureq::Error::Timeout(_)
-        | ureq::Error::HostNotFound
-        | ureq::Error::ConnectionFailed
-        | ureq::Error::Protocol(_) => Class::Temporary,
-        _ => Class::Permanent,
-    }
-}
-
-fn error(what: &'static str, address: &str, reason: &str, class: Class) -> StoreError {
-    StoreError {
-        what,
-        subject: address.into(),
-        reason: reason.into(),
-        class,
-    }
-}
-
-/// The two forms of a listing. Names that are no ids are skipped.
-pub mod listing {
-    use crate::id::Id;
-    use serde::Deserialize;
-
-    #[derive(Deserialize)]
-    struct Sized {
-        name: String,
-        size: u64,
-    }
-
-    /// Reads version 2: names with sizes in bytes.
-    ///
-    /// # Errors
-    /// Not such a list.
-    pub fn sized(json: &[u8], each: &mut dyn FnMut(Id, u64)) -> Result<(), serde_json::Error> {
-        // Go writes an empty list as null.
-        let files: Option<Vec<Sized>> = serde_json::from_slice(json)?;
-        for file in files.into_iter().flatten() {
-            if let Ok(id) = file.name.parse() {
-                each(id, file.size);
-            }
-        }
-        Ok(())
-    }
-
-    /// Reads version 1: names alone.
-    ///
-    /// # Errors
-    /// Not such a list.
-    pub fn plain(json: &[u8]) -> Result<Vec<Id>, serde_json::Error> {
-        let names: Option<Vec<String>> = serde_json::from_slice(json)?;
-        let names = names.into_iter().flatten();
-        Ok(names.filter_map(|name| name.parse().ok()).collect())
+        answered("removing", &address, DONE, request.call()).map(drop)
     }
 }
 
@@ -445,23 +378,5 @@ mod tests {
         let store = RestStore::new("http://host/repository", &options).unwrap();
         let printed = format!("{options:?} {store:?}");
         assert!(!printed.contains("hunter2") && !printed.contains("anna"));
-    }
-
-    #[test]
-    fn listings_are_read_in_both_forms_and_nonsense_is_refused() {
-        let id = Id::of(b"x");
-        let mut found = Vec::new();
-        let json = format!(r#"[{{"name":"{id}","size":7}},{{"name":"..","size":1}}]"#);
-        listing::sized(json.as_bytes(), &mut |id, size| found.push((id, size))).unwrap();
-        assert_eq!(found, [(id, 7)]);
-        assert_eq!(
-            listing::plain(format!(r#"["{id}","x"]"#).as_bytes()).unwrap(),
-            [id]
-        );
-        assert!(listing::plain(b"null").unwrap().is_empty());
-        for nonsense in ["{}", "[1]", "[\"a\"", "<html>"] {
-            assert!(listing::plain(nonsense.as_bytes()).is_err());
-            assert!(listing::sized(nonsense.as_bytes(), &mut |_, _| {}).is_err());
-        }
     }
 }
