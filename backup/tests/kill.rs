@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 use victim::Victim;
 
 /// Kills of each run; only those count that met a process at work.
-const KILLS: u64 = 30;
+const KILLS: u64 = 20;
 const PACK_BYTES: usize = 1 << 20;
 
 fn open(repository: &Path) -> Repository<LocalStore> {
@@ -241,7 +241,7 @@ fn kills_at_random_moments_leave_a_clean_repository_and_the_next_run_is_complete
 
 #[test]
 fn a_restore_killed_at_any_moment_leaves_whole_files_only_and_goes_on() {
-    kill_restores(8, 22);
+    kill_restores(6, 22);
 }
 
 /// Every file is on the disk before it has its name: between its last byte and its name there is a `syncfs`.

@@ -307,11 +307,6 @@ fn a_clock_that_the_store_contradicts_removes_nothing() {
     assert!(marked.marked_packs + marked.repacked_packs > 0);
     let refused = prune_at(&ours, Timestamp::new(now + 3 * DAY, 0)).unwrap_err();
     assert!(matches!(refused, Error::ClockDoubtful { .. }), "{refused}");
-    let keep = Keep {
-        last: 1,
-        ..Keep::default()
-    };
-    retention::forget(&ours, &keep, Deed::Do, &in_days(3)).unwrap_err();
     store.set_clock(Timestamp::new(now + 3 * DAY, 0));
     assert!(
         prune_at(&ours, Timestamp::new(now + 3 * DAY, 0))
@@ -319,6 +314,31 @@ fn a_clock_that_the_store_contradicts_removes_nothing() {
             .removed_packs
             > 0
     );
+}
+
+#[test]
+fn a_clock_that_was_ahead_while_it_backed_up_and_still_is_makes_no_true_snapshot_old() {
+    let store = MemoryStore::default();
+    let ours = Repository::create(store.clone(), PASSWORD.as_bytes(), &forest::maker()).unwrap();
+    let forest = Forest::grow(54);
+    let true_one = back_up(&ours, &forest);
+    store.set_clock(SystemClock.now());
+    let ahead = in_days(20_000);
+    archiver::backup(
+        &ours,
+        &[forest.path()],
+        &forest::options(),
+        &ahead,
+        &mut Unobserved,
+    )
+    .unwrap();
+    let keep = Keep {
+        within_seconds: Some(30 * DAY),
+        last: 1,
+    };
+    let done = retention::forget(&ours, &keep, Deed::Do, &ahead).unwrap();
+    assert_eq!(done.removed.len(), 0);
+    assert!(done.kept.iter().any(|(id, _)| *id == true_one.id));
 }
 
 #[test]

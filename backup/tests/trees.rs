@@ -114,7 +114,7 @@ fn crowded(entries: u32) {
 
 #[test]
 fn a_crowded_folder_comes_back() {
-    crowded(5_000);
+    crowded(2_000);
 }
 
 /// A file of that many bytes with a few bytes at its end and nothing before them.

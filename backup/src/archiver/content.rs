@@ -16,6 +16,8 @@ use std::os::unix::fs::FileExt;
 const STEP: usize = 1 << 20;
 /// A file with fewer blocks than bytes has holes; a block of `st_blocks` is 512 bytes.
 const STAT_BLOCK: u64 = 512;
+/// Most bytes read of a file that says it is empty.
+const UNSIZED_BYTES: u64 = 16 << 20;
 
 /// What a file's content became.
 #[derive(Debug, PartialEq, Eq)]
@@ -38,6 +40,8 @@ pub(super) struct Cutter {
     buffer: Vec<u8>,
     /// Name of the smallest chunk full of zeros, once there was one.
     zeros: Option<Id>,
+    /// Where the file ends, as it was when it was opened: one that grows as fast as it is read would never end.
+    end: u64,
 }
 
 impl Cutter {
@@ -46,6 +50,7 @@ impl Cutter {
             chunker,
             buffer: Vec::new(),
             zeros: None,
+            end: 0,
         }
     }
 
@@ -64,6 +69,11 @@ impl Cutter {
             bytes: 0,
         };
         let mut blocks = false;
+        self.end = match source::number(stat.st_size) {
+            // What the kernel makes up as it is read has no size.
+            0 => UNSIZED_BYTES,
+            size => size,
+        };
         self.buffer.clear();
         loop {
             if sparse && !blocks {
@@ -118,6 +128,8 @@ impl Cutter {
     /// Reads until the buffer holds `wanted` bytes or the file ends; returns how many it holds.
     fn fill(&mut self, file: &File, position: u64, wanted: usize) -> std::io::Result<usize> {
         let mut filled = self.buffer.len();
+        let left = self.end.saturating_sub(position);
+        let wanted = wanted.min(usize::try_from(left).unwrap_or(usize::MAX));
         if filled >= wanted {
             return Ok(filled);
         }

@@ -210,13 +210,12 @@ impl<S: Store> Work<'_, S> {
         for old in &plan.index_files {
             let json = self.repository.load_file(Kind::Index, *old)?;
             let mut packs = Vec::new();
-            index::read_packs(&json, &mut |id, entries, mark| {
-                packs.push((id, entries, mark));
-            })?;
-            for (id, entries, mark) in packs {
+            index::read_packs(&json, &mut |id, _, _| packs.push(id))?;
+            for id in packs {
                 if seen.insert(id, ()).is_some() {
                     continue;
                 }
+                let (entries, mark) = plan.known(&id);
                 match plan.fate(&id) {
                     Fate::Keep => file.packs.push((id, entries)),
                     Fate::Mark => {

@@ -35,6 +35,19 @@ struct Pack {
     moves: bool,
 }
 
+impl Pack {
+    const fn new(entries: Vec<Entry>, mark: Option<Mark>) -> Self {
+        Self {
+            entries,
+            mark,
+            size: None,
+            used_bytes: 0,
+            fate: Fate::Keep,
+            moves: false,
+        }
+    }
+}
+
 /// The plan.
 pub(super) struct Plan {
     packs: HashMap<Id, Pack>,
@@ -78,17 +91,16 @@ impl Plan {
             let json = repository.load_file(Kind::Index, id)?;
             index::read_packs(&json, &mut |pack, entries, mark| {
                 self.newest = self.newest.max(mark.map(|mark| mark.at));
-                let known = self.packs.entry(pack).or_insert(Pack {
-                    entries,
-                    mark,
-                    size: None,
-                    used_bytes: 0,
-                    fate: Fate::Keep,
-                    moves: false,
-                });
-                // Named as present by one file and marked by another: a prune died between the two.
-                if mark.is_none() {
-                    known.mark = None;
+                match self.packs.get_mut(&pack) {
+                    // Named as present by one file and marked by another: a prune died between the two, or it found the
+                    // pack before its uploader had written an index. What a mark says of its content may be nothing.
+                    Some(known) if mark.is_none() && known.mark.is_some() => {
+                        (known.entries, known.mark) = (entries, None);
+                    }
+                    Some(_) => {}
+                    None => {
+                        self.packs.insert(pack, Pack::new(entries, mark));
+                    }
                 }
             })?;
         }
@@ -230,6 +242,13 @@ impl Plan {
 
     pub(super) fn fate(&self, pack: &Id) -> Fate {
         self.packs.get(pack).map_or(Fate::Gone, |pack| pack.fate)
+    }
+
+    /// What a pack holds and when it was marked, as far as it is known from all index files together.
+    pub(super) fn known(&self, pack: &Id) -> (Vec<Entry>, Option<Mark>) {
+        self.packs
+            .get(pack)
+            .map_or_else(Default::default, |pack| (pack.entries.clone(), pack.mark))
     }
 
     /// The needed blobs of packs that are written anew, neighbours together.
