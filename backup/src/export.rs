@@ -69,13 +69,13 @@ pub fn export<S: Store, T: Store>(
     };
     let exported = copying.exported;
     if let Some(lock) = lock {
-        lock.release(from)?;
+        lock.release()?;
     }
     result.map(|()| exported)
 }
 
 /// Keeps a prune away. A source that cannot be written to, such as a mounted image, has no prune to fear.
-fn lock<S: Store>(from: &Repository<S>, clock: &dyn Clock) -> Result<Option<Lock>> {
+fn lock<'r, S: Store>(from: &'r Repository<S>, clock: &dyn Clock) -> Result<Option<Lock<'r, S>>> {
     match Lock::take(from, Sharing::Shared, clock, None) {
         Ok(taken) => Ok(Some(taken.lock)),
         Err(Error::Store(error)) if error.class != Class::Temporary => Ok(None),
