@@ -11,6 +11,7 @@ mod forged;
 mod household;
 mod misbehaviour;
 mod mosquitto;
+mod names;
 mod proxy;
 mod session;
 mod weather;

@@ -232,6 +232,14 @@ fn rendered(dir: &Path, port: u16) -> String {
         .replace("/etc/mosquitto/homing/", &format!("{dir}/"))
         .replace("/var/lib/mosquitto/", &format!("{dir}/data/"))
         .replace("listener 8883", &format!("listener {port} 127.0.0.1"))
+        + &in_own_network()
+}
+
+/// In a name space of its own there is no user but root, to whom the broker would not drop.
+fn in_own_network() -> String {
+    std::env::var_os(crate::names::INSIDE)
+        .map(|_| "\nuser root\n".to_owned())
+        .unwrap_or_default()
 }
 
 fn write(path: &Path, content: &str) {

@@ -17,7 +17,12 @@ pub(crate) struct Proxy {
 
 impl Proxy {
     pub(crate) fn to(target: SocketAddr) -> Self {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
+        Self::at((Ipv4Addr::LOCALHOST, 0).into(), target)
+    }
+
+    /// The same at an address of the test's choice.
+    pub(crate) fn at(own: SocketAddr, target: SocketAddr) -> Self {
+        let listener = TcpListener::bind(own).expect("a port");
         let address = listener.local_addr().expect("an address");
         let stalled = Arc::new(AtomicBool::new(false));
         let shared = Arc::clone(&stalled);
