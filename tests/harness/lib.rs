@@ -13,6 +13,7 @@ mod program;
 mod proxy;
 mod scratch;
 mod sim;
+mod small_disk;
 mod wait;
 mod warden;
 
@@ -28,5 +29,6 @@ pub use program::{foreign, ours};
 pub use proxy::TcpProxy;
 pub use scratch::Scratch;
 pub use sim::Sim;
+pub use small_disk::SmallDisk;
 pub use wait::{PATIENCE, free_port, wait_until};
 pub use warden::clean_up;

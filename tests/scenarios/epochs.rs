@@ -78,6 +78,16 @@ fn a_phone_that_is_enrolled_again_keeps_name_and_history_and_obeys_nothing_of_be
     let old_bundle = household.bundle();
     let fingerprint = household.status()["fingerprint"].clone();
     let ledger = household.ledger().len();
+    // It was heard of just now, and can be found until its owner says that he means it.
+    let out = household.scratch.path().join("second.homing");
+    let out = out.display().to_string();
+    let asked = household
+        .owner
+        .homing(&["device", "add", PHONE, "--again", "--out", &out]);
+    let asked = asked.sentence("homing", 64);
+    assert!(asked.contains("--yes"), "{asked}");
+    assert!(!Path::new(&out).exists());
+    let _ = locate(&household);
     household.handset.stop();
     let waiting = queue(&household.owner, &["ring", PHONE, "--for", "10s"]);
 

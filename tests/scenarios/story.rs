@@ -40,6 +40,22 @@ impl Watch {
         }
     }
 
+    /// Starts it with more on its command line, and waits until the broker has let it in.
+    #[track_caller]
+    pub(crate) fn start_with(household: &Household, arguments: &[&str]) -> Self {
+        let before = residents(household);
+        let all: Vec<&str> = arguments
+            .iter()
+            .copied()
+            .chain(["watch", "--json"])
+            .collect();
+        let process = household.owner.start("watch", &all);
+        wait_until(PATIENCE, "the watch to be connected", || {
+            (residents(household) > before).then_some(())
+        });
+        Self { process }
+    }
+
     /// The owner's machine loses its power.
     pub(crate) fn kill9(mut self) {
         self.process.kill9();
@@ -54,6 +70,11 @@ impl Watch {
         whole
             .filter_map(|line| serde_json::from_str(line).ok())
             .collect()
+    }
+
+    /// Everything it said, news and troubles.
+    pub(crate) fn said(&self) -> String {
+        self.process.log()
     }
 
     /// The states it told of an order, each with its detail behind it.

@@ -222,9 +222,7 @@ async fn live_through(broker: &Mosquitto, zone: &Arc<Mutex<Answer>>, seed: u64) 
     };
     // What does not come back within this is given up: only the network's change may help.
     with.connect_timeout = Duration::from_secs(60);
-    zone.lock()
-        .expect("not poisoned")
-        .clone_from(&Answer::NoSuchName);
+    *zone.lock().expect("not poisoned") = Answer::NoSuchName;
     let mut world = World {
         zone: Arc::clone(zone),
         sites: [first, second],
