@@ -46,7 +46,7 @@ impl Drop for Writing {
 }
 
 #[test]
-#[ignore = "the writer of the other tests, in a process of its own"]
+#[ignore = "told by the other tests, as the writer, in a process of its own"]
 fn writes_until_it_is_killed() {
     let Some(path) = std::env::var_os(WRITER) else {
         return;

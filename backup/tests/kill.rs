@@ -283,7 +283,7 @@ fn no_file_gets_its_name_before_it_is_on_the_disk() {
 }
 
 #[test]
-#[ignore = "a campaign: cargo xtask campaign archive-kills"]
+#[ignore = "by hand: cargo xtask campaign archive-kills"]
 fn a_campaign_of_archive_kills() {
     let (kills, seed) = victim::wanted(100);
     let began = Instant::now();

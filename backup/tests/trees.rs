@@ -148,7 +148,7 @@ fn holes_come_back_as_holes() {
 }
 
 #[test]
-#[ignore = "a campaign: cargo xtask campaign archive-trees"]
+#[ignore = "by hand: cargo xtask campaign archive-trees"]
 fn a_campaign_of_random_trees() {
     let (trees, seed) = victim::wanted(100);
     let began = Instant::now();

@@ -43,6 +43,7 @@ const INSIDE: &[(&str, &[&str])] = &[
     (
         "homing-fuzz",
         &[
+            "homing-backup",
             "homingd",
             "homing-policy",
             "homing-hal",
