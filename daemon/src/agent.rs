@@ -1,6 +1,8 @@
 //! `homingd agent`: builds the agent from its parts, runs its loop, and ends it in order. It must not decide what an order means.
 
 use std::future::Future;
+use std::io;
+use std::path::Path;
 use std::time::Duration;
 
 use homing_hal::capability::network::Network;
@@ -55,13 +57,17 @@ pub fn run(order: &Order) -> Result<(), ExitError> {
     let settings = config::load(&order.source)?.settings;
     log::start(settings.log);
     let faults = test_faults(order)?;
-    if !settings.state_dir.is_dir() {
+    if !is_folder(&settings.state_dir)? {
         return Err(not_joined().into());
     }
     // Before anything is read: `homingd leave` and `enrol` end an enrolment, claimed or not, only where no agent is.
     let alone = Alone::take(&settings.state_dir)?;
     membership::settle(&settings.state_dir, &mut CrashPoint::default())?;
-    let identity = Identity::load(&settings.state_dir)?.ok_or_else(not_joined)?;
+    let Some(identity) = Identity::load(&settings.state_dir)? else {
+        // An agent that may not run leaves nothing behind.
+        alone.remove()?;
+        return Err(not_joined().into());
+    };
     let signals = Signals::install()?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -72,6 +78,20 @@ pub fn run(order: &Order) -> Result<(), ExitError> {
         })?;
     let served = serve(settings, &order.source, (identity, alone), signals, &faults);
     Ok(runtime.block_on(served)?)
+}
+
+/// Whether the state directory is there; something else in its place is a fault.
+fn is_folder(state_dir: &Path) -> Result<bool, Error> {
+    let unusable = |source| Error::Folder {
+        path: state_dir.to_owned(),
+        source,
+    };
+    match std::fs::metadata(state_dir) {
+        Ok(found) if found.is_dir() => Ok(true),
+        Ok(_) => Err(unusable(io::ErrorKind::NotADirectory.into())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(unusable(error)),
+    }
 }
 
 fn not_joined() -> Error {
