@@ -134,7 +134,18 @@ fn the_doctor_tells_what_each_feature_uses_and_what_is_weak_and_succeeds() {
         .iter()
         .map(|d| d["capability"].as_str().unwrap())
         .collect();
-    assert_eq!(names, ["position", "siren", "power", "network", "identity"]);
+    assert_eq!(
+        names,
+        [
+            "position",
+            "siren",
+            "vibration",
+            "light",
+            "power",
+            "network",
+            "identity"
+        ]
+    );
     assert!(
         answer["weak"]
             .as_array()

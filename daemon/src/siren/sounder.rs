@@ -27,6 +27,10 @@ const FIRST_PAUSE: Duration = Duration::from_millis(100);
 /// The longest pause between two tries at the sound card.
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
+/// How often, [`FIRST_PAUSE`] apart, a silent siren tries to put back what a dead one left loud, before it ends or waits:
+/// two seconds, in which a dead siren's hold on the card is gone.
+const OWED_TRIES: u32 = 20;
+
 /// Whether the siren waits for the next intent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Residence {
@@ -152,6 +156,7 @@ impl<'a> Sounder<'a> {
     /// The siren's folder can no longer be read or watched while it is silent. While it sounds such
     /// faults are logged and the sound goes on to its deadline.
     pub fn serve(&mut self, residence: Residence) -> Result<End, Error> {
+        let mut patience = OWED_TRIES;
         loop {
             self.wake.forget_changes()?;
             // The folder before the signals: an order given after a SIGHUP is judged by the configuration it asked for.
@@ -166,11 +171,13 @@ impl<'a> Sounder<'a> {
                 if self.sound(intent)? == Silence::Told {
                     return Ok(End::Told);
                 }
+                patience = OWED_TRIES;
+            } else if self.put_mixer_back().is_err() && patience > 0 {
+                patience -= 1;
+                self.wake.wait(Some(FIRST_PAUSE))?;
             } else if residence == Residence::OneShot {
-                self.put_mixer_back();
                 return Ok(End::Idle);
             } else {
-                self.put_mixer_back();
                 notify::status("silent, waiting for an order");
                 notify::alive();
                 self.wake.wait(notify::watchdog_interval())?;
@@ -341,15 +348,23 @@ impl<'a> Sounder<'a> {
     }
 
     /// A siren that was killed while it sounded, and whose order is over, has left the mixer loud.
-    fn put_mixer_back(&mut self) {
+    ///
+    /// # Errors
+    /// The last card that could not be put back; its mixer stays remembered.
+    fn put_mixer_back(&mut self) -> Result<(), Fault> {
         let turned_on = memory(&self.folder, &self.boot_id, rhythm::DRIVER);
         self.rhythm.put_back(turned_on);
+        let mut all = Ok(());
         for owed in self.memory().owed() {
             match self.card.put_back(&owed.mixer) {
                 Ok(()) => owed.forget(),
-                Err(fault) => tracing::warn!(%fault, "the mixer stays loud for now"),
+                Err(fault) => {
+                    tracing::warn!(%fault, "the mixer stays loud for now");
+                    all = Err(fault);
+                }
             }
         }
+        all
     }
 
     fn report_once(&self, sound: &mut Sound, phase: Phase, reason: Option<&str>) {
