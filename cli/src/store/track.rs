@@ -24,6 +24,9 @@ const SHOWN_MS: i64 = 600_000;
 /// How far a receiver's own time may lie back; a phone that was away longer, or a receiver whose week number has rolled
 /// over (every 19.6 years), says nothing useful about the age of what has just come in.
 const OLDEST_MS: i64 = 400 * DAY_MS;
+/// How far a receiver's time may lie ahead of this machine's: a clock that has lost a year files nothing as a year old,
+/// where the next look with the right clock would delete it.
+const FURTHEST_MS: i64 = OLDEST_MS;
 
 /// One stored report.
 #[derive(Clone, Debug)]
@@ -91,7 +94,7 @@ impl Store {
             let newest = report.positions.iter().filter_map(|it| it.time_unix_ms);
             let newest_at = newest
                 .max()
-                .filter(|time| (at.0 - OLDEST_MS..=at.0).contains(time))
+                .filter(|time| (at.0 - OLDEST_MS..=at.0 + FURTHEST_MS).contains(time))
                 .unwrap_or(at.0);
             transaction.execute(
                 "INSERT OR IGNORE INTO report (device, first, count, bytes, received_at, newest_at) VALUES (?, ?, ?, ?, ?, ?)",
