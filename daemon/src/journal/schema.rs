@@ -29,10 +29,23 @@ pub(super) fn open(path: &Path, first_facts: &[Record]) -> Result<Connection, Er
         let seen = Connection::open_with_flags(path, flags).and_then(|db| version_of(&db));
         refuse_others(path, seen.map_err(&doing)?)?;
     }
-    let mut db = Connection::open(path).map_err(&doing)?;
+    let mut db = Connection::open(path)
+        .and_then(for_writing)
+        .map_err(&doing)?;
     configure(&db).map_err(failed("set up the file"))?;
     bring_up(&mut db, first_facts)?;
     settle(&db)?;
+    Ok(db)
+}
+
+/// Where the disk fails at opening, SQLite opens for reading only and says nothing: every write would fail until the next
+/// start, so that start is now.
+fn for_writing(db: Connection) -> rusqlite::Result<Connection> {
+    if db.is_readonly(rusqlite::MAIN_DB)? {
+        let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_READONLY);
+        let why = "it could be opened for reading only".to_owned();
+        return Err(rusqlite::Error::SqliteFailure(code, Some(why)));
+    }
     Ok(db)
 }
 

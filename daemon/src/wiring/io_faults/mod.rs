@@ -201,6 +201,22 @@ fn whatever_file_operation_fails_once_the_agent_stays_honest_and_finding_goes_on
 }
 
 #[test]
+fn a_journal_that_the_disk_opened_for_reading_only_is_opened_again() {
+    if !has_strace() {
+        eprintln!("SKIPPED: strace is missing or may not trace here");
+        return;
+    }
+    let sites = find_sites();
+    let (site, passed) = sites
+        .iter()
+        .find(|(site, _)| site.call == "openat" && site.path == "/state/agent.db")
+        .expect("the journal is opened");
+    for hit in 1..=passed.within {
+        tell_with(site, *passed, hit, "error=EIO");
+    }
+}
+
+#[test]
 #[ignore = "by hand: cargo xtask campaign io-faults"]
 fn a_campaign_of_io_faults() {
     let most = std::env::var("HOMING_CAMPAIGN_COUNT").ok();
