@@ -33,6 +33,9 @@ pub(super) fn open(path: &Path, first_facts: &[Record]) -> Result<Connection, Er
         .and_then(for_writing)
         .map_err(&doing)?;
     configure(&db).map_err(failed("set up the file"))?;
+    // Nothing is written: it tells whether the log's index, too, may be written.
+    db.execute_batch("BEGIN IMMEDIATE; ROLLBACK")
+        .map_err(&doing)?;
     bring_up(&mut db, first_facts)?;
     settle(&db)?;
     Ok(db)

@@ -207,12 +207,14 @@ fn a_journal_that_the_disk_opened_for_reading_only_is_opened_again() {
         return;
     }
     let sites = find_sites();
-    let (site, passed) = sites
-        .iter()
-        .find(|(site, _)| site.call == "openat" && site.path == "/state/agent.db")
-        .expect("the journal is opened");
-    for hit in 1..=passed.within {
-        tell_with(site, *passed, hit, "error=EIO");
+    for path in ["/state/agent.db", "/state/agent.db-shm"] {
+        let (site, passed) = sites
+            .iter()
+            .find(|(site, _)| site.call == "openat" && site.path == path)
+            .expect("the journal is opened");
+        for hit in 1..=passed.within {
+            tell_with(site, *passed, hit, "error=EIO");
+        }
     }
 }
 
