@@ -2,7 +2,9 @@
 #![forbid(unsafe_code)]
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on must stop")]
 
+#[expect(dead_code, reason = "this test program uses a part of it")]
 mod forest;
+#[expect(dead_code, reason = "this test program uses a part of it")]
 mod oracle;
 
 use forest::Forest;

@@ -1,6 +1,7 @@
 //! Repositories of ours under restic's eyes and repositories of restic under ours. Backs up nothing with our archiver.
 #![forbid(unsafe_code)]
 
+#[expect(dead_code, reason = "this test program uses a part of it")]
 mod oracle;
 
 use homing_backup::key::Maker;

@@ -3,11 +3,6 @@
     clippy::unwrap_used,
     reason = "a test that cannot prepare its files must stop"
 )]
-#![allow(
-    dead_code,
-    clippy::allow_attributes,
-    reason = "each test program uses its part of this"
-)]
 
 use homing_backup::archiver::{Caches, FileSystems, Options};
 use homing_backup::key::Maker;

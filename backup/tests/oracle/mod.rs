@@ -3,11 +3,6 @@
     clippy::unwrap_used,
     reason = "a test that cannot start its judge must stop"
 )]
-#![allow(
-    dead_code,
-    clippy::allow_attributes,
-    reason = "each test program uses its part of this"
-)]
 
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
