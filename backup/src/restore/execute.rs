@@ -249,15 +249,7 @@ impl<S: Store> Work<'_, '_, S> {
             // It is the same file by now: a rename would do nothing and leave both names.
             return target::remove(&folder.open, &unfinished);
         }
-        self.later(
-            folder,
-            Deed::Name {
-                unfinished,
-                name: node.name.clone(),
-                bytes: None,
-                link: None,
-            },
-        );
+        self.name_later(folder, unfinished, node);
         Ok(())
     }
 
@@ -408,16 +400,19 @@ impl<S: Store> Work<'_, '_, S> {
             let _ = target::remove(&folder.open, &unfinished);
             return Err(errno.into());
         }
-        self.later(
-            folder,
-            Deed::Name {
-                unfinished,
-                name: node.name.clone(),
-                bytes: None,
-                link: None,
-            },
-        );
+        self.name_later(folder, unfinished, node);
         Ok(())
+    }
+
+    /// Gives something without content of its own its name, when it is on the disk.
+    fn name_later(&mut self, folder: &Rc<Folder>, unfinished: Vec<u8>, node: &Node) {
+        let deed = Deed::Name {
+            unfinished,
+            name: node.name.clone(),
+            bytes: None,
+            link: None,
+        };
+        self.later(folder, deed);
     }
 
     fn step(&mut self, bytes: u64) -> Result<()> {
