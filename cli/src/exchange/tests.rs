@@ -1,4 +1,5 @@
 //! The exchange over a broker in memory, against a phone played with the protocol's own words.
+mod keyrings;
 mod listening;
 
 use super::*;
@@ -374,35 +375,6 @@ async fn an_order_of_another_process_is_delivered_by_the_one_that_stays() {
         &house.authority(),
     );
     assert_eq!(command.id, id);
-}
-
-#[tokio::test]
-async fn a_newer_keyring_is_kept_aside_and_a_fake_one_does_not_replace_ours() {
-    let mut house = household();
-    let hub = Hub::new();
-    let own = house.store().account().expect("account").keyring;
-    let newer = house.account.wrap_next(&mut rng()).expect("wrapped");
-    let stranger = household();
-    let mut costly = stranger.account.clone();
-    let costly = (0..9).map(|_| costly.wrap_next(&mut rng()).expect("wrapped"));
-    let costly = costly.last().expect("one");
-    let mut owner = exchange(&house, &hub, "owner", Acceptance::Locked);
-    let topic = Topic::Keyring(house.account.find.account).to_string();
-    let publication = |payload: &[u8]| homing_link::Publication {
-        topic: topic.clone(),
-        payload: payload.to_vec(),
-        retention: homing_link::Retention::Retained,
-    };
-    hub.inject(&publication(b"nonsense"));
-    hub.inject(&publication(&newer));
-    until(&mut owner, "the offer", |store| {
-        store.offered_keyring().expect("asked").is_some()
-    })
-    .await;
-    // A higher number with another salt would have to be stretched anew each time somebody unlocks.
-    owner.offered(&costly).expect("judged");
-    assert_eq!(owner.store.offered_keyring().expect("asked"), Some(newer));
-    assert_eq!(owner.store.account().expect("account").keyring, own);
 }
 
 #[tokio::test]
