@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use e2e::{Handset, Proc, TcpProxy, foreign, ours, wait_until};
 use homing_protocol::topic::device_filters;
@@ -12,6 +12,7 @@ use crate::house::{House, Line, PATIENCE, Phone, agent_id};
 use crate::peer;
 use crate::process::{self, Effort};
 use crate::record::Record;
+use crate::wakes::Listener;
 
 /// Every client's keep-alive: homingd's default.
 const KEEP_ALIVE: Duration = Duration::from_secs(240);
@@ -32,6 +33,22 @@ struct Watched<'a> {
     effort: Effort,
     bytes: u64,
     beacons: u64,
+}
+
+/// An agent of its own whose rests are listened to: what is traced costs more, and is not compared.
+struct Heard {
+    phone: Phone,
+    listener: Listener,
+    beacons: u64,
+}
+
+/// Everybody whose rests are listened to.
+struct Rests {
+    quiet: Heard,
+    talkative: Heard,
+    bare: Listener,
+    since: SystemTime,
+    _bare: (Line, Proc),
 }
 
 /// What an idle time cost.
@@ -59,6 +76,7 @@ pub(crate) fn run(minutes: Duration) -> Result<(), Error> {
     let mut talkative = house.phone("talkative", TALKATIVE)?;
     let (subscriber, bare) = (house.line("subscriber")?, house.line("bare")?);
     let scratch = house.household.scratch.path();
+    let mut rests = Rests::build(&house)?;
     let peers = [
         start_subscriber(&subscriber, scratch)?,
         start_bare(&bare, scratch)?,
@@ -84,6 +102,7 @@ pub(crate) fn run(minutes: Duration) -> Result<(), Error> {
         Watched::new("mosquitto_sub", peers[0].id(), &subscriber.proxy, None)?,
         Watched::new("bare_link", peers[1].id(), &bare.proxy, None)?,
     ];
+    rests.begin()?;
     rest(watch);
     let costs = [
         watched[0].cost(Some(&quiet.handset))?,
@@ -95,6 +114,7 @@ pub(crate) fn run(minutes: Duration) -> Result<(), Error> {
         memory(&mut record, one)?;
     }
     traffic(&mut record, &watched, &costs, watch);
+    rests.note(&mut record, watch)?;
     sizes(&mut record)?;
     // Nobody may have lost the connection meanwhile: the figures would be of something else.
     for phone in [&quiet, &talkative] {
@@ -129,6 +149,70 @@ impl<'a> Watched<'a> {
             processor_ms: effort.processor.as_secs_f64() * 1000.0,
             beacons: (beacons(handset)? - self.beacons) as f64,
         })
+    }
+}
+
+impl Heard {
+    fn new(house: &House, name: &str, settings: &str) -> Result<Self, Error> {
+        let mut phone = house.phone(name, settings)?;
+        let scratch = house.household.scratch.path();
+        let listener = Listener::attach(name, agent_id(&mut phone.handset)?, scratch);
+        Ok(Self {
+            phone,
+            listener,
+            beacons: 0,
+        })
+    }
+
+    /// Awakenings and beacons since then.
+    fn count(&self, since: SystemTime) -> Result<(f64, f64), Error> {
+        still_connected(&self.phone)?;
+        let wakes = self.listener.wakes_since(since)?;
+        let beacons = beacons(Some(&self.phone.handset))? - self.beacons;
+        Ok((wakes as f64, beacons as f64))
+    }
+}
+
+impl Rests {
+    fn build(house: &House) -> Result<Self, Error> {
+        let scratch = house.household.scratch.path();
+        let line = house.line("heard-bare")?;
+        let process = start_bare(&line, scratch)?;
+        Ok(Self {
+            quiet: Heard::new(house, "heard-quiet", DRIVERS)?,
+            talkative: Heard::new(house, "heard-talkative", TALKATIVE)?,
+            bare: Listener::attach("heard-bare", process.id(), scratch),
+            since: SystemTime::now(),
+            _bare: (line, process),
+        })
+    }
+
+    /// From here on it counts.
+    fn begin(&mut self) -> Result<(), Error> {
+        for one in [&mut self.quiet, &mut self.talkative] {
+            one.beacons = beacons(Some(&one.phone.handset))?;
+        }
+        self.since = SystemTime::now();
+        Ok(())
+    }
+
+    /// Splits the awakenings as [`traffic`] splits the rest, and compares their sum with a link that does nothing else:
+    /// what is beyond that is the agent's own.
+    fn note(&self, record: &mut Record, watch: Duration) -> Result<(), Error> {
+        let hourly = 3600.0 / watch.as_secs_f64();
+        let (quiet, few) = self.quiet.count(self.since)?;
+        let (talkative, many) = self.talkative.count(self.since)?;
+        let per_beacon = (talkative - quiet) / (many - few).max(1.0);
+        let keep_alive = (quiet - per_beacon * few) * hourly;
+        let beacons = per_beacon * 3600.0 / BEACON.as_secs_f64();
+        let bare = self.bare.wakes_since(self.since)? as f64 * hourly;
+        let own = (keep_alive + beacons - bare).max(beacons);
+        record.number("homingd.per_beacon.wakes", "", per_beacon);
+        record.number("homingd.hour.keep_alive.wakes", "", keep_alive);
+        record.number("homingd.hour.all.wakes", "", keep_alive + beacons);
+        record.number("homingd.hour.own.wakes", "", own);
+        record.number("bare_link.hour.all.wakes", "", bare);
+        Ok(())
     }
 }
 
@@ -267,7 +351,7 @@ fn start_bare(line: &Line, scratch: &Path) -> Result<Proc, Error> {
         .arg(papers)
         .args(device_filters(line.device))
         .stdin(Stdio::null());
-    let mut process = Proc::start("bare-link", scratch, &mut command);
+    let mut process = Proc::start(&line.name, scratch, &mut command);
     process.wait_for_output(PATIENCE, peer::READY);
     Ok(process)
 }

@@ -14,6 +14,7 @@ mod record;
 mod relay;
 mod samples;
 mod table;
+mod wakes;
 mod weather;
 
 use std::process::ExitCode;

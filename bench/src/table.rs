@@ -82,12 +82,15 @@ fn rows() -> Vec<Row> {
         row("agent", "homing: binary", "homing.binary"),
         row("agent", "homingd, an idle hour beyond keep-alive: bytes", "homingd.hour.beacons.bytes")
             .reach("≤ 4 KB", "max", 4_000.0, "see “Idle” below"),
-        row("agent", "— sleeps (voluntary context switches, waits for the disk included)", "homingd.hour.beacons.switches")
-            .reach("≤ 10 wake-ups", "max", 10.0, "see “Idle” below"),
+        row("agent", "— wake-ups: what a bare link has not, at least those of the beacons", "homingd.hour.own.wakes")
+            .reach("≤ 10", "max", 10.0, "see “Idle” below"),
+        row("agent", "— sleeps (voluntary context switches, waits for the disk included)", "homingd.hour.beacons.switches"),
         row("agent", "homingd, an idle hour, everything: bytes", "homingd.hour.all.bytes"),
+        row("agent", "— wake-ups", "homingd.hour.all.wakes"),
         row("agent", "— sleeps", "homingd.hour.all.switches"),
         row("agent", "— processor time", "homingd.hour.all.processor"),
         row("agent", "bare link, an idle hour: bytes", "bare_link.hour.all.bytes"),
+        row("agent", "— wake-ups", "bare_link.hour.all.wakes"),
         row("agent", "— sleeps", "bare_link.hour.all.switches"),
         row("agent", "— processor time", "bare_link.hour.all.processor"),
         row("agent", "mosquitto_sub, an idle hour: bytes", "mosquitto_sub.hour.all.bytes"),
