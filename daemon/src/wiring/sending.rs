@@ -1,8 +1,13 @@
 //! The outbox: what must arrive is sent until it has, and not one time more than that needs.
 
+use std::collections::BTreeMap;
+
 use homing_link::RefusedPublish;
 use homing_link::loopback::Fate;
+use homing_policy::{Event, SearchOutcome};
 use homing_protocol::command::Op;
+use homing_protocol::id::CommandId;
+use homing_protocol::measure::{Position, PositionSource};
 use homing_protocol::receipt::CommandState::*;
 use homing_protocol::topic::{Channel, Topic};
 
@@ -10,6 +15,24 @@ use super::house::*;
 
 fn topic(channel: Channel) -> String {
     Topic::Device(ADDRESS.device, channel).to_string()
+}
+
+/// A search ends with a position that is told by its latitude.
+fn found(phone: &mut Phone, latitude_e7: i32) {
+    let outcome = SearchOutcome::Found(Position {
+        time_unix_ms: None,
+        latitude_e7,
+        longitude_e7: 1,
+        accuracy_dm: 1,
+        altitude_dm: None,
+        speed_cm_s: None,
+        course_cdeg: None,
+        source: PositionSource::Gnss,
+        age_s: 0,
+    });
+    let command = CommandId([9; 16]);
+    let ended = Event::SearchEnded { command, outcome };
+    phone.brain.handle(&ended).unwrap();
 }
 
 async fn reconnect(phone: &mut Phone) {
@@ -152,22 +175,7 @@ fn a_position_is_answered_at_once_however_many_older_ones_nobody_has_confirmed()
     run(async {
         let mut phone = Phone::new().await;
         for _ in 0..70 {
-            let outcome = homing_policy::SearchOutcome::Found(homing_protocol::measure::Position {
-                time_unix_ms: None,
-                latitude_e7: 1,
-                longitude_e7: 1,
-                accuracy_dm: 1,
-                altitude_dm: None,
-                speed_cm_s: None,
-                course_cdeg: None,
-                source: homing_protocol::measure::PositionSource::Gnss,
-                age_s: 0,
-            });
-            let command = homing_protocol::id::CommandId([9; 16]);
-            phone
-                .brain
-                .handle(&homing_policy::Event::SearchEnded { command, outcome })
-                .unwrap();
+            found(&mut phone, 1);
             phone.settle_quickly().await;
         }
         let (located, _) = phone.order(locate());
@@ -203,5 +211,54 @@ fn an_outbox_that_cannot_be_emptied_is_not_sent_in_a_loop() {
             3,
             "once more for each connection until it could be struck off"
         );
+    });
+}
+
+/// Positions of a week, one each five minutes.
+const WEEK: i32 = 2_016;
+
+#[test]
+fn a_week_without_a_network_arrives_whole_and_in_few_messages() {
+    run(async {
+        let mut phone = Phone::new().await;
+        let device = ADDRESS.device.to_string();
+        phone.hub.cut(&device);
+        phone.settle_quickly().await;
+        for number in 1..=WEEK {
+            found(&mut phone, number);
+            if number == WEEK / 2 {
+                phone = phone.restart();
+                phone.hub.cut(&device);
+            }
+        }
+        phone.settle_quickly().await;
+        let before = phone.published(Channel::Report).len();
+        phone.hub.admit(&device);
+        let mut heard = BTreeMap::new();
+        let (mut opened, mut stored) = (before, 0u64);
+        while stored < u64::try_from(WEEK).unwrap() {
+            phone
+                .until(|phone| phone.published(Channel::Report).len() > opened)
+                .await;
+            for report in phone.reports().into_iter().skip(opened) {
+                opened += 1;
+                let places = report.positions.iter().map(|place| place.latitude_e7);
+                heard.extend((report.first..).zip(places));
+            }
+            let known = stored;
+            while heard.contains_key(&(stored + 1)) {
+                stored += 1;
+            }
+            if stored > known {
+                phone.acknowledge_reports(stored);
+            }
+        }
+        assert!(heard.into_iter().map(|(_, place)| place).eq(1..=WEEK));
+        // A message holds 32 of them, and the newest are offered before their turn.
+        let messages = phone.published(Channel::Report).len() - before;
+        assert!(messages <= 2 * 2_016 / 32, "{messages}");
+        phone
+            .until(|phone| phone.brain.state.reports_stored == stored)
+            .await;
     });
 }
