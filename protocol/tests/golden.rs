@@ -5,6 +5,8 @@
     reason = "a test reads and writes its own example files; the crate itself does no I/O"
 )]
 
+#[path = "golden/admission.rs"]
+mod admission;
 #[path = "golden/examples.rs"]
 mod examples;
 #[path = "golden/files.rs"]
@@ -17,6 +19,7 @@ mod sample;
 
 use examples::Example;
 use homing_protocol::Refusal;
+use homing_protocol::admission::{ClientAnswer, ClientRequest, Notice};
 use homing_protocol::authority::AuthorityList;
 use homing_protocol::beacon::Beacon;
 use homing_protocol::certificate::DeviceCertificate;
@@ -40,7 +43,8 @@ fn all() -> Vec<Example> {
     all.push(phone::report());
     all.extend(examples::acknowledgement_and_enrolment());
     all.push(files::bundle());
-    all.push(files::keyring());
+    all.extend(files::keyrings());
+    all.extend(admission::examples());
     all
 }
 
@@ -91,7 +95,8 @@ fn every_example_is_opened_by_the_one_it_is_for() {
             "report-ack" => opens_an_order(&example),
             name if name.starts_with("command-") => opens_an_order(&example),
             "enrolment-claim" | "enrolment-answer" => opens_an_enrolment(&example),
-            "bundle" | "keyring" => opens_a_file(&example),
+            "bundle" | "keyring" | "keyring-household" => opens_a_file(&example),
+            name if name.starts_with("client-") => opens_an_admission(&example),
             _ => opens_what_the_phone_says(&example),
         }
     }
@@ -139,11 +144,12 @@ fn opens_an_order(example: &Example) {
 fn opens_what_the_phone_says(example: &Example) {
     let (bytes, agent) = (step(example, "envelope"), signing("agent").public());
     match example.name {
-        "beacon" | "beacon-set-back" | "beacon-farewell" => {
+        "beacon" | "beacon-set-back" | "beacon-farewell" | "beacon-lists" => {
             let (clear, sealed) = Beacon::verify(&bytes, &address(), &agent).expect("opens");
             let status = match example.name {
                 "beacon-set-back" => phone::status_set_back(),
                 "beacon-farewell" => phone::status_left(),
+                "beacon-lists" => phone::status_lists(),
                 _ => phone::status(),
             };
             assert_eq!(
@@ -180,6 +186,29 @@ fn opens_an_enrolment(example: &Example) {
     assert_eq!(keys, examples::device_keys());
 }
 
+fn opens_an_admission(example: &Example) {
+    let (root, partner) = (signing("root").public(), signing("partner").public());
+    let account = address().account;
+    match example.name {
+        "client-request" => {
+            let request = ClientRequest::verify(&step(example, "signed"));
+            assert_eq!(request.expect("opens"), admission::request());
+        }
+        "client-notice" => {
+            let bytes = step(example, "envelope");
+            let client = partner.client_id();
+            let notice = Notice::open(&bytes, &root, account, client, &kem("partner"));
+            assert_eq!(notice.expect("opens").number, 4);
+        }
+        name => {
+            let answer = ClientAnswer::open(&step(example, "file"), &partner, &kem("partner"));
+            let answer = answer.expect("opens");
+            assert_eq!((answer.account, answer.root), (account, root));
+            assert_eq!(answer.owners.is_some(), name == "client-answer-owner");
+        }
+    }
+}
+
 fn opens_a_file(example: &Example) {
     if example.name == "bundle" {
         let file = step(example, "file");
@@ -196,6 +225,11 @@ fn opens_a_file(example: &Example) {
     let (_, with_kit, _) = keyring
         .open_full(files::PASSPHRASE, &files::kit())
         .expect("opens");
+    let household = example.name == "keyring-household";
+    assert_eq!(with_kit.put_out.len(), if household { 2 } else { 0 });
+    let delegate = &with_kit.clients[0];
+    assert_eq!(delegate.phones.is_some(), household);
+    assert_eq!(delegate.added_by.is_some(), household);
     let (_, with_code, _) = keyring.open_with_code(&files::code()).expect("opens");
     assert_eq!(
         (with_kit.root.public(), with_code.root.public()),
@@ -211,7 +245,8 @@ fn a_signature_is_made_over_the_bytes_that_the_example_shows() {
         .filter(|example| example.steps.iter().any(|(name, _)| *name == "signed"))
     {
         let signer = match example.name {
-            "device-certificate" | "authority" | "key-set" => "root",
+            "device-certificate" | "authority" | "key-set" | "client-notice" => "root",
+            "client-request" => "partner",
             name if name.starts_with("command-") || name == "report-ack" => "owner",
             _ => "agent",
         };

@@ -9,16 +9,20 @@ use hkdf::Hkdf;
 use homing_protocol::cbor;
 use homing_protocol::certificate::DeviceCertificate;
 use homing_protocol::enrolment::Bundle;
+use homing_protocol::id::ClientId;
 use homing_protocol::keyring::{
     FindPart, FullPart, KitSecret, KnownClient, KnownDevice, PassphraseCost, RecoveryCode,
     WrappingKeys,
 };
 use sha2::Sha256;
 
-const CA: &str = "-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----\n";
-const KEY: &str = "-----BEGIN PRIVATE KEY-----\nMAA=\n-----END PRIVATE KEY-----\n";
+/// Stands for a certificate or key in PEM.
+pub(crate) const CA: &str = "-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----\n";
+/// Stands for a certificate or key in PEM.
+pub(crate) const KEY: &str = "-----BEGIN PRIVATE KEY-----\nMAA=\n-----END PRIVATE KEY-----\n";
 const CRL: &str = "-----BEGIN X509 CRL-----\nMAA=\n-----END X509 CRL-----\n";
-const BROKER: &str = "mqtts://broker.example:8883";
+/// Where the sample household listens.
+pub(crate) const BROKER: &str = "mqtts://broker.example:8883";
 /// The passphrase of the sample keyring.
 pub(crate) const PASSPHRASE: &str = "correct horse battery staple";
 
@@ -111,8 +115,9 @@ fn opened(key: &[u8; 32], aad: &[u8], part: &[u8]) -> Vec<u8> {
         .expect("sealed with this key")
 }
 
-fn find_part() -> FindPart {
-    let device = KnownDevice {
+/// The sample phone as owner and delegate know it.
+pub(crate) fn device() -> KnownDevice {
+    KnownDevice {
         device: address().device,
         name: "Ada's phone".into(),
         certificate: DeviceCertificate {
@@ -125,7 +130,10 @@ fn find_part() -> FindPart {
             .sign(&signing("root"))
             .expect("short enough"),
         tls_serial: fixed("serial")[..8].to_vec(),
-    };
+    }
+}
+
+fn find_part() -> FindPart {
     FindPart {
         account: address().account,
         root: signing("root").public(),
@@ -134,27 +142,42 @@ fn find_part() -> FindPart {
         broker: BROKER.into(),
         ca_pem: CA.into(),
         authority: authority().sign(&signing("root")).expect("short enough"),
-        devices: vec![device],
+        devices: vec![device()],
     }
 }
 
-/// A keyring at the cheapest allowed cost.
-pub(crate) fn keyring() -> Example {
-    let mut draws = Draws::new("keyring");
+/// Keyrings at the cheapest allowed cost: one of the first builds, and one of a household that knows who added whom, which
+/// phones a delegate has, and who was put out.
+pub(crate) fn keyrings() -> [Example; 2] {
+    let partner = KnownClient {
+        client: signing("partner").public().client_id(),
+        name: "Partner".into(),
+        reading: kem("partner").public(),
+        tls_serial: fixed("partner serial")[..16].to_vec(),
+        phones: None,
+        added_by: None,
+    };
+    let delegate = KnownClient {
+        phones: Some(vec![address().device]),
+        added_by: Some(signing("owner").public().client_id()),
+        ..partner.clone()
+    };
+    let put_out = vec![ClientId(short("put out")), ClientId(short("put out later"))];
+    [
+        keyring("keyring", partner, Vec::new()),
+        keyring("keyring-household", delegate, put_out),
+    ]
+}
+
+fn keyring(name: &'static str, client: KnownClient, put_out: Vec<ClientId>) -> Example {
+    let mut draws = Draws::new(name);
     let find = find_part();
     let full = FullPart {
         root: signing("root"),
         ca_key_pem: String::from(KEY).into(),
         crl_pem: CRL.into(),
-        clients: vec![KnownClient {
-            client: signing("partner").public().client_id(),
-            name: "Partner".into(),
-            reading: kem("partner").public(),
-            tls_serial: fixed("partner serial")[..16].to_vec(),
-            phones: None,
-            added_by: None,
-        }],
-        put_out: Vec::new(),
+        clients: vec![client],
+        put_out,
     };
     let keys = WrappingKeys::create(
         PASSPHRASE,
@@ -206,7 +229,7 @@ pub(crate) fn keyring() -> Example {
         "passes": PassphraseCost::FLOOR.passes, "generation": 9,
     };
     Example {
-        name: "keyring",
+        name,
         inputs,
         steps,
         random: draws.taken,

@@ -1,10 +1,10 @@
 //! The examples of what the phone itself says: beacons, receipts, reports. Checks nothing itself.
 
-use crate::examples::{Example, carried_steps, command, readers, with};
+use crate::examples::{Example, authority, carried_steps, command, key_set, readers, with};
 use crate::json::{Json, object};
 use crate::sample::{Draws, EPOCH, address, short, signing};
 use homing_protocol::Refusal;
-use homing_protocol::beacon::{Beacon, ClockTrust, Status, Window};
+use homing_protocol::beacon::{Beacon, ClockTrust, ListDigests, Status, Window};
 use homing_protocol::command::Op;
 use homing_protocol::envelope::MessageType;
 use homing_protocol::id::{BeaconNonce, BootId, CommandId, SessionId};
@@ -61,12 +61,14 @@ pub(crate) fn status() -> Status {
     }
 }
 
-/// A beacon; one of a phone whose state was set back; the last one of a phone that was taken out of the account.
+/// A beacon; one of a phone whose state was set back; the last one of a phone that was taken out of the account; one that
+/// says which lists it follows.
 pub(crate) fn beacons() -> Vec<Example> {
     vec![
         beacon("beacon", &status()),
         beacon("beacon-set-back", &status_set_back()),
         beacon("beacon-farewell", &status_left()),
+        beacon("beacon-lists", &status_lists()),
     ]
 }
 
@@ -87,6 +89,17 @@ pub(crate) fn status_left() -> Status {
     }
 }
 
+/// The status of a phone that says which lists it follows, as all but the first builds do.
+pub(crate) fn status_lists() -> Status {
+    let root = signing("root");
+    let authority = authority().sign(&root).expect("short enough");
+    let key_set = key_set().sign(&root).expect("short enough");
+    Status {
+        lists: Some(ListDigests::of(&authority, &key_set)),
+        ..status()
+    }
+}
+
 fn beacon(name: &'static str, status: &Status) -> Example {
     let clear = clear();
     let mut draws = Draws::new(name);
@@ -101,13 +114,17 @@ fn beacon(name: &'static str, status: &Status) -> Example {
     let windows: Json = clear.windows.iter().map(|window| {
         object! { "client": window.client.0, "session": window.session.0, "high": window.high, "missing": window.missing.as_slice() }
     }).collect();
-    let sealed = object! {
+    let mut sealed = object! {
         "time_unix_s": status.time_unix_s, "clock": status.clock as u8, "battery_percent": status.battery.percent,
         "charging": status.battery.charging.code(), "network": status.network.code(), "metered": status.metered.code(),
         "ring": status.ring.map(|ring| ring.0), "reports": status.reports, "presence": status.presence,
         "free_mib": status.free_mib, "refused": status.refused,
         "set_back": status.set_back, "left_at": status.left_at,
     };
+    if let (Json::Object(fields), Some(lists)) = (&mut sealed, status.lists) {
+        fields.push(("authority_digest", lists.authority.into()));
+        fields.push(("key_set_digest", lists.key_set.into()));
+    }
     let inputs = with(
         vec![
             ("signer", "agent".into()),
