@@ -27,8 +27,10 @@ grep -q 'and here' "$root/etc/init.d/homingd-siren" || fail "the upgrade wrote o
 
 mkdir -p "$root/var/lib/homing/identity"
 touch "$root/var/lib/homing/identity/identity.cbor"
-if inside /trial/uninstall.sh --purge >/dev/null 2>&1; then fail "an enrolled phone let itself be removed unasked"; fi
-inside env HOMING_REMOVE_ENROLLED=yes /trial/uninstall.sh --purge >/dev/null || fail "the removal failed"
+if inside /trial/uninstall.sh --purge </dev/null >/dev/null 2>&1; then fail "an enrolled phone without a PIN let itself be removed"; fi
+printf '135790\n135790\n' | inside homingd pin set >/dev/null || fail "no PIN could be set"
+if inside /trial/uninstall.sh --purge </dev/null >/dev/null 2>&1; then fail "an enrolled phone let itself be removed unasked"; fi
+echo 135790 | inside /trial/uninstall.sh --purge >/dev/null || fail "the removal failed"
 # Folders that were there for nobody else are left: a tarball's list names files.
 state | grep -v -x -F -f "$root/trial/before" >"$root/trial/left" || true
 grep -i homing "$root/trial/left" && fail "removing left this behind"

@@ -35,9 +35,15 @@ grep -q 'administrator was here' "$root/etc/homing/homingd.toml" || fail "the up
 
 mkdir -p "$root/var/lib/homing/identity"
 touch "$root/var/lib/homing/identity/identity.cbor"
+if inside dpkg -r homingd </dev/null >/dev/null 2>&1; then fail "an enrolled phone without a PIN let itself be removed"; fi
+printf '135790\n135790\n' | inside homingd pin set >/dev/null || fail "no PIN could be set"
 if inside dpkg -r homingd </dev/null >/dev/null 2>&1; then fail "an enrolled phone let itself be removed unasked"; fi
-[ -x "$root/usr/bin/homingd" ] || fail "the refused removal took homingd away"
-inside env HOMING_REMOVE_ENROLLED=yes dpkg -r homingd homing >/dev/null || fail "the confirmed removal failed"
+if echo 135791 | inside dpkg -r homingd >/dev/null 2>&1; then fail "a wrong PIN removed homingd"; fi
+[ -x "$root/usr/bin/homingd" ] || fail "the refused removals took homingd away"
+inside dpkg -r homing >/dev/null || fail "homing could not be removed"
+# At a terminal of its own, as somebody types it; what is typed must not be shown.
+said=$(printf '135790\n' | inside script -qec "dpkg -r homingd" /dev/null) || fail "the right PIN did not remove homingd: $said"
+case $said in *"Homing PIN: "*135790*) fail "the PIN was shown on the terminal" ;; esac
 [ -e "$root/var/lib/homing/identity/identity.cbor" ] || fail "removal (without purge) took the keys"
 [ -e "$root/usr/bin/homingd" ] && fail "removal left homingd"
 

@@ -22,7 +22,7 @@ use crate::crash::CrashPoint;
 use crate::error::Error;
 use crate::exit::ExitError;
 use crate::keystore::Identity;
-use crate::{agent, config, membership, print, scribe, wallclock};
+use crate::{agent, config, membership, pin, print, scribe, wallclock};
 
 /// A bundle is some 4 KiB; whatever is longer than this is none.
 const LONGEST_BUNDLE: u64 = 64 * 1024;
@@ -72,6 +72,9 @@ pub fn run(order: &Order) -> Result<(), ExitError> {
     }
     let (identity, actor) = Identity::fresh(bundle, wallclock::unix_s());
     membership::join(&settings.state_dir, &identity, &actor, &mut crash)?;
+    if order.switch("--yes") == Switch::Off {
+        pin::offer(&settings.state_dir)?;
+    }
     print(&format!(
         "Consent recorded. Fingerprint of this phone: {}\nThe agent now claims the bundle: start or restart it (systemctl restart homingd-agent).\n",
         identity.public().fingerprint()

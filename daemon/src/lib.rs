@@ -28,6 +28,7 @@ mod membership;
 pub mod notify;
 pub mod outbox;
 mod perform;
+mod pin;
 pub mod privacy;
 pub mod process;
 mod roaming;
@@ -72,6 +73,7 @@ fn dispatch(order: &Order) -> Result<(), ExitError> {
         Name::Agent => agent::run(order),
         Name::Enrol => enrol::run(order),
         Name::Leave => leave::run(order),
+        Name::Pin => pin::run(order),
         Name::Ledger => ledger::run(order),
         Name::Status => status::run(order),
         Name::Siren => {

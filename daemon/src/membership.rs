@@ -10,7 +10,7 @@ use crate::durable::{self, Access};
 use crate::error::Error;
 use crate::keystore::{self, Identity};
 use crate::siren::intent;
-use crate::{folder, journal};
+use crate::{folder, journal, pin};
 
 /// The identity that is about to take the present one's place; while it is there, the step is not finished.
 fn next(state_dir: &Path) -> PathBuf {
@@ -109,6 +109,7 @@ fn finish_leaving(state_dir: &Path, crash: &mut CrashPoint) -> Result<(), Error>
     let siren = intent::folder(state_dir);
     let files = [
         state_dir.join("actor").join("act_sig"),
+        pin::path(state_dir),
         keystore::path(state_dir),
         next(state_dir),
         next_actor(state_dir),

@@ -5,10 +5,14 @@ set -eu
 list=/usr/share/homing/installed
 [ -e "$list" ] || { echo "uninstall.sh: Homing was not installed by install.sh" >&2; exit 78; }
 
-if [ -e /var/lib/homing/identity/identity.cbor ] && [ "${HOMING_REMOVE_ENROLLED:-}" != yes ]; then
-    echo "uninstall.sh: this phone belongs to a Homing account. To remove it all the same:" >&2
-    echo "  HOMING_REMOVE_ENROLLED=yes ./uninstall.sh" >&2
-    exit 77
+if [ -e /var/lib/homing/identity/identity.cbor ]; then
+    echo "This phone belongs to a Homing account: removing Homing needs the Homing PIN."
+    if ! /usr/bin/homingd pin check; then
+        echo "uninstall.sh: Homing stays. Without the PIN, let the phone leave its account first, which tells the owner:" >&2
+        echo "  homingd status    (says what the phone is called)" >&2
+        echo "  homingd leave NAME" >&2
+        exit 77
+    fi
 fi
 if [ -d /run/systemd/system ]; then
     systemctl disable --now homingd-agent.service homingd-siren.path homingd-siren.service 2>/dev/null || true

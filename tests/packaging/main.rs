@@ -1,6 +1,8 @@
 //! The files a package installs, held to their promises by systemd's own tools; must not need a running systemd.
 #![forbid(unsafe_code)]
 
+mod removal;
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -254,28 +256,4 @@ fn every_script_of_the_packages_is_shell() {
             .status();
         assert!(checked.unwrap().success(), "{script}");
     }
-}
-
-/// Only the folder of the state, which a test must not touch, is replaced.
-#[test]
-fn a_package_is_not_removed_from_a_phone_that_belongs_to_an_account() {
-    let state = tempfile::tempdir().unwrap();
-    let script = text(&packaging().join("debian/homingd.prerm"))
-        .replace("/var/lib/homing", &state.path().display().to_string())
-        .replace("/run/", &format!("{}/run/", state.path().display()));
-    let remove = |confirmed: &str| {
-        Command::new("sh")
-            .args(["-c", &script, "prerm", "remove"])
-            .env("HOMING_REMOVE_ENROLLED", confirmed)
-            .output()
-            .unwrap()
-    };
-    assert!(remove("").status.success(), "a phone without an account");
-    std::fs::create_dir(state.path().join("identity")).unwrap();
-    std::fs::write(state.path().join("identity/identity.cbor"), "").unwrap();
-    let refused = remove("");
-    assert_eq!(refused.status.code(), Some(1));
-    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
-    assert!(said.contains("HOMING_REMOVE_ENROLLED=yes"), "{said}");
-    assert!(remove("yes").status.success());
 }

@@ -9,6 +9,8 @@ pub enum Name {
     Enrol,
     /// `homingd leave`
     Leave,
+    /// `homingd pin`
+    Pin,
     /// `homingd ledger`
     Ledger,
     /// `homingd status`
@@ -87,7 +89,7 @@ const CRASH_AT: Flag = Flag {
 };
 
 /// Every subcommand, in the order of the overview.
-pub static SUBCOMMANDS: [Subcommand; 8] = [
+pub static SUBCOMMANDS: [Subcommand; 9] = [
     Subcommand {
         name: Name::Agent,
         word: "agent",
@@ -151,6 +153,19 @@ agent must be stopped. Needs root, or the agent's user.",
                 summary: "leave even if the owner cannot be told now",
             },
         ],
+    },
+    Subcommand {
+        name: Name::Pin,
+        word: "pin",
+        summary: "set or check the Homing PIN",
+        operands: "set|check",
+        least_operands: 1,
+        most_operands: 1,
+        about: "The Homing PIN is known to the person who carries the phone alone. Whoever
+removes the package from a phone that belongs to an account is asked for it. It
+is typed without being shown, or read as a line of the input; set asks for the
+present one first, then twice for the new one. Needs root, or the agent's user.",
+        flags: &[],
     },
     Subcommand {
         name: Name::Ledger,
