@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use homing_hal::capability::network::{Network, NetworkEvent, NetworkPath};
 use homing_hal::capability::power::Power;
@@ -18,6 +18,7 @@ use homing_protocol::id::{CommandId, DeviceId};
 use homing_protocol::measure::{Battery, Charging, Position, PositionSource};
 use homing_protocol::receipt::CommandState;
 use homing_protocol::topic::device_filters;
+use nix::time::{ClockId, clock_gettime};
 
 use crate::agent::{Body, embody, open_state, outlast};
 use crate::brain::Brain;
@@ -132,6 +133,13 @@ pub(super) struct Handset {
 /// 2026-01-01 00:00 UTC.
 pub(super) const TODAY_S: u64 = 1_767_225_600;
 
+/// What this thread has computed so far: how long opening takes must not depend on what else the machine does.
+fn processor_time() -> Duration {
+    clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID)
+        .map(Duration::from)
+        .expect("Linux has had this clock since 2.6.12")
+}
+
 impl Handset {
     /// A phone that has joined, in a folder that holds its identity, started now.
     pub(super) fn start(
@@ -201,11 +209,11 @@ impl Handset {
     fn boot(&mut self) {
         self.enter();
         let phone = self.address.device;
-        let began = Instant::now();
+        let began = processor_time();
         let opened = self.opened();
         match opened {
             Ok(brain) => {
-                self.see(Fact::Opened(phone, began.elapsed()));
+                self.see(Fact::Opened(phone, processor_time() - began));
                 self.brain = Some(brain);
                 let journal = self.journal();
                 self.see(Fact::Journal(phone, journal));
