@@ -90,7 +90,7 @@ pub(crate) fn quoting(counter: u64) -> BeaconReference {
     }
 }
 
-fn nonce(counter: u64) -> BeaconNonce {
+pub(crate) fn nonce(counter: u64) -> BeaconNonce {
     let mut bytes = [7; 16];
     bytes[..8].copy_from_slice(&counter.to_be_bytes());
     BeaconNonce(bytes)

@@ -6,6 +6,7 @@
 )]
 
 mod clocks;
+mod edges;
 mod house;
 mod lists;
 mod locate;
