@@ -12,11 +12,15 @@ const WINDOW: usize = 64;
 const MASK: u64 = (1 << 20) - 1;
 /// The size of blocks in files that are changed in place, such as databases.
 pub const BLOCK_BYTES: usize = 64 * 1024;
+/// Stretches looked at side by side: a fingerprint waits for the byte before, and the processor has more to do than wait.
+const LANES: usize = 4;
+/// Bytes of one stretch: many more than the window before it, few beside what lies between two cuts.
+const LANE_BYTES: usize = 4 * 1024;
 
 /// Rabin fingerprints over a sliding window, with the repository's own polynomial.
 #[derive(Clone)]
 pub struct Chunker {
-    /// What a byte leaving the window contributed.
+    /// What a byte leaving the window contributed, moved on and reduced as the fingerprint will be at the next byte.
     leaving: [u64; 256],
     /// Reduction of the eight bits above the degree.
     reduction: [u64; 256],
@@ -50,10 +54,14 @@ impl Chunker {
             let high = byte << degree;
             *rest = Polynomial(high).modulo(polynomial).0 | high;
         }
+        let shift = degree - 8;
+        for out in &mut leaving {
+            *out = *out << 8 ^ reduction[low_byte(*out >> shift)];
+        }
         let mut chunker = Self {
             leaving,
             reduction,
-            shift: degree - 8,
+            shift,
             start: 0,
         };
         // restic lets a byte 1 into the empty window first.
@@ -63,10 +71,35 @@ impl Chunker {
 
     #[inline]
     fn slide(&self, digest: u64, out: u8, byte: u8) -> u64 {
-        let digest = digest ^ self.leaving[usize::from(out)];
-        // The digest stays below the degree, so the index is one of 256 (the mask lets the compiler see it).
-        let index = usize::from(u8::try_from(digest >> self.shift & 255).unwrap_or(0));
-        (digest << 8 | u64::from(byte)) ^ self.reduction[index]
+        // Reduction is linear: what leaves was reduced beforehand, so that only the digest itself must be waited for.
+        let change = self.leaving[usize::from(out)] ^ u64::from(byte);
+        let index = low_byte(digest.wrapping_shr(self.shift));
+        digest << 8 ^ self.reduction[index] ^ change
+    }
+
+    /// The fingerprint at the end of stretches that follow one window, or `None` when there is a cut in one of them. `digest` is
+    /// that window's.
+    fn across(&self, digest: u64, data: &[u8]) -> Option<u64> {
+        let mut lanes = [&[0; WINDOW + LANE_BYTES]; LANES];
+        let mut digests = [digest; LANES];
+        for (number, lane) in lanes.iter_mut().enumerate() {
+            *lane = data.get(number * LANE_BYTES..)?.first_chunk()?;
+            if number > 0 {
+                let window = lane[..WINDOW].iter();
+                digests[number] = window.fold(0, |digest, byte| self.slide(digest, 0, *byte));
+            }
+        }
+        for at in 0..LANE_BYTES {
+            let mut is_cut = false;
+            for (digest, lane) in digests.iter_mut().zip(lanes) {
+                *digest = self.slide(*digest, lane[at], lane[at + WINDOW]);
+                is_cut |= *digest & MASK == 0;
+            }
+            if is_cut {
+                return None;
+            }
+        }
+        Some(digests[LANES - 1])
     }
 
     /// Length of the chunk at the start of `data`, or `None` when more data must be seen. `scan` remembers how far was
@@ -89,6 +122,12 @@ impl Chunker {
             }
         }
         let end = data.len().min(MAX_BYTES);
+        while let Some(ahead) = data[..end].get(scan.seen - WINDOW..)
+            && let Some(after) = self.across(digest, ahead)
+        {
+            digest = after;
+            scan.seen += LANES * LANE_BYTES;
+        }
         let entering = &data[scan.seen..end];
         let leaving = &data[scan.seen - WINDOW..];
         for (count, (byte, out)) in entering.iter().zip(leaving).enumerate() {
@@ -100,6 +139,11 @@ impl Chunker {
         *scan = Scan { seen: end, digest };
         (end == MAX_BYTES).then_some(MAX_BYTES)
     }
+}
+
+/// The mask lets the compiler see that a table of 256 is enough.
+fn low_byte(number: u64) -> usize {
+    usize::from(u8::try_from(number & 255).unwrap_or(0))
 }
 
 /// How far a chunk was looked at.
@@ -152,6 +196,44 @@ mod tests {
             fingerprint(&data[length - WINDOW..length], polynomial) & MASK,
             0
         );
+    }
+
+    #[test]
+    fn every_cut_is_found_wherever_it_falls_among_the_stretches() {
+        let polynomial = Polynomial(0x003D_A335_8B4D_C173);
+        let chunker = Chunker::new(polynomial).unwrap();
+        let data = noise(12 << 20);
+        // What a window with a cut looks like is taken from the first one and put elsewhere.
+        let length = chunker.cut(&data, &mut Scan::default()).unwrap();
+        let window = data[length - WINDOW..length].to_vec();
+        let plain = data[..MIN_BYTES + 3 * LANES * LANE_BYTES].to_vec();
+        assert!(length > plain.len(), "nothing else is cut there");
+        let (lane, all) = (LANE_BYTES, LANES * LANE_BYTES);
+        for after in [
+            0,
+            1,
+            63,
+            64,
+            65,
+            lane - 1,
+            lane,
+            lane + 1,
+            lane + 64,
+            3 * lane,
+            all - 1,
+            all,
+            all + 1,
+            2 * all + 7,
+        ] {
+            let mut data = plain.clone();
+            let cut = MIN_BYTES + after;
+            data[cut - WINDOW..cut].copy_from_slice(&window);
+            assert_eq!(
+                chunker.cut(&data, &mut Scan::default()),
+                Some(cut),
+                "{after}"
+            );
+        }
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! What can go wrong while measuring, each with what was being done. It must not carry a secret.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Why a benchmark gives no figures.
 #[derive(Debug, thiserror::Error)]
@@ -37,10 +37,21 @@ pub(crate) enum Error {
     Certificate(#[from] rcgen::Error),
     #[error("the link: {0}")]
     Link(#[from] homing_link::Error),
+    #[error("a database of the set: {0}")]
+    Database(#[from] rusqlite::Error),
     #[error("the owner's keys: {0}")]
     Owner(#[from] homing_owner::Error),
     #[error("a message of the protocol: {0}")]
     Message(#[from] homing_protocol::Malformed),
+}
+
+/// [`Error::Write`] as a closure for `map_err`.
+pub(crate) fn written(path: &Path) -> impl Fn(std::io::Error) -> Error {
+    let path = path.to_path_buf();
+    move |source| Error::Write {
+        path: path.clone(),
+        source,
+    }
 }
 
 /// [`Error::Parse`] as a closure for `ok_or_else` and `map_err`.

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod agent;
+mod archive;
 mod command;
 mod echo;
 mod error;
@@ -23,16 +24,18 @@ use std::time::Duration;
 use crate::error::Error;
 
 const HELP: &str = "\
-cargo xtask bench NAME [--minutes N] [--orders N]
+cargo xtask bench NAME [--minutes N] [--orders N] [--scale PERCENT]
 
   agent      memory, processor time, wake-ups and bytes of an idle homingd agent, beside mosquitto_sub and a bare link
   command    from the owner's publish to the effect and the signed answer, beside a bare echo and one fsync
   reconnect  from the network's return to the first order answered
-  all        these three, one after the other
+  backup     the archive beside restic, borg and, where it is on PATH, rustic
+  all        the first three, one after the other
   table      only writes the table in bench/README.md again from bench/results/*.json
 
   --minutes N   agent: how long the idleness is watched, 5 to 1440 [default: 5]
   --orders N    command: how many orders of each kind, 20 to 5000 [default: 200]
+  --scale N     backup: percent of the whole sets (7 GB; 500,000 files), which need 45 GB, 1 to 100 [default: 10]
 
 Each benchmark writes bench/results/NAME.json and the table in bench/README.md.";
 
@@ -40,6 +43,7 @@ Each benchmark writes bench/results/NAME.json and the table in bench/README.md."
 struct Wanted {
     minutes: Duration,
     orders: usize,
+    scale: archive::Scale,
 }
 
 fn main() -> ExitCode {
@@ -66,10 +70,17 @@ fn run(arguments: &[String]) -> Result<(), Error> {
     if name == peer::WORD {
         return runtime()?.block_on(peer::stay(rest));
     }
+    // So are these, of what the benchmark of the archive measures.
+    match name.as_str() {
+        archive::USAGE => return archive::observe(rest),
+        archive::LSTAT => return archive::walk(rest),
+        _ => {}
+    }
     let wanted = read_options(rest)?;
     match name.as_str() {
         "agent" => agent::run(wanted.minutes)?,
         "command" => runtime()?.block_on(command::run(wanted.orders))?,
+        "backup" => archive::run(wanted.scale)?,
         "reconnect" => runtime()?.block_on(reconnect::run())?,
         "all" => {
             runtime()?.block_on(command::run(wanted.orders))?;
@@ -90,6 +101,7 @@ fn read_options(rest: &[String]) -> Result<Wanted, Error> {
     let mut wanted = Wanted {
         minutes: Duration::from_secs(5 * 60),
         orders: 200,
+        scale: archive::Scale(10),
     };
     let mut words = rest.iter();
     while let Some(word) = words.next() {
@@ -101,6 +113,7 @@ fn read_options(rest: &[String]) -> Result<Wanted, Error> {
             ("--orders", Some(orders @ 20..=5000)) => {
                 wanted.orders = usize::try_from(orders).unwrap_or(usize::MAX)
             }
+            ("--scale", Some(percent @ 1..=100)) => wanted.scale = archive::Scale(percent),
             _ => {
                 return Err(Error::Usage(format!(
                     "{word} is unknown or lacks a number in its range\n\n{HELP}"

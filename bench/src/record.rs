@@ -17,6 +17,8 @@ pub(crate) const FOLDER: &str = "bench/results";
 pub(crate) struct Record {
     name: &'static str,
     settings: Map<String, Value>,
+    /// What was measured, where that is not the household.
+    versions: Map<String, Value>,
     figures: Map<String, Value>,
 }
 
@@ -26,6 +28,7 @@ impl Record {
         Self {
             name,
             settings: Map::new(),
+            versions: Map::new(),
             figures: Map::new(),
         }
     }
@@ -33,6 +36,12 @@ impl Record {
     /// Notes how it was measured.
     pub(crate) fn setting(&mut self, name: &str, value: impl Into<Value>) {
         self.settings.insert(name.to_owned(), value.into());
+    }
+
+    /// Notes a program that was measured: what it says when it is asked for its version.
+    pub(crate) fn program(&mut self, name: &str, path: &Path, question: &[&str]) {
+        self.versions
+            .insert(name.to_owned(), said_by(path, question).into());
     }
 
     /// Adds a figure and shows it.
@@ -56,12 +65,16 @@ impl Record {
     /// # Errors
     /// The folder is not there: the benchmark must be started from the project's folder.
     pub(crate) fn write(self, scratch: &Path) -> Result<(), Error> {
+        let versions = match self.versions.is_empty() {
+            true => versions(),
+            false => Value::Object(self.versions),
+        };
         let whole = json!({
             "bench": self.name,
             "date": said("date", &["-u", "+%Y-%m-%d"]),
             "commit": said("git", &["rev-parse", "--short", "HEAD"]),
             "machine": machine(scratch),
-            "versions": versions(),
+            "versions": versions,
             "settings": self.settings,
             "figures": self.figures,
         });

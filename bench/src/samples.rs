@@ -13,6 +13,11 @@ impl Samples {
         self.0.push(time.as_secs_f64() * 1000.0);
     }
 
+    /// Adds a number in the samples' own unit.
+    pub(crate) fn push(&mut self, number: f64) {
+        self.0.push(number);
+    }
+
     /// A single measurement.
     pub(crate) fn one(number: f64) -> Self {
         Self(vec![number])

@@ -130,6 +130,134 @@ fn rows() -> Vec<Row> {
     ]
 }
 
+/// What is said where the archive misses a target.
+const ARCHIVE: &str = "see “Archive” below";
+
+#[rustfmt::skip]
+fn archive_rows() -> Vec<Row> {
+    let mut rows = vec![
+        row("backup", "the phone's set: files", "phone.files"),
+    ];
+    rows.extend(PROGRAMMED);
+    rows.extend([
+        row("backup", "first backup: processor, homing against borg", "ratio.phone.first.cpu_of_borg")
+            .reach("≤ 0.82 (27 s where borg took 33)", "max", 0.82, ARCHIVE),
+        row("backup", "— repository, homing against the smallest of the peers", "ratio.phone.first.stored")
+            .reach("≤ 1.02", "max", 1.02, ARCHIVE),
+        row("backup", "restore: processor, homing against the best peer", "ratio.phone.restore.cpu")
+            .reach("≤ 0.75 (9 s where rustic took 12)", "max", 0.75, ARCHIVE),
+        row("backup", "every byte verified: processor, homing against the best peer", "ratio.phone.verify.cpu")
+            .reach("≤ 1", "max", 1.0, ARCHIVE),
+        row("backup", "killed half-way: stored twice by homing", "phone.killed.homing.again")
+            .reach("≤ one pack (8 MiB)", "max", 8.1, ARCHIVE),
+        row("backup", "— by restic", "phone.killed.restic.again"),
+        row("backup", "— by rustic", "phone.killed.rustic.again"),
+        row("backup", "— by borg", "phone.killed.borg.again"),
+        row("backup", "SQLite, 1 MiB written over: stored by homing", "phone.sqlite.contiguous.homing.stored")
+            .reach("≤ 1.5 MB", "max", 1.5 * MB, ARCHIVE),
+        row("backup", "— against the best peer", "ratio.phone.sqlite.contiguous")
+            .reach("≤ 1", "max", 1.0, ARCHIVE),
+        row("backup", "SQLite, 200 scattered rows changed: against the best peer", "ratio.phone.sqlite.scattered")
+            .reach("≤ 1", "max", 1.0, ARCHIVE),
+        row("backup", "SQLite, 1,000 rows more: against the best peer", "ratio.phone.sqlite.appended")
+            .reach("≤ 1", "max", 1.0, ARCHIVE),
+        row("backup", "SQLite, 1,000 rows less: against the best peer", "ratio.phone.sqlite.removed")
+            .reach("≤ 1", "max", 1.0, ARCHIVE),
+        row("backup", "SQLite, VACUUM: against the best peer", "ratio.phone.sqlite.vacuumed")
+            .reach("≤ 1", "max", 1.0, ARCHIVE),
+        row("backup", "many files: one lstat of each, processor", "many.lstat.cpu"),
+        row("backup", "many files, nothing new, homing's whole scan against that", "ratio.many.nothing.cpu_of_lstat")
+            .reach("≤ 2", "max", 2.0, ARCHIVE),
+        row("backup", "many files, nothing new, told so: against the best peer", "ratio.many.nothing_told.cpu")
+            .reach("≤ 1/50", "max", 0.02, ARCHIVE),
+        row("backup", "many files, ten changed, told which: against the best peer", "ratio.many.ten_told.cpu")
+            .reach("≤ 1/50", "max", 0.02, ARCHIVE),
+        row("backup", "homing, most memory in anything", "homing.peak_in_anything")
+            .reach("≤ 64 MiB", "max", 64.0, ARCHIVE),
+    ]);
+    rows
+}
+
+/// What each program took for each step.
+#[rustfmt::skip]
+const PROGRAMMED: [Row; 75] = [
+    row("backup", "first backup, processor: homing", "phone.first.homing.cpu"),
+    row("backup", "— restic", "phone.first.restic.cpu"),
+    row("backup", "— rustic", "phone.first.rustic.cpu"),
+    row("backup", "— borg", "phone.first.borg.cpu"),
+    row("backup", "first backup, peak memory: homing", "phone.first.homing.peak"),
+    row("backup", "— restic", "phone.first.restic.peak"),
+    row("backup", "— rustic", "phone.first.rustic.peak"),
+    row("backup", "— borg", "phone.first.borg.peak"),
+    row("backup", "first backup, repository: homing", "phone.first.homing.stored"),
+    row("backup", "— restic", "phone.first.restic.stored"),
+    row("backup", "— rustic", "phone.first.rustic.stored"),
+    row("backup", "— borg", "phone.first.borg.stored"),
+    row("backup", "nothing new, processor: homing", "phone.nothing.homing.cpu"),
+    row("backup", "— restic", "phone.nothing.restic.cpu"),
+    row("backup", "— rustic", "phone.nothing.rustic.cpu"),
+    row("backup", "— borg", "phone.nothing.borg.cpu"),
+    row("backup", "ten files changed, processor: homing", "phone.ten.homing.cpu"),
+    row("backup", "— restic", "phone.ten.restic.cpu"),
+    row("backup", "— rustic", "phone.ten.rustic.cpu"),
+    row("backup", "— borg", "phone.ten.borg.cpu"),
+    row("backup", "restore, processor: homing", "phone.restore.homing.cpu"),
+    row("backup", "— restic", "phone.restore.restic.cpu"),
+    row("backup", "— rustic", "phone.restore.rustic.cpu"),
+    row("backup", "— borg", "phone.restore.borg.cpu"),
+    row("backup", "restore, peak memory: homing", "phone.restore.homing.peak"),
+    row("backup", "— restic", "phone.restore.restic.peak"),
+    row("backup", "— rustic", "phone.restore.rustic.peak"),
+    row("backup", "— borg", "phone.restore.borg.peak"),
+    row("backup", "every byte verified, processor: homing", "phone.verify.homing.cpu"),
+    row("backup", "— restic", "phone.verify.restic.cpu"),
+    row("backup", "— rustic", "phone.verify.rustic.cpu"),
+    row("backup", "— borg", "phone.verify.borg.cpu"),
+    row("backup", "many files, first backup, processor: homing", "many.first.homing.cpu"),
+    row("backup", "— restic", "many.first.restic.cpu"),
+    row("backup", "— rustic", "many.first.rustic.cpu"),
+    row("backup", "— borg", "many.first.borg.cpu"),
+    row("backup", "many files, first backup, peak memory: homing", "many.first.homing.peak"),
+    row("backup", "— restic", "many.first.restic.peak"),
+    row("backup", "— rustic", "many.first.rustic.peak"),
+    row("backup", "— borg", "many.first.borg.peak"),
+    row("backup", "many files, nothing new, processor: homing", "many.nothing.homing.cpu"),
+    row("backup", "— restic", "many.nothing.restic.cpu"),
+    row("backup", "— rustic", "many.nothing.rustic.cpu"),
+    row("backup", "— borg", "many.nothing.borg.cpu"),
+    row("backup", "many files, nothing new, peak memory: homing", "many.nothing.homing.peak"),
+    row("backup", "— restic", "many.nothing.restic.peak"),
+    row("backup", "— rustic", "many.nothing.rustic.peak"),
+    row("backup", "— borg", "many.nothing.borg.peak"),
+    row("backup", "— homing, told so", "many.nothing_told.homing.cpu"),
+    row("backup", "many files, ten changed, processor: homing", "many.ten.homing.cpu"),
+    row("backup", "— restic", "many.ten.restic.cpu"),
+    row("backup", "— rustic", "many.ten.rustic.cpu"),
+    row("backup", "— borg", "many.ten.borg.cpu"),
+    row("backup", "— homing, told which", "many.ten_told.homing.cpu"),
+    row("backup", "to a server, first backup, bytes sent: homing", "wire.first.homing.sent"),
+    row("backup", "— restic", "wire.first.restic.sent"),
+    row("backup", "— rustic", "wire.first.rustic.sent"),
+    row("backup", "to a server, first backup, requests: homing", "wire.first.homing.requests"),
+    row("backup", "— restic", "wire.first.restic.requests"),
+    row("backup", "— rustic", "wire.first.rustic.requests"),
+    row("backup", "to a server, nothing new, requests: homing", "wire.nothing.homing.requests"),
+    row("backup", "— restic", "wire.nothing.restic.requests"),
+    row("backup", "— rustic", "wire.nothing.rustic.requests"),
+    row("backup", "to a server, ten files changed, bytes sent: homing", "wire.ten.homing.sent"),
+    row("backup", "— restic", "wire.ten.restic.sent"),
+    row("backup", "— rustic", "wire.ten.rustic.sent"),
+    row("backup", "to a server, ten files changed, requests: homing", "wire.ten.homing.requests"),
+    row("backup", "— restic", "wire.ten.restic.requests"),
+    row("backup", "— rustic", "wire.ten.rustic.requests"),
+    row("backup", "from a server, restore, bytes got: homing", "wire.restore.homing.received"),
+    row("backup", "— restic", "wire.restore.restic.received"),
+    row("backup", "— rustic", "wire.restore.rustic.received"),
+    row("backup", "from a server, restore, requests: homing", "wire.restore.homing.requests"),
+    row("backup", "— restic", "wire.restore.restic.requests"),
+    row("backup", "— rustic", "wire.restore.rustic.requests"),
+];
+
 /// Writes the table between its two marks.
 ///
 /// # Errors
@@ -158,7 +286,7 @@ fn table() -> Result<String, Error> {
     let mut text = String::new();
     let mut open = "";
     let mut result = None;
-    for row in rows() {
+    for row in rows().into_iter().chain(archive_rows()) {
         if row.bench != open {
             open = row.bench;
             result = record::load(open)?;
@@ -187,7 +315,7 @@ fn begin(text: &mut String, result: &Value) {
     // Writing to a String cannot fail.
     let _ = writeln!(
         text,
-        "\n### {}\n\n{}; {} cores of {}, Linux {}, {}; {}; {}; {}.\n\n\
+        "\n### {}\n\n{}; {} cores of {}, Linux {}, {}; {}; {}.\n\n\
          | figure | median | p99 | max | n | target | reached |\n|---|---:|---:|---:|---:|---|---|",
         word(&result["bench"]),
         word(&result["date"]),
@@ -195,10 +323,19 @@ fn begin(text: &mut String, result: &Value) {
         word(&machine["processor"]),
         word(&machine["kernel"]),
         word(&machine["file_system"]),
-        word(&versions["homingd"]),
-        word(&versions["mosquitto"]),
+        named(versions),
         settings.join(", ")
     );
+}
+
+/// The programs whose versions matter.
+fn named(versions: &Value) -> String {
+    let names = match versions["homingd"].is_string() {
+        true => ["homingd", "mosquitto"].as_slice(),
+        false => &["homing", "restic", "rustic", "borg"],
+    };
+    let said = names.iter().filter_map(|name| versions[*name].as_str());
+    said.collect::<Vec<_>>().join("; ")
 }
 
 fn line(row: &Row, figure: &Value) -> String {

@@ -80,11 +80,17 @@ pub(crate) fn ci(arguments: &[String]) -> Result<(), String> {
 /// # Errors
 /// The build failed, or the benchmark did.
 pub(crate) fn bench(arguments: &[String]) -> Result<(), String> {
-    let found = tools::provide(&tools::TOOLS)?;
+    let of_the_archive = arguments.first().is_some_and(|name| name == "backup");
+    let (found, wanted) = match of_the_archive {
+        true => (tools::provide(tools::peers())?, "--package=homing"),
+        false => (tools::provide(&tools::TOOLS)?, "--workspace"),
+    };
     house::announce("build: the release binaries");
     house::run(
         "the release build",
-        house::cargo().args(["build", "--locked", "--release", "--workspace", "--bins"]),
+        house::cargo()
+            .args(["build", "--locked", "--release", "--bins", wanted])
+            .arg("--package=homing-bench"),
     )?;
     let mut command = std::process::Command::new(house::target().join("release/homing-bench"));
     command

@@ -45,6 +45,11 @@ pub(crate) static TOOLS: [Tool; 6] = [
     },
 ];
 
+/// The peer of the archive's benchmark that can be unpacked. borg, in Python, is used where it is installed.
+pub(crate) fn peers() -> &'static [Tool] {
+    &TOOLS[4..5]
+}
+
 /// What a household needs: the demo does without the judges of the archive and of failing disks, which stand last.
 pub(crate) fn household() -> &'static [Tool] {
     &TOOLS[..4]

@@ -10,6 +10,7 @@ use crate::pack::BlobKind;
 use crate::store::Store;
 use rustix::fs::Stat;
 use std::fs::File;
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
 
 /// Bytes read at a time once a file is longer than the smallest chunk.
@@ -37,7 +38,10 @@ pub(super) enum Failure {
 /// Cuts files, one after the other.
 pub(super) struct Cutter {
     chunker: Chunker,
+    /// Room for what is read; only `ahead` of it holds anything.
     buffer: Vec<u8>,
+    /// Where in the buffer lies what was read and is in no chunk yet.
+    ahead: Range<usize>,
     /// Name of the smallest chunk full of zeros, once there was one.
     zeros: Option<Id>,
     /// Where the file ends, as it was when it was opened: one that grows as fast as it is read would never end.
@@ -49,6 +53,7 @@ impl Cutter {
         Self {
             chunker,
             buffer: Vec::new(),
+            ahead: 0..0,
             zeros: None,
             end: 0,
         }
@@ -74,7 +79,7 @@ impl Cutter {
             0 => UNSIZED_BYTES,
             size => size,
         };
-        self.buffer.clear();
+        self.ahead = 0..0;
         loop {
             if sparse && !blocks {
                 self.skip_hole(file, source::number(stat.st_size), &mut content, writer)?;
@@ -91,31 +96,33 @@ impl Cutter {
                 return Ok(content);
             }
             // A database is changed in place: cuts that depend on content would wander.
-            if content.bytes == 0 && self.buffer.starts_with(HEADER) && length > BLOCK_BYTES {
+            let chunk = &self.buffer[self.ahead.start..self.ahead.start + length];
+            if content.bytes == 0 && chunk.starts_with(HEADER) && length > BLOCK_BYTES {
                 blocks = true;
                 continue;
             }
             let id = writer
-                .add(BlobKind::Data, &self.buffer[..length])
+                .add(BlobKind::Data, chunk)
                 .map_err(Failure::Repository)?;
             content.blobs.push(id);
             content.bytes += length as u64;
-            let left = self.buffer.len() - length;
-            self.buffer.copy_within(length.., 0);
-            self.buffer.truncate(left);
+            self.ahead.start += length;
             if stop(length as u64) {
                 return Err(Failure::Repository(crate::error::Error::Stopped));
             }
         }
     }
 
-    /// Length of the chunk that starts at `position`, which is where the buffer starts.
+    /// Length of the chunk that starts at `position`, which is where what was read ahead starts.
     fn next_chunk(&mut self, file: &File, position: u64) -> std::io::Result<usize> {
         let mut scan = Scan::default();
         let mut wanted = MIN_BYTES;
         loop {
             let there = self.fill(file, position, wanted)?;
-            if let Some(length) = self.chunker.cut(&self.buffer, &mut scan) {
+            if let Some(length) = self
+                .chunker
+                .cut(&self.buffer[self.ahead.clone()], &mut scan)
+            {
                 return Ok(length);
             }
             if there < wanted {
@@ -125,28 +132,40 @@ impl Cutter {
         }
     }
 
-    /// Reads until the buffer holds `wanted` bytes or the file ends; returns how many it holds.
+    /// Reads until `wanted` bytes are ahead or the file ends; returns how many there are.
     fn fill(&mut self, file: &File, position: u64, wanted: usize) -> std::io::Result<usize> {
-        let mut filled = self.buffer.len();
         let left = self.end.saturating_sub(position);
         let wanted = wanted.min(usize::try_from(left).unwrap_or(usize::MAX));
-        if filled >= wanted {
-            return Ok(filled);
+        if self.ahead.len() >= wanted {
+            return Ok(self.ahead.len());
         }
-        self.buffer.resize(wanted, 0);
-        while filled < wanted {
-            match file.read_at(&mut self.buffer[filled..], position + filled as u64) {
+        self.make_room(wanted);
+        let wanted_end = self.ahead.start + wanted;
+        while self.ahead.end < wanted_end {
+            let at = position + self.ahead.len() as u64;
+            match file.read_at(&mut self.buffer[self.ahead.end..wanted_end], at) {
                 Ok(0) => break,
-                Ok(count) => filled += count,
+                Ok(count) => self.ahead.end += count,
                 Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
                 Err(error) => {
-                    self.buffer.clear();
+                    self.ahead = 0..0;
                     return Err(error);
                 }
             }
         }
-        self.buffer.truncate(filled);
-        Ok(filled)
+        Ok(self.ahead.len())
+    }
+
+    /// Makes room for `wanted` bytes ahead. The room stays, so that it is filled with zeros only once.
+    fn make_room(&mut self, wanted: usize) {
+        if self.ahead.start + wanted <= self.buffer.len() {
+            return;
+        }
+        self.buffer.copy_within(self.ahead.clone(), 0);
+        self.ahead = 0..self.ahead.len();
+        if wanted > self.buffer.len() {
+            self.buffer.resize(wanted, 0);
+        }
     }
 
     /// Where a hole begins at a chunk's start, restic's cuts fall at the smallest size, again and again: no need to read it.
@@ -175,7 +194,7 @@ impl Cutter {
             content.blobs.push(zeros);
         }
         content.bytes += chunks * MIN_BYTES as u64;
-        self.buffer.clear();
+        self.ahead = 0..0;
         Ok(())
     }
 }
