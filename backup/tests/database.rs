@@ -311,6 +311,57 @@ fn a_database_that_stays_locked_is_stored_as_it_lies_and_called_that() {
 }
 
 #[test]
+fn a_transaction_that_died_half_way_is_kept_with_the_journal_that_undoes_it() {
+    let place = Place::new("delete");
+    let journal = place.path().join("accounts.db-journal");
+    // As a power cut leaves it: both files in the middle of a transaction that is larger than SQLite's memory.
+    let (half, undo) = {
+        let dying = Connection::open(place.database()).unwrap();
+        dying
+            .execute_batch(
+                "PRAGMA cache_size=1; BEGIN; UPDATE account SET money = 1, filling = randomblob(400)",
+            )
+            .unwrap();
+        let read = |path: &Path| std::fs::read(path).unwrap();
+        (read(&place.database()), read(&journal))
+    };
+    std::fs::write(place.database(), &half).unwrap();
+    std::fs::write(&journal, &undo).unwrap();
+    let done = place.back_up(None);
+    // To undo it where it lies is not for us, so the two stay side by side, and that is told.
+    assert_eq!(done.snapshot.summary.clone().unwrap().errors, 1);
+    assert!(std::fs::read(place.database()).unwrap() == half);
+    assert!(std::fs::read(&journal).unwrap() == undo);
+    let (names, _target, database) = place.restored(&done);
+    assert_eq!(names, ["accounts.db", "accounts.db-journal"]);
+    assert_eq!(rounds(&database), 0);
+    assert!(
+        !database.with_file_name("accounts.db-journal").exists(),
+        "it was needed"
+    );
+}
+
+#[test]
+fn an_encrypted_database_is_kept_byte_by_byte_with_its_log() {
+    let place = Place::new("delete");
+    // Nothing in it says what it is (SQLCipher's files are noise from the first byte on).
+    let noise = |seed: u32| -> Vec<u8> {
+        let numbers = (0..75_000_u32).map(|at| at.wrapping_mul(2_654_435_761) ^ seed);
+        numbers
+            .flat_map(|number| number.rotate_left(13).to_le_bytes())
+            .collect()
+    };
+    std::fs::write(place.database(), noise(1)).unwrap();
+    std::fs::write(place.path().join("accounts.db-wal"), noise(2)).unwrap();
+    let done = place.back_up(None);
+    assert_eq!(done.snapshot.summary.clone().unwrap().errors, 0);
+    let (names, _target, database) = place.restored(&done);
+    assert_eq!(names, ["accounts.db", "accounts.db-wal"]);
+    assert!(std::fs::read(&database).unwrap() == noise(1));
+    assert!(std::fs::read(database.with_file_name("accounts.db-wal")).unwrap() == noise(2));
+}
+
+#[test]
 fn a_damaged_database_is_kept_byte_by_byte_with_all_that_lies_beside_it() {
     let place = Place::new("delete");
     let mut bytes = std::fs::read(place.database()).unwrap();

@@ -6,16 +6,21 @@
 mod forest;
 #[expect(dead_code, reason = "this test program uses a part of it")]
 mod oracle;
+#[expect(dead_code, reason = "this test program uses a part of it")]
+mod server;
 
 use forest::Forest;
 use homing_backup::archiver::{self, Options, Unobserved};
 use homing_backup::clock::SystemClock;
 use homing_backup::export::{self, Chosen, Exported};
 use homing_backup::repository::Repository;
-use homing_backup::store::{Fault, Kind, LocalStore, MemoryStore, Name, Store};
+use homing_backup::store::{
+    Fault, Kind, LocalStore, MemoryStore, Name, RestOptions, RestStore, Store,
+};
 use homing_backup::verify::{self, Depth};
 use homing_backup::{Error, Id};
 use oracle::{PASSWORD, Restic};
+use server::{Server, Version};
 
 /// A repository with two snapshots of two different trees.
 fn planted() -> (Repository<MemoryStore>, [Forest; 2], [Id; 2]) {
@@ -172,4 +177,41 @@ fn another_repository_in_the_way_is_left_alone() {
     let refused = export(&repository, other.clone(), &Chosen::Everything);
     assert!(matches!(refused, Err(Error::AlreadyARepository)));
     assert_eq!(other.names(), names);
+}
+
+#[test]
+fn a_copy_on_a_server_is_whole_and_growing_it_sends_only_what_is_new() {
+    let (repository, forests, ids) = planted();
+    for version in [Version::One, Version::Two] {
+        let server = Server::start(version, None);
+        let to = || RestStore::new(&server.address("copy/"), &RestOptions::default()).unwrap();
+        let first = export(&repository, to(), &Chosen::Snapshots(vec![ids[0]])).unwrap();
+        assert_eq!((first.snapshots, first.already_there), (1, 0));
+        let rest = export(&repository, to(), &Chosen::Everything).unwrap();
+        assert!(first.damage.is_empty() && rest.damage.is_empty());
+        assert!(rest.already_there > 0 && rest.files > 0, "{rest:?}");
+        let copy = Repository::open(to(), PASSWORD.as_bytes()).unwrap();
+        let found = verify::verify(&copy, Depth::All, &mut |_, _| false).unwrap();
+        assert_eq!((found.snapshots, &*found.damage), (2, &[][..]));
+        let mut reader = homing_backup::reader::Reader::new(&copy).unwrap();
+        for (_, snapshot) in copy.snapshots().unwrap() {
+            let target = tempfile::tempdir().unwrap();
+            let restored = homing_backup::restore::execute(
+                &mut reader,
+                snapshot.tree,
+                &homing_backup::restore::Selection::default(),
+                target.path(),
+                homing_backup::restore::Conflicts::Keep,
+                &mut homing_backup::restore::Unwatched,
+            )
+            .unwrap();
+            assert_eq!(restored.errors, 0);
+            let forest = forests
+                .iter()
+                .find(|forest| snapshot.paths == [forest.path().to_str().unwrap()])
+                .unwrap();
+            let inside = target.path().join(forest.path().strip_prefix("/").unwrap());
+            forest::assert_same(forest.path(), &inside);
+        }
+    }
 }

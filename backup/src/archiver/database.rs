@@ -11,6 +11,8 @@ use rustix::process::{Gid, Uid};
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 /// How an SQLite database begins (sqlite.org/fileformat2.html, 1.3).
@@ -21,6 +23,8 @@ const COMPANIONS: [&[u8]; 3] = [b"-wal", b"-journal", b"-shm"];
 const LOCK_WAIT: Duration = Duration::from_secs(5);
 /// How long a copy may take: in the older journal modes nobody can write meanwhile.
 const COPY_LIMIT: Duration = Duration::from_secs(30);
+/// How often it is asked whether the copy is still wanted.
+const ASKED_EVERY: Duration = Duration::from_millis(100);
 /// Pages copied between two looks at the clock.
 const PAGES: i32 = 1024;
 
@@ -31,6 +35,8 @@ pub(super) enum Failed {
     NotADatabase,
     /// It is one, and could not be copied.
     Refused(String),
+    /// Somebody wants the whole run to end.
+    Stopped,
 }
 
 /// Does the file begin as a database?
@@ -68,18 +74,32 @@ pub(super) fn has_log(folder: &OwnedFd, name: &[u8]) -> bool {
 }
 
 /// Copies the database at an absolute path without links, under its owner's rights. The copy is a file that has no name any
-/// more; `scratch` is where it lies, or the system's folder for such things.
-pub(super) fn copy(path: &Path, owner: &Stat, scratch: Option<&Path>) -> Result<File, Failed> {
+/// more; `scratch` is where it lies, or the system's folder for such things. `stop` is asked while it lasts.
+pub(super) fn copy(
+    path: &Path,
+    owner: &Stat,
+    scratch: Option<&Path>,
+    stop: &mut dyn FnMut() -> bool,
+) -> Result<File, Failed> {
     let (mut into, copy) = place(scratch)?;
     let owner = (owner.st_uid, owner.st_gid);
+    let stopped = AtomicBool::new(false);
+    let (ends, ended) = mpsc::channel::<()>();
     // A thread, because it alone takes on the owner's rights: whoever may write the folder may also put a link there.
     std::thread::scope(|scope| {
         let copying = std::thread::Builder::new()
             .spawn_scoped(scope, || {
+                // However the thread ends, this is dropped, and the other end of it notices.
+                let _ends = ends;
                 become_owner(owner)?;
-                transfer(path, &mut into)
+                transfer(path, &mut into, &stopped)
             })
             .map_err(|error| Failed::Refused(format!("no thread for copying it: {error}")))?;
+        while ended.recv_timeout(ASKED_EVERY) == Err(RecvTimeoutError::Timeout) {
+            if stop() {
+                stopped.store(true, Ordering::Release);
+            }
+        }
         copying
             .join()
             .unwrap_or_else(|_| Err(Failed::Refused("copying it failed in SQLite".into())))
@@ -138,22 +158,32 @@ fn become_owner((uid, gid): (u32, u32)) -> Result<(), Failed> {
         .map_err(|errno| Failed::Refused(format!("its owner's rights cannot be taken on: {errno}")))
 }
 
-fn transfer(path: &Path, into: &mut Connection) -> Result<(), Failed> {
+fn transfer(path: &Path, into: &mut Connection, stopped: &AtomicBool) -> Result<(), Failed> {
     let began = Instant::now();
     // Read only: nothing is rolled back, checkpointed or removed by us.
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY
         | OpenFlags::SQLITE_OPEN_NO_MUTEX
         | OpenFlags::SQLITE_OPEN_NOFOLLOW;
     let from = Connection::open_with_flags(path, flags).map_err(|error| failed(&error))?;
-    from.busy_timeout(LOCK_WAIT)
+    from.busy_timeout(ASKED_EVERY)
         .map_err(|error| failed(&error))?;
     // One transaction around all steps: whatever is committed meanwhile, they see one state and never begin again.
-    from.execute_batch("BEGIN; PRAGMA schema_version")
+    from.execute_batch("BEGIN")
         .map_err(|error| failed(&error))?;
+    while let Err(error) = from.execute_batch("PRAGMA schema_version") {
+        let is_locked = error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy);
+        if stopped.load(Ordering::Acquire) {
+            return Err(Failed::Stopped);
+        }
+        if !is_locked || began.elapsed() >= LOCK_WAIT {
+            return Err(failed(&error));
+        }
+    }
     let backup = Backup::new(&from, into).map_err(|error| failed(&error))?;
     loop {
         match backup.step(PAGES).map_err(|error| failed(&error))? {
             StepResult::Done => return Ok(()),
+            StepResult::More if stopped.load(Ordering::Acquire) => return Err(Failed::Stopped),
             StepResult::More if began.elapsed() < COPY_LIMIT => {}
             StepResult::More => {
                 let seconds = COPY_LIMIT.as_secs();
@@ -195,14 +225,15 @@ mod tests {
         let path = folder.path().canonicalize().unwrap().join("x");
         let stat = |path: &Path| rustix::fs::stat(path).unwrap();
         std::fs::write(&path, [&HEADER[..], &[7; 5000]].concat()).unwrap();
-        let copied = copy(&path, &stat(&path), None);
+        let copied = copy(&path, &stat(&path), None, &mut || false);
         assert!(matches!(copied, Err(Failed::NotADatabase)), "{copied:?}");
         std::fs::remove_file(&path).unwrap();
         let real = Connection::open(&path).unwrap();
         real.execute_batch("CREATE TABLE t(x); INSERT INTO t VALUES (1)")
             .unwrap();
         let mut bytes = Vec::new();
-        let mut copied = copy(&path, &stat(&path), Some(folder.path())).unwrap();
+        let scratch = Some(folder.path());
+        let mut copied = copy(&path, &stat(&path), scratch, &mut || false).unwrap();
         std::io::Read::read_to_end(&mut copied, &mut bytes).unwrap();
         assert!(bytes.starts_with(HEADER) && bytes.len() == 8192);
         assert_eq!(
@@ -212,8 +243,14 @@ mod tests {
         );
         let missing = folder.path().join("gone");
         assert!(matches!(
-            copy(&missing, &stat(&path), None),
+            copy(&missing, &stat(&path), None, &mut || false),
             Err(Failed::Refused(_))
         ));
+        // Somebody who keeps it locked is waited for, but not by somebody who wants to leave.
+        real.execute_batch("BEGIN EXCLUSIVE").unwrap();
+        let began = Instant::now();
+        let stopped = copy(&path, &stat(&path), None, &mut || true);
+        assert!(matches!(stopped, Err(Failed::Stopped)), "{stopped:?}");
+        assert!(began.elapsed() < LOCK_WAIT);
     }
 }

@@ -98,15 +98,7 @@ pub fn archive<S: Store>(
     }
     let keeper = options.state.as_deref().map(Keeper::take).transpose()?;
     let dead = keeper.as_ref().and_then(|keeper| keeper.dead);
-    let taken = Lock::take(repository, Sharing::Shared, clock, dead)?;
-    let index = match &options.state {
-        Some(folder) => cache::load(repository, &folder.join("index"))?,
-        None => repository.load_index()?,
-    };
-    let mut writer = Writer::new(repository, clock, taken.lock, index, options.pack_bytes)?;
-    if taken.abandoned > 0 || dead.is_some() {
-        writer.adopt()?;
-    }
+    let writer = writer(repository, options, clock, dead)?;
     let paths = names_of(folders);
     let parent = newest(repository, options, &paths, start)?;
     let names = Names::read(Path::new("/"));
@@ -149,6 +141,25 @@ pub fn archive<S: Store>(
         paths,
     };
     run.complete(walk, folders, &plan)
+}
+
+/// Takes the lock and stands ready to store, with what a run that died has left taken over.
+fn writer<'r, S: Store>(
+    repository: &'r Repository<S>,
+    options: &Options,
+    clock: &'r dyn Clock,
+    dead: Option<u32>,
+) -> Result<Writer<'r, S>> {
+    let taken = Lock::take(repository, Sharing::Shared, clock, dead)?;
+    let index = match &options.state {
+        Some(folder) => cache::load(repository, &folder.join("index"))?,
+        None => repository.load_index()?,
+    };
+    let mut writer = Writer::new(repository, clock, taken.lock, index, options.pack_bytes)?;
+    if taken.abandoned > 0 || dead.is_some() {
+        writer.adopt()?;
+    }
+    Ok(writer)
 }
 
 fn begun(start: Timestamp) -> Summary {

@@ -127,13 +127,16 @@ impl<S: Store> Walk<'_, S> {
                 return Ok(content);
             }
         }
-        match database::copy(&self.path, stat, self.options.state.as_deref()) {
+        let (observer, progress) = (&mut *self.observer, &self.progress);
+        let stop = &mut || observer.progress(progress);
+        match database::copy(&self.path, stat, self.options.state.as_deref(), stop) {
             Ok(copy) => {
                 let copied = rustix::fs::fstat(&copy)
                     .map_err(Error::file("looking at a copy of", &self.path))?;
                 self.leave_companions(name);
                 self.content(&copy, &copied)
             }
+            Err(database::Failed::Stopped) => Err(Error::Stopped),
             Err(database::Failed::NotADatabase) => self.steady(file, stat),
             Err(database::Failed::Refused(why)) => {
                 self.doubtful(Trouble::Inconsistent, why);

@@ -17,10 +17,11 @@ use homing_backup::os::identity::hostname;
 use homing_backup::repository::Repository;
 use homing_backup::store::Store;
 use serde::Serialize;
+use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-/// Folders that hold a user's caches by the XDG base directory specification, where `XDG_CACHE_HOME` is not set.
+/// Folders that hold users' caches by the XDG base directory specification, where they have not set `XDG_CACHE_HOME`.
 const USERS_CACHES: &[&str] = &["/home/*/.cache", "/root/.cache"];
 
 struct Watching<'a> {
@@ -151,6 +152,7 @@ fn options(args: &Backup, state: Option<PathBuf>) -> Options {
     let mut excludes = args.exclude.clone();
     if args.exclude_caches {
         excludes.extend(USERS_CACHES.iter().map(|pattern| (*pattern).to_owned()));
+        excludes.extend(chosen_cache(std::env::var_os("XDG_CACHE_HOME")));
     }
     Options {
         hostname: args.host.clone().unwrap_or_else(hostname),
@@ -168,6 +170,14 @@ fn options(args: &Backup, state: Option<PathBuf>) -> Options {
         program_version: concat!("homing ", env!("CARGO_PKG_VERSION")).into(),
         state,
     }
+}
+
+/// Where this user's caches are if they were put elsewhere. By the specification a relative path counts as none.
+fn chosen_cache(set: Option<OsString>) -> Option<String> {
+    let folder = PathBuf::from(set?);
+    // The walk names folders by paths without links; one that is not there needs no leaving out.
+    let folder = folder.is_absolute().then(|| folder.canonicalize().ok())??;
+    folder.into_os_string().into_string().ok()
 }
 
 fn tell(out: Output, done: &Done) -> Result<(), Error> {
@@ -192,4 +202,22 @@ fn tell(out: Output, done: &Done) -> Result<(), Error> {
         )
     });
     out.both(&format!("snapshot {}{counts}", &id[..8]), &report)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cache_folder_that_was_put_elsewhere_is_left_out_by_its_true_path() {
+        let folder = tempfile::tempdir().expect("made");
+        let there = folder.path().canonicalize().expect("there");
+        let link = there.join("link");
+        std::os::unix::fs::symlink(&there, &link).expect("linked");
+        let found = chosen_cache(Some(link.into()));
+        assert_eq!(found.as_deref(), there.to_str());
+        assert_eq!(chosen_cache(Some(there.join("gone").into())), None);
+        assert_eq!(chosen_cache(Some("relative".into())), None);
+        assert_eq!(chosen_cache(None), None);
+    }
 }

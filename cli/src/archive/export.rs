@@ -6,8 +6,10 @@ use super::{Context, open, size};
 use crate::error::Error;
 use crate::output::harmless;
 use homing_backup::clock::SystemClock;
-use homing_backup::export::{self, Chosen};
+use homing_backup::export::{self, Chosen, Exported};
 use homing_backup::lookup;
+use homing_backup::repository::Repository;
+use homing_backup::store::Store;
 use serde::Serialize;
 
 #[derive(Serialize)]
@@ -33,17 +35,7 @@ pub(crate) fn run(context: &Context, args: &ExportRepository) -> Result<(), Erro
     };
     let to = open::store(context, &there)?;
     let repository = open::repository(context, &args.at)?;
-    let chosen = match args.snapshots.is_empty() {
-        true => Chosen::Everything,
-        false => {
-            let found = args
-                .snapshots
-                .iter()
-                .map(|name| lookup::snapshot(&repository, name));
-            let found = found.collect::<Result<Vec<_>, _>>()?;
-            Chosen::Snapshots(found.into_iter().map(|(id, _)| id).collect())
-        }
-    };
+    let chosen = chosen(&repository, &args.snapshots)?;
     let mut meter = Meter::new();
     let done = export::export(
         &repository,
@@ -64,6 +56,21 @@ pub(crate) fn run(context: &Context, args: &ExportRepository) -> Result<(), Erro
     for line in &done.damage {
         context.out.warn(&harmless(line));
     }
+    tell(context, place, &done)
+}
+
+fn chosen<S: Store>(repository: &Repository<S>, names: &[String]) -> Result<Chosen, Error> {
+    if names.is_empty() {
+        return Ok(Chosen::Everything);
+    }
+    let found = names.iter().map(|name| lookup::snapshot(repository, name));
+    let found = found.collect::<Result<Vec<_>, _>>()?;
+    Ok(Chosen::Snapshots(
+        found.into_iter().map(|(id, _)| id).collect(),
+    ))
+}
+
+fn tell(context: &Context, place: String, done: &Exported) -> Result<(), Error> {
     let text = format!(
         "{} snapshots are in {place}: {} files copied ({}), {} were there already, {} read back",
         done.snapshots,
