@@ -20,8 +20,19 @@ pub(crate) fn target() -> PathBuf {
 /// The cargo that runs this program, else the one on PATH; started in the project's folder.
 pub(crate) fn cargo() -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    command.current_dir(root());
+    as_typed(command.current_dir(root()));
     command
+}
+
+/// Takes out what the cargo that runs this program said about this package: crates whose build depends on such a
+/// variable, as ring's does, would be built anew whenever a person's own cargo and this one take turns.
+pub(crate) fn as_typed(command: &mut Command) {
+    for (name, _) in std::env::vars_os() {
+        let text = name.to_string_lossy();
+        if text.starts_with("CARGO_PKG_") || text.starts_with("CARGO_MANIFEST_") {
+            command.env_remove(&name);
+        }
+    }
 }
 
 /// Says what is about to happen, so that a long silence has a name.

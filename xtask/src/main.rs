@@ -19,8 +19,8 @@ use std::process::ExitCode;
 const HELP: &str = "\
 cargo xtask COMMAND
 
-  test [FILTER...]   everything that must hold: tidy, format, clippy, build, tests (with names: those tests only)
-  ci [--full]        test and one story in the emulated phone; --full all of them, the release and the packages
+  test [FILTER...]   everything that must hold: tidy, format, clippy, build, tests, one story in the emulated phone
+  ci [--full]        the same as test; --full all stories in the emulated phone, the release and the packages
   tidy               the project's own rules: who may depend on whom, headers, lengths, manual pages, features
   man                renders the manual pages in docs/man to target/man, for man(1)
   demo [--once]      the guided tour on this machine; --once ends after it, with an error code if a step failed
@@ -99,14 +99,14 @@ fn help_of(command: &str) -> &'static str {
         "test" => {
             "cargo xtask test [FILTER...]\n\n\
              Without a name: tidy, rustfmt --check, clippy with warnings denied, a build of every binary,\n\
-             documentation tests, then all tests (cargo nextest where installed, else cargo test).\n\
+             documentation tests, homingd for ARM, then all tests (cargo nextest where installed, else cargo test),\n\
+             one of them in an emulated phone; where that cannot be prepared, the last line says why.\n\
              With names: builds, then runs the tests whose path contains one of them."
         }
         "ci" => {
             "cargo xtask ci [--full]\n\n\
-             The same as `cargo xtask test` and one story in the emulated phone; --full also builds the release\n\
-             binaries, tells all stories of tests/qemu, and installs, upgrades, removes and purges the packages\n\
-             in a root of their own."
+             The same as `cargo xtask test`; --full also builds the release binaries, tells all stories of\n\
+             tests/qemu, and installs, upgrades, removes and purges the packages in a root of their own."
         }
         "man" => {
             "cargo xtask man\n\n\
@@ -136,11 +136,12 @@ fn help_of(command: &str) -> &'static str {
              from Debian's packages, unpacked under target/tools and target/arm; nothing is installed."
         }
         "package" => {
-            "cargo xtask package [--target amd64|arm64|armhf] [--from FOLDER]\n\n\
+            "cargo xtask package [--target amd64|arm64|armhf] [--from FOLDER] [--trial]\n\n\
              Builds homingd and homing for release and packs them: two .deb and a tarball with install.sh and\n\
              uninstall.sh, in target/package. amd64 uses this machine's Rust, the others what `arm` uses;\n\
-             --from takes both programs from a folder instead of building them. --trial packs what lies in\n\
-             target/release and tries it: lintian, and a life in a root of its own (as root, with mmdebstrap)."
+             --from takes both programs from a folder instead of building them. --trial packs what was built\n\
+             earlier (or lies in FOLDER) and tries it: lintian, and a life in a root of its own (as root, with\n\
+             mmdebstrap; ARM programs by this kernel's binfmt_misc and QEMU)."
         }
         "fuzz" => {
             "cargo xtask fuzz TARGET [--seconds N]\n\n\

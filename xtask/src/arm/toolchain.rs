@@ -82,6 +82,7 @@ impl Way {
             }
             Self::Cross => Command::new("cross"),
         };
+        house::as_typed(&mut command);
         command
             .current_dir(house::root())
             .env("CARGO_TARGET_DIR", house::target().join("arm/build"))
