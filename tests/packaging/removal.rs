@@ -40,7 +40,7 @@ impl Phone {
             .replace("/var/lib/homing", &self.state().display().to_string())
             .replace("/run/", &format!("{folder}/run/"))
             .replace(
-                "/usr/bin/homingd pin check",
+                "homingd pin check",
                 &format!(
                     "{} pin check --config {folder}/homingd.toml",
                     ours("homingd").display()

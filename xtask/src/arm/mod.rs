@@ -96,11 +96,16 @@ pub(crate) fn build(
         cargo.args(["--package", program.package, "--bin", program.binary]);
     }
     house::run(&format!("the build for {}", target.name), &mut cargo)?;
-    let built = folder()
+    let built = built(target, profile);
+    Ok(names.iter().map(|name| built.join(name)).collect())
+}
+
+/// Where the programs of a build for a target lie.
+pub(crate) fn built(target: &Target, profile: Profile) -> PathBuf {
+    folder()
         .join("build")
         .join(target.triple)
-        .join(profile.name());
-    Ok(names.iter().map(|name| built.join(name)).collect())
+        .join(profile.name())
 }
 
 fn size(path: &std::path::Path) -> Result<String, String> {

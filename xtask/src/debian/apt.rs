@@ -39,7 +39,8 @@ impl Apt {
     /// read: others rarely have that architecture, and adding it to the machine's own lists can break those.
     ///
     /// # Errors
-    /// As [`Apt::private`].
+    /// None of the lists can be read; with apt's words. One that cannot (a mirror in the middle of its own update, an
+    /// architecture without security updates) is named, and the others serve: apt checks their signatures all the same.
     pub(crate) fn foreign(architecture: &str, store: &Path) -> Result<Self, String> {
         let sources = store.join("apt/sources");
         make_folder(&sources)?;
@@ -47,16 +48,18 @@ impl Apt {
         let status = store.join("apt/status");
         std::fs::write(&status, "")
             .map_err(|error| format!("could not write {}: {error}", status.display()))?;
-        Self::system(store)
-            .with_state(store)?
-            .with(vec![
-                format!("APT::Architecture={architecture}"),
-                format!("APT::Architectures={architecture}"),
-                format!("Dir::State::status={}", status.display()),
-                "Dir::Etc::sourcelist=/dev/null".into(),
-                format!("Dir::Etc::sourceparts={}", sources.display()),
-            ])
-            .update()
+        let apt = Self::system(store).with_state(store)?.with(vec![
+            format!("APT::Architecture={architecture}"),
+            format!("APT::Architectures={architecture}"),
+            format!("Dir::State::status={}", status.display()),
+            "Dir::Etc::sourcelist=/dev/null".into(),
+            format!("Dir::Etc::sourceparts={}", sources.display()),
+        ]);
+        match apt.read_lists() {
+            Err(why) if apt.dependencies("libc6").is_ok() => eprintln!("{why}"),
+            read => read?,
+        }
+        Ok(apt)
     }
 
     fn with_state(self, store: &Path) -> Result<Self, String> {
@@ -71,11 +74,15 @@ impl Apt {
     }
 
     fn update(self) -> Result<Self, String> {
+        self.read_lists().map(|()| self)
+    }
+
+    fn read_lists(&self) -> Result<(), String> {
         house::output(
             "reading Debian's package lists",
             self.command("apt-get").arg("update"),
-        )?;
-        Ok(self)
+        )
+        .map(drop)
     }
 
     fn command(&self, program: &str) -> Command {

@@ -6,8 +6,22 @@ use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Who answers for the packages.
-const MAINTAINER: &str = "The Homing authors <homing@localhost>";
+/// Where nobody said who answers for the packages: no mail ever reaches this domain (RFC 2606).
+const NOBODY: &str = "nobody@homing.invalid";
+
+/// Who answers for the packages: whoever packs them, named as Debian's own tools do (debchange(1)).
+fn maintainer() -> String {
+    let name = std::env::var("DEBFULLNAME").unwrap_or_else(|_| "The Homing authors".into());
+    let address = std::env::var("DEBEMAIL").unwrap_or_else(|_| NOBODY.into());
+    format!("{name} <{address}>")
+}
+
+/// One sentence for whoever packs without having said who they are; `None` where they have.
+pub(crate) fn anonymous() -> Option<String> {
+    maintainer()
+        .ends_with(&format!("<{NOBODY}>"))
+        .then(|| "nobody answers for these packages: set DEBFULLNAME and DEBEMAIL before you give them to others".into())
+}
 
 /// Writes `NAME_VERSION_ARCHITECTURE.deb` into `into`, from the tree in `root`, to which it adds `DEBIAN/` and the
 /// documents that Debian wants.
@@ -25,7 +39,9 @@ pub(crate) fn build(
     let name = format!("{}.lintian-overrides", content.name);
     let overrides = house::root().join("packaging/debian").join(name);
     let to = root.join("usr/share/lintian/overrides").join(content.name);
-    tree::install(&overrides, &to, 0o644)?;
+    if overrides.is_file() {
+        tree::install(&overrides, &to, 0o644)?;
+    }
     let files = tree::files(root)?;
     let control = root.join("DEBIAN");
     tree::write(
@@ -89,9 +105,10 @@ fn control_text(
     kib: u64,
 ) -> String {
     let mut text = format!(
-        "Package: {}\nVersion: {version}\nArchitecture: {architecture}\nMaintainer: {MAINTAINER}\n\
+        "Package: {}\nVersion: {version}\nArchitecture: {architecture}\nMaintainer: {}\n\
          Installed-Size: {kib}\n",
-        content.name
+        content.name,
+        maintainer()
     );
     if !depends.is_empty() {
         let _ = writeln!(text, "Depends: {depends}");
@@ -142,8 +159,9 @@ fn documents(content: &Content, root: &Path, version: &str) -> Result<(), String
         &changelog,
         &format!(
             "{} ({version}) unstable; urgency=medium\n\n  * Built from the sources of this version.\n\n \
-             -- {MAINTAINER}  {date}\n",
-            content.name
+             -- {}  {date}\n",
+            content.name,
+            maintainer()
         ),
         0o644,
     )?;

@@ -11,34 +11,47 @@ use crate::{check, house, man};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-pub(crate) use trial::trial;
-
 /// The owner's command line, which phones can run too.
 const HOMING: Program = Program {
     package: "homing",
     binary: "homing",
 };
 
-/// `cargo xtask package [--target amd64|arm64|armhf] [--from FOLDER]` or `--trial`.
+/// Whether what was packed is tried too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Trial {
+    Wanted,
+    Unwanted,
+}
+
+/// `cargo xtask package [--target amd64|arm64|armhf] [--from FOLDER] [--trial]`.
 ///
 /// # Errors
 /// A wrong argument, a failed build, or a tool that is missing.
 pub(crate) fn run(arguments: &[String]) -> Result<(), String> {
-    if arguments == ["--trial"] {
-        return trial();
-    }
     let mut architecture = "amd64";
     let mut from = None;
-    for pair in arguments.chunks(2) {
-        match pair {
-            [flag, name] if flag == "--target" => architecture = name,
-            [flag, folder] if flag == "--from" => from = Some(PathBuf::from(folder)),
+    let mut wanted = Trial::Unwanted;
+    let mut rest = arguments.iter().map(String::as_str);
+    while let Some(word) = rest.next() {
+        match (word, rest.clone().next()) {
+            ("--trial", _) => wanted = Trial::Wanted,
+            ("--target", Some(name)) => architecture = name,
+            ("--from", Some(folder)) => from = Some(PathBuf::from(folder)),
             _ => {
                 return Err(format!(
-                    "package takes --target amd64, arm64 or armhf and --from FOLDER, or --trial alone, not {pair:?}"
+                    "package takes --target amd64, arm64 or armhf, --from FOLDER and --trial, not {word:?}"
                 ));
             }
         }
+        if word != "--trial" {
+            let _ = rest.next();
+        }
+    }
+    let architecture = name_of(architecture);
+    if wanted == Trial::Wanted {
+        let folder = from.unwrap_or_else(|| built_earlier(architecture));
+        return trial::run(architecture, &folder);
     }
     if house::program("dpkg-deb").is_none() {
         return Err("dpkg-deb (package dpkg) is not here to build a .deb".into());
@@ -52,15 +65,39 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), String> {
     for package in build(architecture, &programs)? {
         println!("{}", package.display());
     }
+    if let Some(sentence) = deb::anonymous() {
+        eprintln!("{sentence}");
+    }
     Ok(())
+}
+
+/// Packs what `target/release` holds and tries it.
+///
+/// # Errors
+/// As [`run`].
+pub(crate) fn trial() -> Result<(), String> {
+    trial::run("amd64", &built_earlier("amd64"))
+}
+
+/// Debian's name of an architecture that may be given by another of its names.
+fn name_of(architecture: &str) -> &str {
+    TARGETS
+        .iter()
+        .find(|target| target.name == architecture || target.triple == architecture)
+        .map_or(architecture, |target| target.debian)
+}
+
+/// Where an earlier build for release lies.
+fn built_earlier(architecture: &str) -> PathBuf {
+    match TARGETS.iter().find(|target| target.debian == architecture) {
+        Some(target) => arm::built(target, Profile::Phone),
+        None => house::target().join("release"),
+    }
 }
 
 /// homingd and homing for that architecture.
 fn programs(architecture: &str) -> Result<[PathBuf; 2], String> {
-    let built = match TARGETS
-        .iter()
-        .find(|target| target.debian == architecture || target.name == architecture)
-    {
+    let built = match TARGETS.iter().find(|target| target.debian == architecture) {
         Some(target) => for_arm(target)?,
         None if architecture == "amd64" && cfg!(target_arch = "x86_64") => for_here()?,
         None => {
@@ -103,10 +140,6 @@ fn for_here() -> Result<Vec<PathBuf>, String> {
 /// Both packages and the tarball, in target/package.
 fn build(architecture: &str, programs: &[PathBuf; 2]) -> Result<Vec<PathBuf>, String> {
     let version = env!("CARGO_PKG_VERSION");
-    let architecture = TARGETS
-        .iter()
-        .find(|target| target.name == architecture)
-        .map_or(architecture, |target| target.debian);
     let out = house::target().join("package");
     apt::make_folder(&out)?;
     let native = house::target().join("debug/homing");

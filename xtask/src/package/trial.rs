@@ -5,37 +5,32 @@ use crate::house;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Packs what `target/release` holds and tries it: lintian, installation, upgrade, removal, purge, OpenRC. Says aloud
-/// what cannot be tried here.
+/// Packs what lies in `folder` and tries it: lintian, installation, upgrade, removal, purge, OpenRC. Says aloud what
+/// cannot be tried here. Packages for ARM are tried in this machine's Debian too: only their programs are emulated.
 ///
 /// # Errors
 /// The packages cannot be built, lintian finds an error or a warning, or a trial failed.
-pub(crate) fn trial() -> Result<(), String> {
-    house::announce("packages: built and tried in a root of their own");
-    if let Some(reason) = missing() {
+pub(super) fn run(architecture: &str, folder: &Path) -> Result<(), String> {
+    house::announce(&format!(
+        "packages for {architecture}: built and tried in a root of their own"
+    ));
+    if let Some(reason) = missing(architecture, folder) {
         eprintln!("SKIPPED: the packages' trial: {reason}");
         return Ok(());
     }
-    let release = house::target().join("release");
     crate::man::run()?;
-    let made = super::build("amd64", &[release.join("homingd"), release.join("homing")])?;
+    let made = super::build(
+        architecture,
+        &[folder.join("homingd"), folder.join("homing")],
+    )?;
     let debs: Vec<&PathBuf> = made
         .iter()
         .filter(|path| path.extension().is_some_and(|extension| extension == "deb"))
         .collect();
-    if house::program("lintian").is_some() {
-        house::run(
-            "lintian",
-            Command::new("lintian")
-                .args(["--allow-root", "--fail-on", "error,warning"])
-                .args(&debs),
-        )?;
-    } else {
-        eprintln!("SKIPPED: lintian is not here (package lintian)");
-    }
+    lintian(&debs)?;
     let whole = fresh_root()?;
     let scripts = house::root().join("packaging");
-    let root = unpacked(&whole)?;
+    let root = unpacked(&whole, architecture)?;
     house::run(
         "the packages' trial",
         Command::new(scripts.join("trial.sh"))
@@ -46,7 +41,7 @@ pub(crate) fn trial() -> Result<(), String> {
         .iter()
         .find(|path| path.extension().is_some_and(|extension| extension == "gz"));
     if let Some(tarball) = tarball {
-        let root = unpacked(&whole)?;
+        let root = unpacked(&whole, architecture)?;
         house::run(
             "the tarball's trial",
             Command::new(scripts.join("trial-tarball.sh"))
@@ -54,23 +49,56 @@ pub(crate) fn trial() -> Result<(), String> {
                 .arg(tarball),
         )?;
     }
-    let root = unpacked(&whole)?;
-    install(&root, &debs)?;
-    house::run(
-        "the trial under OpenRC",
-        Command::new(scripts.join("trial-openrc.sh")).arg(&root),
-    )?;
+    if architecture == "amd64" {
+        let root = unpacked(&whole, architecture)?;
+        install(&root, &debs)?;
+        house::run(
+            "the trial under OpenRC",
+            Command::new(scripts.join("trial-openrc.sh")).arg(&root),
+        )?;
+    } else {
+        eprintln!(
+            "SKIPPED: OpenRC for {architecture}: an emulated program has its emulator's name, by which the trial looks for it"
+        );
+    }
+    let root = house::target().join("package/root");
     std::fs::remove_dir_all(&root)
         .map_err(|error| format!("could not remove {}: {error}", root.display()))
 }
 
-fn missing() -> Option<String> {
+fn lintian(debs: &[&PathBuf]) -> Result<(), String> {
+    if house::program("lintian").is_none() {
+        eprintln!("SKIPPED: lintian is not here (package lintian)");
+        return Ok(());
+    }
+    house::run(
+        "lintian",
+        Command::new("lintian")
+            .args(["--allow-root", "--fail-on", "error,warning"])
+            .args(debs),
+    )
+}
+
+fn missing(architecture: &str, folder: &Path) -> Option<String> {
     let user = house::output("asking who this is", Command::new("id").arg("-u"));
     if user.as_deref() != Ok("0") {
         return Some("only root can enter another root".into());
     }
     if !cfg!(target_arch = "x86_64") {
         return Some("it is written for amd64".into());
+    }
+    let homingd = folder.join("homingd");
+    if !homingd.is_file() {
+        return Some(format!(
+            "{} is not built: `cargo xtask package --target {architecture}`",
+            homingd.display()
+        ));
+    }
+    let starts = house::output("starting it", Command::new(&homingd).arg("--version"));
+    if starts.is_err() {
+        return Some(format!(
+            "this kernel does not start programs for {architecture} (package qemu-user-static registers an emulator)"
+        ));
     }
     ["mmdebstrap", "dpkg-deb", "chroot", "unshare"]
         .into_iter()
@@ -99,7 +127,8 @@ fn fresh_root() -> Result<PathBuf, String> {
     Ok(whole)
 }
 
-fn unpacked(whole: &Path) -> Result<PathBuf, String> {
+/// A fresh root from the archive, whose dpkg also takes packages for `architecture`.
+fn unpacked(whole: &Path, architecture: &str) -> Result<PathBuf, String> {
     let root = house::target().join("package/root");
     let _ = std::fs::remove_dir_all(&root);
     apt::make_folder(&root)?;
@@ -111,6 +140,14 @@ fn unpacked(whole: &Path) -> Result<PathBuf, String> {
             .arg("-C")
             .arg(&root),
     )?;
+    if architecture != "amd64" {
+        house::output(
+            "adding an architecture to the root's dpkg",
+            Command::new("chroot")
+                .arg(&root)
+                .args(["dpkg", "--add-architecture", architecture]),
+        )?;
+    }
     Ok(root)
 }
 
