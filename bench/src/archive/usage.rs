@@ -47,6 +47,9 @@ pub(crate) fn run(command: &Command, scratch: &Path) -> Result<Usage, Error> {
             None => measured.env_remove(name),
         };
     }
+    if let Some(folder) = command.get_current_dir() {
+        measured.current_dir(folder);
+    }
     let output = measured
         .stdin(Stdio::null())
         .output()
