@@ -288,6 +288,7 @@ pub(crate) fn assemble<T: Transport>(
     folder::ensure(&siren_folder)?;
     worker::watch_siren(FolderWatch::new(&siren_folder)?, inputs.clone());
     worker::watch_network(Hal::open(&settings.hal, &roots).network, inputs.clone());
+    worker::put_back_receivers(settings.hal.clone());
     let searcher = Searcher::new(settings.hal.clone(), settings.locate.deadline, inputs);
     let body = Body {
         searcher: Box::new(searcher),

@@ -45,8 +45,8 @@ pub enum Input {
 
 /// Starts a worker's thread, or says why not.
 fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<(), String> {
-    // Small stacks: the drivers recurse nowhere, and the agent must stay small.
-    // This is the one place of the agent that starts threads.
+    // Small stacks, because the agent must stay small: only D-Bus messages are read by recursion, and to a bounded depth.
+    // Beside this place only a search by several sources starts threads, and ends them with itself.
     thread::Builder::new()
         .name(name.to_owned())
         .stack_size(256 * 1024)
@@ -56,6 +56,19 @@ fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<(), String>
             tracing::error!("cannot start the {name} thread: {error}");
             format!("the phone cannot start a {name} now: {error}")
         })
+}
+
+/// Switches off, beside the loop, what a search of an agent that was killed has left on.
+pub fn put_back_receivers(settings: HalSettings) {
+    if !homing_hal::owes_receivers(&settings) {
+        return;
+    }
+    let _ = spawn("put-back", move || {
+        match homing_hal::put_back_receivers(&settings, &Roots::default()) {
+            Ok(()) => tracing::info!("a receiver that a search had left on is as it was before"),
+            Err(fault) => tracing::warn!(%fault, "a receiver may still be on"),
+        }
+    });
 }
 
 /// How long after its time a search for the movement history is taken to hang: its driver looks neither at its deadline

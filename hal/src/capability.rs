@@ -1,6 +1,7 @@
 //! The capabilities of a phone as blocking traits with deadlines. No driver code: who implements them is decided in `lib.rs`.
 
 pub mod attention;
+pub mod call;
 pub mod gate;
 pub mod identity;
 pub mod network;

@@ -5,6 +5,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::capability::attention::{Attention, Pulse};
+use crate::capability::call::{CallState, Calls};
 use crate::capability::gate::{Reading, SMALLEST_RADIUS_M, distance_m};
 use crate::capability::identity::Identity;
 use crate::capability::network::{Network, NetworkEvent};
@@ -199,6 +200,31 @@ pub fn a_working_attention(attention: &mut dyn Attention) {
     }
     let nonsense = attention.put_back("nonsense");
     assert!(matches!(nonsense, Err(Fault::Broken(_))), "{nonsense:?}");
+}
+
+/// A list of calls that `begin` and `end` change: it follows, can be asked again and again, and can be cancelled.
+///
+/// # Panics
+/// Where the driver breaks a promise of [`Calls`].
+pub fn a_working_list_of_calls(calls: &mut dyn Calls, begin: &dyn Fn(), end: &dyn Fn()) {
+    let probe = calls.probe();
+    assert!(matches!(probe, Probe::Ready { .. }), "{probe}");
+    let deadline = Duration::from_secs(10);
+    for _ in 0..2 {
+        let steps: [(&dyn Fn(), CallState); 2] =
+            [(begin, CallState::Ongoing), (end, CallState::None)];
+        for (change, wanted) in steps {
+            change();
+            let found = within(deadline, || calls.state(deadline, &Cancel::new()));
+            assert_eq!(found, Ok(wanted));
+        }
+    }
+    let cancel = Cancel::new();
+    cancel.cancel();
+    let ended = within(Duration::ZERO, || {
+        calls.state(Duration::from_secs(60), &cancel)
+    });
+    assert!(matches!(ended, Err(Fault::Cancelled(_))), "{ended:?}");
 }
 
 /// A battery: ready, and in range.

@@ -4,15 +4,17 @@ pub mod capability;
 pub mod conformance;
 pub mod fault;
 pub mod linux;
+mod ranking;
 #[cfg(test)]
 mod scratch;
 pub mod settings;
 pub mod sim;
 
 use std::fmt;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use capability::attention::Attention;
+use capability::call::Calls;
 use capability::identity::Identity;
 use capability::network::Network;
 use capability::position::{Fix, PositionSource};
@@ -20,12 +22,16 @@ use capability::power::Power;
 use capability::siren::SoundCard;
 pub use fault::{Cancel, Fault, Probe, Roots};
 use linux::alsa::AlsaCard;
+use linux::calls::ModemCalls;
 use linux::gpsd::Gpsd;
 use linux::identity::SystemIdentity;
+use linux::modem::ModemManager;
 use linux::network::KernelNetwork;
 use linux::power::SysfsPower;
+use linux::receiver::{GnssShare, KernelGnss};
 use linux::torch::Torch;
 use linux::vibrator::Vibrator;
+pub use ranking::locate;
 pub use settings::{Backend, HalSettings, PositionDriver, SirenDriver};
 use sim::client::{SimAttention, SimIdentity, SimNetwork, SimPosition, SimPower, SimSoundCard};
 use sim::request::Attraction;
@@ -40,6 +46,8 @@ pub struct Hal {
     pub sound: Option<Box<dyn SoundCard>>,
     /// What draws hands and eyes while the siren sounds: the vibrator first, then the torch.
     pub attention: Vec<Box<dyn Attention>>,
+    /// Who knows whether somebody speaks on the phone, where a driver for that exists.
+    pub calls: Option<Box<dyn Calls>>,
     /// The battery.
     pub power: Box<dyn Power>,
     /// The network.
@@ -58,7 +66,7 @@ impl fmt::Debug for Hal {
 /// One line of [`Hal::probe_all`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Probed {
-    /// The capability: position, siren, vibration, light, power, network or identity.
+    /// The capability: position, siren, vibration, light, calls, power, network or identity.
     pub capability: &'static str,
     /// The driver's name, or `none`.
     pub driver: &'static str,
@@ -79,6 +87,11 @@ impl Hal {
             .map(|driver| -> Box<dyn PositionSource> {
                 match driver {
                     PositionDriver::Gpsd => Box::new(Gpsd::new(settings.position.gpsd.clone())),
+                    PositionDriver::ModemManager => {
+                        Box::new(ModemManager::new(roots, settings.receiver_note.clone()))
+                    }
+                    PositionDriver::GnssShare => Box::new(GnssShare::new(roots)),
+                    PositionDriver::GnssDevice => Box::new(KernelGnss::new(roots)),
                     PositionDriver::Simulator => Box::new(SimPosition::new(&socket)),
                 }
             })
@@ -93,6 +106,7 @@ impl Hal {
                 positions,
                 sound,
                 attention: vec![Box::new(Vibrator::new(roots)), Box::new(Torch::new(roots))],
+                calls: Some(Box::new(ModemCalls::new(roots))),
                 power: Box::new(SysfsPower::new(roots)),
                 network: Box::new(KernelNetwork::new(roots)),
                 identity: Box::new(SystemIdentity::new(roots)),
@@ -103,6 +117,7 @@ impl Hal {
                 attention: [Attraction::Vibrator, Attraction::Torch]
                     .map(|which| Box::new(SimAttention::new(&socket, which)) as Box<dyn Attention>)
                     .into(),
+                calls: None,
                 power: Box::new(SimPower::new(&socket)),
                 network: Box::new(SimNetwork::new(&socket)),
                 identity: Box::new(SimIdentity::new(&socket)),
@@ -110,7 +125,7 @@ impl Hal {
         }
     }
 
-    /// Finds the phone: asks the ranked sources one after the other, see [`locate`].
+    /// Finds the phone by all of its sources, see [`locate`].
     ///
     /// # Errors
     /// As [`locate`].
@@ -145,6 +160,19 @@ impl Hal {
         for (capability, attention) in ["vibration", "light"].into_iter().zip(&self.attention) {
             found.push(line(capability, attention.name(), attention.probe()));
         }
+        if let Some(calls) = &self.calls {
+            let probe = calls.probe();
+            let weak = match &probe {
+                Probe::Unsupported { .. } => {
+                    vec!["a call is not noticed: the siren goes on while somebody speaks".into()]
+                }
+                Probe::Ready { .. } => Vec::new(),
+            };
+            found.push(Probed {
+                weak,
+                ..line("calls", calls.name(), probe)
+            });
+        }
         found.push(line("power", self.power.name(), self.power.probe()));
         found.push(line("network", self.network.name(), self.network.probe()));
         found.push(line(
@@ -156,29 +184,22 @@ impl Hal {
     }
 }
 
-/// Asks sources in turn, best first, each with an equal share of the time that is left, until one finds the phone.
+/// Whether a search that did not live to do so has left a receiver on.
+#[must_use]
+pub fn owes_receivers(settings: &HalSettings) -> bool {
+    settings
+        .receiver_note
+        .as_ref()
+        .is_some_and(|note| note.exists())
+        && settings
+            .position_sources()
+            .contains(&PositionDriver::ModemManager)
+}
+
+/// Switches off what such a search has left on; see [`ModemManager::put_back`].
 ///
 /// # Errors
-/// [`Fault::Cancelled`]; else the last source's fault; [`Fault::Absent`] when there is no source.
-pub fn locate(
-    sources: &mut [Box<dyn PositionSource>],
-    deadline: Duration,
-    cancel: &Cancel,
-) -> Result<Fix, Fault> {
-    let until = Instant::now() + deadline;
-    let count = sources.len();
-    let mut last = Fault::Absent("no source of positions is configured".into());
-    for (index, source) in sources.iter_mut().enumerate() {
-        let left = until.saturating_duration_since(Instant::now());
-        let share = left / u32::try_from(count - index).unwrap_or(1);
-        match source.locate(share, cancel) {
-            Ok(fix) => return Ok(fix),
-            Err(fault @ Fault::Cancelled(_)) => return Err(fault),
-            Err(fault) => {
-                tracing::debug!(source = source.name(), %fault, "no position");
-                last = fault;
-            }
-        }
-    }
-    Err(last)
+/// Whoever has the receiver could not be asked, or refused; what is owed stays noted.
+pub fn put_back_receivers(settings: &HalSettings, roots: &Roots) -> Result<(), Fault> {
+    ModemManager::new(roots, settings.receiver_note.clone()).put_back(&Cancel::new())
 }

@@ -1,11 +1,18 @@
 //! The Linux drivers: each translates one capability to one interface of the kernel or of a system daemon. They never decide.
 
 pub mod alsa;
+pub mod calls;
 pub mod clock;
+pub mod dbus;
 pub mod gpsd;
 pub mod identity;
+pub mod modem;
 pub mod netlink;
 pub mod network;
+pub mod nmea;
 pub mod power;
+pub mod receiver;
+mod search;
 pub mod torch;
+mod unix;
 pub mod vibrator;

@@ -19,6 +19,9 @@ pub struct HalSettings {
     pub position: PositionSettings,
     /// `[hal.siren]`.
     pub siren: SirenSettings,
+    /// The file in which a search remembers what it switched on in a modem; the daemon says where, not the configuration.
+    #[serde(skip)]
+    pub receiver_note: Option<PathBuf>,
 }
 
 /// Whose drivers are used.
@@ -54,13 +57,27 @@ pub struct PositionSettings {
 
 /// A source of positions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "kebab-case")]
 pub enum PositionDriver {
+    /// ModemManager, for the receiver in a modem.
+    ModemManager,
+    /// gnss-share, which serves the receiver of a Librem 5.
+    GnssShare,
     /// gpsd.
     Gpsd,
+    /// The first receiver that the kernel drives, `/dev/gnss0`.
+    GnssDevice,
     /// The simulated receiver, asked directly.
     Simulator,
 }
+
+/// A phone's own sources, best first.
+const ON_A_PHONE: [PositionDriver; 4] = [
+    PositionDriver::ModemManager,
+    PositionDriver::GnssShare,
+    PositionDriver::Gpsd,
+    PositionDriver::GnssDevice,
+];
 
 /// What the siren sounds on.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -99,7 +116,7 @@ impl HalSettings {
     pub fn position_sources(&self) -> Vec<PositionDriver> {
         match (self.position.sources.is_empty(), self.backend) {
             (false, _) => self.position.sources.clone(),
-            (true, Backend::Linux) => vec![PositionDriver::Gpsd],
+            (true, Backend::Linux) => ON_A_PHONE.into(),
             (true, Backend::Sim) => vec![PositionDriver::Simulator],
         }
     }
@@ -137,7 +154,10 @@ fn address<'de, D: Deserializer<'de>>(from: D) -> Result<GpsdAddress, D::Error> 
 
 fn one_or_many<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<PositionDriver>, D::Error> {
     #[derive(Deserialize)]
-    #[serde(untagged, expecting = "a position source is gpsd or simulator")]
+    #[serde(
+        untagged,
+        expecting = "a position source is modem-manager, gnss-share, gpsd, gnss-device or simulator"
+    )]
     enum OneOrMany {
         One(PositionDriver),
         Many(Vec<PositionDriver>),
@@ -157,9 +177,9 @@ mod tests {
     }
 
     #[test]
-    fn nothing_said_is_a_linux_phone_with_gpsd() {
+    fn nothing_said_is_a_linux_phone_with_all_of_its_sources() {
         let settings = read("{}").unwrap();
-        assert_eq!(settings.position_sources(), [PositionDriver::Gpsd]);
+        assert_eq!(settings.position_sources(), ON_A_PHONE);
         assert_eq!(settings.position.gpsd.to_string(), DEFAULT_ADDRESS);
         assert_eq!(settings.siren_driver(), SirenDriver::Alsa);
         assert!(!settings.uses_simulator());
@@ -200,7 +220,10 @@ mod tests {
                 r#"{"position":{"gpsd":"gps.example:2947"}}"#,
                 "neither NUMBER",
             ),
-            (r#"{"position":{"sources":["moon"]}}"#, "gpsd or simulator"),
+            (
+                r#"{"position":{"sources":["moon"]}}"#,
+                "gpsd, gnss-device or",
+            ),
         ] {
             let sentence = read(json).unwrap_err();
             assert!(sentence.contains(part), "{json}: {sentence}");

@@ -1,4 +1,4 @@
-//! Finds the real broker, gpsd, restic and strace that the tests and the demo start. Installs nothing into the system and starts nothing.
+//! Finds the real broker, gpsd, restic, strace and message bus that the tests and the demo start. Installs nothing into the system and starts nothing.
 
 use crate::{debian, house};
 use std::collections::BTreeMap;
@@ -12,7 +12,7 @@ pub(crate) struct Tool {
 }
 
 /// Everything foreign that `./test` and `./demo` start.
-pub(crate) static TOOLS: [Tool; 6] = [
+pub(crate) static TOOLS: [Tool; 7] = [
     Tool {
         program: "mosquitto",
         variable: "HOMING_TEST_MOSQUITTO",
@@ -42,6 +42,11 @@ pub(crate) static TOOLS: [Tool; 6] = [
         program: "strace",
         variable: "HOMING_TEST_STRACE",
         package: "strace",
+    },
+    Tool {
+        program: "dbus-daemon",
+        variable: "HOMING_TEST_DBUS_DAEMON",
+        package: "dbus-daemon",
     },
 ];
 

@@ -190,6 +190,8 @@ impl Merge {
                     .push(place(hal_problem(error.message())).at_key("hal")),
             }
         }
+        // What a search switches on must be known to the next start of the agent.
+        self.settings.hal.receiver_note = Some(self.settings.state_dir.join("receiver.json"));
         if self.faults.is_empty() {
             Ok(self.settings)
         } else {

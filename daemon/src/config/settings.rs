@@ -78,7 +78,10 @@ impl Default for Settings {
             state_dir: "/var/lib/homing".into(),
             runtime_dir: "/run/homing".into(),
             log: Level::Info,
-            hal: HalSettings::default(),
+            hal: HalSettings {
+                receiver_note: Some("/var/lib/homing/receiver.json".into()),
+                ..HalSettings::default()
+            },
             locate: Locate {
                 deadline: Duration::from_secs(90),
             },

@@ -1,4 +1,4 @@
-//! The position as a trait: one bounded attempt to say where the phone is. Ranking of sources lives in `lib.rs`, the quality gate in `gate.rs`.
+//! The position as a trait: one bounded attempt to say where the phone is. Ranking of sources lives in `ranking.rs`, the quality gate in `gate.rs`.
 
 use std::time::Duration;
 
@@ -15,6 +15,18 @@ pub struct Fix {
     pub satellites: Option<u8>,
 }
 
+/// When a source's turn comes within a search by several.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Turn {
+    /// At once, beside others of this kind: several ways may lead to one receiver, and only one of them works.
+    AtOnce,
+    /// Once every source before it has turned out to be absent: it needs the receiver for itself.
+    WhereOthersAreAbsent,
+    /// When a third of the time has brought nothing, or everything else has ended: it is coarse, and it tells somebody
+    /// else what is around the phone.
+    Last,
+}
+
 /// Something that can find the phone.
 pub trait PositionSource: Send {
     /// The driver's name for settings, the log and `homingd doctor`.
@@ -22,6 +34,11 @@ pub trait PositionSource: Send {
 
     /// Whether this source could be asked. It does not power a receiver.
     fn probe(&self) -> Probe;
+
+    /// When its turn comes.
+    fn turn(&self) -> Turn {
+        Turn::AtOnce
+    }
 
     /// Finds the phone within `deadline`: returns early with a confirmed fix, at the deadline with the best unconfirmed one and its enlarged radius. The receiver is powered only while this runs.
     ///

@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::{Duration, Instant};
 
-use crate::capability::gate::{Gate, Verdict};
+use super::search::Search;
 use crate::capability::position::{Fix, PositionSource};
 use crate::fault::{Cancel, Fault, Probe};
 use lines::LineReader;
@@ -20,12 +20,6 @@ use message::{Message, SkyView, parse, reading};
 
 /// Where gpsd listens when nobody says otherwise (its IANA port).
 pub const DEFAULT_ADDRESS: &str = "127.0.0.1:2947";
-/// How long a gpsd that was never reached is tried before it counts as absent: a restarted service is back within this.
-const ABSENT_AFTER: Duration = Duration::from_secs(5);
-/// First pause before connecting again; doubled up to [`LONGEST_PAUSE`].
-const FIRST_PAUSE: Duration = Duration::from_millis(100);
-/// Longest pause before connecting again: a deadline is tens of seconds, so half a dozen tries remain.
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// How long a probe or a single connection attempt may take; gpsd is local.
 const GREETING_TIME: Duration = Duration::from_secs(2);
 /// Bytes read at once. gpsd's lines are about 1 KiB.
@@ -112,109 +106,55 @@ impl PositionSource for Gpsd {
     }
 
     fn locate(&mut self, deadline: Duration, cancel: &Cancel) -> Result<Fix, Fault> {
-        let began = Instant::now();
-        let mut attempt = Attempt {
-            began,
-            until: began + deadline,
-            gate: Gate::new(),
-            sky: SkyView::default(),
-            reached: Reached::Never,
-        };
-        let mut pause = FIRST_PAUSE;
-        loop {
-            let fault = match attempt.session(&self.address, cancel) {
-                Ok(fix) => return Ok(fix),
-                Err(fault @ Fault::Cancelled(_)) => return Err(fault),
-                Err(fault) => fault,
+        let mut sky = SkyView::default();
+        Search::new("gpsd", deadline).over(cancel, |search| {
+            watch(search, &mut sky, &self.address, cancel)
+        })
+    }
+}
+
+/// Watches over one connection until the position is confirmed, the connection ends or the deadline passes.
+fn watch(
+    search: &mut Search,
+    sky: &mut SkyView,
+    address: &GpsdAddress,
+    cancel: &Cancel,
+) -> Result<Fix, Fault> {
+    let mut session = Session::connect(address)?;
+    search.reached();
+    session.send(WATCH)?;
+    let mut confirmed = None;
+    let ended = loop {
+        let fed = session.next_lines(search.until(), cancel, |line| {
+            if let (None, Some(fix)) = (confirmed, take(search, sky, line)) {
+                confirmed = Some(fix);
+            }
+        });
+        match (confirmed, fed) {
+            (Some(fix), _) => break Ok(fix),
+            (None, Err(fault)) => break Err(fault),
+            (None, Ok(())) => {}
+        }
+    };
+    // Closing would do too; saying so first lets gpsd stop the receiver without waiting for the reset.
+    if let Err(fault) = session.send(UNWATCH) {
+        tracing::debug!(%fault, "gpsd: ending the watch");
+    }
+    ended
+}
+
+fn take(search: &mut Search, sky: &mut SkyView, line: &[u8]) -> Option<Fix> {
+    match parse(line) {
+        Message::Sky(seen) => {
+            *sky = SkyView {
+                // gpsd splits the sky over several lines; a line without a part does not unsay it.
+                hdop: seen.hdop.or(sky.hdop),
+                satellites: seen.satellites.or(sky.satellites),
             };
-            let now = Instant::now();
-            if now >= attempt.until {
-                return attempt.at_deadline(fault);
-            }
-            if attempt.reached == Reached::Never && now.duration_since(began) >= ABSENT_AFTER {
-                return Err(fault);
-            }
-            tracing::debug!(%fault, "gpsd: connecting again");
-            cancel.rest((now + pause).min(attempt.until))?;
-            pause = (pause * 2).min(LONGEST_PAUSE);
+            None
         }
-    }
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Reached {
-    Never,
-    Once,
-}
-
-/// One call of `locate`, over as many connections as it takes.
-struct Attempt {
-    began: Instant,
-    until: Instant,
-    gate: Gate,
-    sky: SkyView,
-    reached: Reached,
-}
-
-impl Attempt {
-    /// Watches over one connection until the position is confirmed, the connection ends or the deadline passes.
-    fn session(&mut self, address: &GpsdAddress, cancel: &Cancel) -> Result<Fix, Fault> {
-        let mut session = Session::connect(address)?;
-        self.reached = Reached::Once;
-        session.send(WATCH)?;
-        let mut confirmed = None;
-        let ended = loop {
-            let fed = session.next_lines(self.until, cancel, |line| {
-                if let (None, Some(fix)) = (confirmed, self.take(line)) {
-                    confirmed = Some(fix);
-                }
-            });
-            match (confirmed, fed) {
-                (Some(fix), _) => break Ok(fix),
-                (None, Err(fault)) => break Err(fault),
-                (None, Ok(())) => {}
-            }
-        };
-        // Closing would do too; saying so first lets gpsd stop the receiver without waiting for the reset.
-        if let Err(fault) = session.send(UNWATCH) {
-            tracing::debug!(%fault, "gpsd: ending the watch");
-        }
-        ended
-    }
-
-    fn take(&mut self, line: &[u8]) -> Option<Fix> {
-        match parse(line) {
-            Message::Sky(sky) => {
-                self.sky = SkyView {
-                    // gpsd splits the sky over several lines; a line without a part does not unsay it.
-                    hdop: sky.hdop.or(self.sky.hdop),
-                    satellites: sky.satellites.or(self.sky.satellites),
-                };
-                None
-            }
-            Message::Place(tpv) => {
-                match self
-                    .gate
-                    .offer(reading(&tpv, self.sky, self.began.elapsed())?)
-                {
-                    Verdict::Confirmed(fix) => Some(fix),
-                    Verdict::Waiting => None,
-                    Verdict::Rejected(reason) => {
-                        tracing::debug!(reason, "gpsd: reading rejected");
-                        None
-                    }
-                }
-            }
-            Message::NoFix | Message::Version(_) | Message::Ignored => None,
-        }
-    }
-
-    fn at_deadline(&self, fault: Fault) -> Result<Fix, Fault> {
-        match (self.gate.best(self.began.elapsed()), self.reached) {
-            (Some(fix), _) => Ok(fix),
-            (None, Reached::Never) => Err(fault),
-            (None, Reached::Once) => Err(Fault::TimedOut("gpsd: no fix by the deadline".into())),
-        }
+        Message::Place(tpv) => search.offer(reading(&tpv, *sky, search.elapsed())?),
+        Message::NoFix | Message::Version(_) | Message::Ignored => None,
     }
 }
 

@@ -6,8 +6,12 @@
 )]
 
 mod accuracy;
+mod bus;
+mod calls;
 mod gpsd;
 mod linux;
+mod modem;
+mod nmea;
 mod phone;
 mod receiver;
 mod simulator;

@@ -1,0 +1,46 @@
+//! What a search has switched on in the modem, for whoever comes after a crash; it must not outlive that purpose.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+/// Longest note that is read, bytes.
+const LONGEST: u64 = 1024;
+
+/// The note. It holds only for the ModemManager that wrote its unique name: a new one starts with everything off.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Note {
+    /// ModemManager's unique name on the bus.
+    pub(super) owner: String,
+    /// The modem's object.
+    pub(super) path: String,
+    /// The bits of the source mask that were added.
+    pub(super) added: u32,
+}
+
+impl Note {
+    /// The note in this file; `None` where there is none that can be read.
+    pub(super) fn load(path: &Path) -> Option<Self> {
+        let length = fs::metadata(path).ok()?.len();
+        let text = (length <= LONGEST).then(|| fs::read(path).ok()).flatten()?;
+        serde_json::from_slice(&text).ok()
+    }
+
+    /// Writes the note. A power cut that leaves half of it has switched the receiver off too.
+    pub(super) fn store(&self, path: &Path) -> io::Result<()> {
+        let text = serde_json::to_vec(self)?;
+        File::create(path)?.write_all(&text)
+    }
+
+    /// Removes it.
+    pub(super) fn remove(path: &Path) {
+        match fs::remove_file(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                tracing::debug!(%error, "a note about the modem's receiver stays");
+            }
+            _ => {}
+        }
+    }
+}
