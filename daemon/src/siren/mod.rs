@@ -1,5 +1,6 @@
 //! `homingd siren`: a process of its own that sounds while an intent stands; it must not need the agent, a user session or a network.
 
+mod calls;
 pub mod intent;
 mod mixer;
 mod reader;
@@ -19,6 +20,7 @@ use std::time::Duration;
 use homing_hal::capability::siren::{SirenOutput, SoundCard};
 use homing_hal::{Fault, Hal, Probe, Roots};
 
+pub use self::calls::OpenCalls;
 pub use self::sounder::{End, Residence, Sounder};
 pub use self::wake::Wake;
 use crate::config::{self, Source};
@@ -59,7 +61,8 @@ pub fn run(source: &Source, residence: Residence) -> Result<(), ExitError> {
             boot_id.clone(),
             settings.ring.longest,
         )
-        .with_attention(attention);
+        .with_attention(attention)
+        .with_calls(calls(settings.hal.clone(), roots.clone()));
         match sounder.serve(residence)? {
             End::Idle | End::Told => break,
             End::Reload => match config::load(source) {
@@ -70,6 +73,11 @@ pub fn run(source: &Source, residence: Residence) -> Result<(), ExitError> {
     }
     notify::stopping();
     Ok(())
+}
+
+/// How the driver for calls is opened, beside each sound.
+fn calls(hal: homing_hal::HalSettings, roots: Roots) -> OpenCalls {
+    Box::new(move || Hal::open(&hal, &roots).calls)
 }
 
 /// In doubt the phone rings: a typing error in the system's configuration must not make it silent. A file that somebody

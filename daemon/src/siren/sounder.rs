@@ -8,6 +8,7 @@ use homing_hal::capability::siren::{SirenOutput, SoundCard};
 use homing_hal::fault::Fault;
 
 use super::BLOCK;
+use super::calls::{CallWatch, OpenCalls};
 use super::intent::{self, Found, Intent};
 use super::mixer::Memory;
 use super::report::{DEADLINE, INTERRUPTED, Phase, Report, STOPPED};
@@ -30,6 +31,11 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 /// How often, [`FIRST_PAUSE`] apart, a silent siren tries to put back what a dead one left loud, before it ends or waits:
 /// two seconds, in which a dead siren's hold on the card is gone.
 const OWED_TRIES: u32 = 20;
+
+/// Why the siren does not sound while somebody speaks.
+const CALL: &str = "somebody speaks on the phone";
+/// How often a siren that is silent for a call looks whether that is over.
+const CALL_PAUSE: Duration = Duration::from_millis(250);
 
 /// Whether the siren waits for the next intent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,6 +69,7 @@ enum Silence {
 pub struct Sounder<'a> {
     card: &'a mut dyn SoundCard,
     rhythm: Rhythm,
+    calls: Option<OpenCalls>,
     wake: &'a mut Wake,
     folder: PathBuf,
     boot_id: String,
@@ -134,6 +141,7 @@ impl<'a> Sounder<'a> {
         Self {
             card,
             rhythm: Rhythm::default(),
+            calls: None,
             wake,
             folder,
             boot_id,
@@ -147,6 +155,13 @@ impl<'a> Sounder<'a> {
     #[must_use]
     pub fn with_attention(mut self, attention: Vec<Box<dyn Attention>>) -> Self {
         self.rhythm = Rhythm::new(attention);
+        self
+    }
+
+    /// The same, silent while somebody speaks on the phone.
+    #[must_use]
+    pub fn with_calls(mut self, calls: OpenCalls) -> Self {
+        self.calls = Some(calls);
         self
     }
 
@@ -216,6 +231,7 @@ impl<'a> Sounder<'a> {
         notify::status("sounding");
         tracing::info!(command = %intent.command, "the siren begins");
         let mut sound = Sound::new(intent);
+        let calls = CallWatch::begin(self.calls.as_ref());
         let silence = loop {
             notify::alive();
             if self.told() {
@@ -228,6 +244,10 @@ impl<'a> Sounder<'a> {
             }
             if self.follow(&mut sound, now) == Some(Silence::Withdrawn) {
                 break Silence::Withdrawn;
+            }
+            if calls.ongoing() {
+                self.yield_to_call(&mut sound, now, left)?;
+                continue;
             }
             if let Err(fault) = self.step(&mut sound, now, left)? {
                 self.fail(&mut sound, now, &fault);
@@ -277,12 +297,7 @@ impl<'a> Sounder<'a> {
     ) -> Result<Result<(), Fault>, Error> {
         if sound.output.is_none() {
             if now < sound.next_try {
-                self.wake.wait(Some(left.min(sound.next_try - now)))?;
-                // A folder that is gone would keep the wait from waiting; the sound matters more.
-                if self.wake.forget_changes().is_err() {
-                    self.wake.ignore_folder();
-                }
-                return Ok(Ok(()));
+                return self.rest(left.min(sound.next_try - now)).map(Ok);
             }
             match self.card.open() {
                 Ok(mut output) => {
@@ -300,6 +315,33 @@ impl<'a> Sounder<'a> {
             self.report_once(sound, Phase::Sounding, None);
         }
         Ok(played)
+    }
+
+    /// Gives the loudspeaker back for as long as somebody speaks; the order stands.
+    fn yield_to_call(
+        &mut self,
+        sound: &mut Sound,
+        now: Duration,
+        left: Duration,
+    ) -> Result<(), Error> {
+        if let Some((output, _)) = sound.output.take() {
+            self.give_back(output);
+        }
+        self.rhythm
+            .end(memory(&self.folder, &self.boot_id, rhythm::DRIVER));
+        self.report_once(sound, Phase::Failed, Some(CALL));
+        sound.next_try = now;
+        self.rest(left.min(CALL_PAUSE))
+    }
+
+    /// Waits for news, at most so long.
+    fn rest(&mut self, patience: Duration) -> Result<(), Error> {
+        self.wake.wait(Some(patience))?;
+        // A folder that is gone would keep the wait from waiting; the sound matters more.
+        if self.wake.forget_changes().is_err() {
+            self.wake.ignore_folder();
+        }
+        Ok(())
     }
 
     /// Gives up the card for now and says so.

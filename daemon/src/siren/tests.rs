@@ -1,5 +1,7 @@
 //! Tests of the siren's loop against a sound card that records what it is told and plays at the pace of real time.
 
+mod calls;
+
 use std::collections::VecDeque;
 use std::fs;
 use std::os::fd::AsFd;
@@ -135,6 +137,7 @@ struct Siren {
     told: Receiver<Told>,
     troubles: Arc<Mutex<Troubles>>,
     card: Option<Card>,
+    calls: Option<OpenCalls>,
     thread: Option<JoinHandle<End>>,
 }
 
@@ -151,6 +154,7 @@ impl Siren {
             told,
             troubles,
             card,
+            calls: None,
             thread: None,
         }
     }
@@ -161,11 +165,13 @@ impl Siren {
 
     fn start(&mut self) {
         let (mut card, folder) = (self.card.take().unwrap(), self.folder().to_owned());
+        let calls = self.calls.take().unwrap_or_else(|| Box::new(|| None));
         self.thread = Some(std::thread::spawn(move || {
             let mut wake = Wake::new(Signals::install().unwrap());
             wake.watch(&folder).unwrap();
             let longest = Duration::from_secs(60);
             Sounder::new(&mut card, &mut wake, folder, BOOT.into(), longest)
+                .with_calls(calls)
                 .serve(Residence::OneShot)
                 .unwrap()
         }));
