@@ -253,7 +253,7 @@ fn a_week_without_a_network_arrives_whole_and_in_few_messages() {
                 phone.acknowledge_reports(stored);
             }
         }
-        assert!(heard.into_iter().map(|(_, place)| place).eq(1..=WEEK));
+        assert!(heard.into_values().eq(1..=WEEK));
         // A message holds 32 of them, and the newest are offered before their turn.
         let messages = phone.published(Channel::Report).len() - before;
         assert!(messages <= 2 * 2_016 / 32, "{messages}");
