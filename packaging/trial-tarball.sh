@@ -2,10 +2,13 @@
 # Installs, upgrades and removes the tarball inside a root of its own, and says what it left. As root:
 # trial-tarball.sh ROOT TARBALL   ROOT is a fresh minimal Debian with openrc. Nothing outside of it is touched.
 set -eu
+# The processes' file system of the root goes with the mounts of this one shell.
+[ "${HOMING_TRIAL_MOUNTS:-}" = own ] || HOMING_TRIAL_MOUNTS=own exec unshare -m "$0" "$@"
 root=$1
 fail() { echo "trial: $*" >&2; exit 1; }
 inside() { chroot "$root" "$@"; }
 state() { (cd "$root" && find etc usr var/lib run -xdev -print | sort; cut -d: -f1,6 etc/passwd | sort; cut -d: -f1,4 etc/group | sort); }
+mount -t proc proc "$root/proc"
 mkdir -p "$root/trial"
 tar -xzf "$2" -C "$root/trial" --strip-components=1
 # The accounts' files of before are kept by the tools that change them.
