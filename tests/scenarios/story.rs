@@ -101,44 +101,35 @@ impl Watch {
         self.wait_state(order, &ENDS)
     }
 
-    /// The last numbers of the reports that were stored, lowest first; the same number as often as it came.
+    /// The numbers of the positions that were stored, lowest first; those of one number as often as they came. What came
+    /// in one message is told in one line, as `5-7`.
     pub(crate) fn positions(&self) -> Vec<u64> {
         let news = self.news().into_iter();
         let mut numbers: Vec<u64> = news
             .filter(|news| news["kind"] == "position")
-            .filter_map(|news| text(&news["detail"]).parse().ok())
+            .filter_map(|news| {
+                let detail = text(&news["detail"]);
+                let (first, last) = detail.split_once('-').unwrap_or((&detail, &detail));
+                Some(first.parse().ok()?..=last.parse().ok()?)
+            })
+            .flatten()
             .collect();
         numbers.sort_unstable();
         numbers
     }
 }
 
-/// Waits until the owner has every position that the phone has ever reported: each once, none missing.
+/// Waits until the watch has stored every position that the phone has ever reported: each once, none missing.
 #[track_caller]
 pub(crate) fn wait_positions(household: &Household, watch: &Watch) {
     wait_settled(household);
     let status = household.status();
     let reports = count(&status["agent"]["reports"]);
     let all: Vec<u64> = (1..=reports).collect();
-    wait_until(PATIENCE, "every position to be stored", || {
-        (stored(household).len() >= all.len()).then_some(())
+    wait_until(PATIENCE, "every position to be told", || {
+        (watch.positions().len() >= all.len()).then_some(())
     });
-    assert_eq!(stored(household), all);
-    // A message holds up to 32 of them, and the watch tells of the last of each.
-    wait_until(PATIENCE, "the newest position to be told", || {
-        (watch.positions().last() == all.last()).then_some(())
-    });
-    let told = watch.positions();
-    assert!(told.windows(2).all(|two| two[0] < two[1]), "{told:?}");
-}
-
-/// The numbers of the positions that the owner has, lowest first.
-fn stored(household: &Household) -> Vec<u64> {
-    let track = ["track", PHONE, "--json", "--wait", "0s"];
-    let points = household.owner.homing(&track).json_lines();
-    let mut numbers: Vec<u64> = points.iter().map(|point| count(&point["number"])).collect();
-    numbers.sort_unstable();
-    numbers
+    assert_eq!(watch.positions(), all);
 }
 
 /// How often the broker has let in a client of the owner's that keeps a session (`c0`), which only the watch does.

@@ -80,7 +80,10 @@ impl Line {
                 format!("{}: {detail}", self.op.unwrap_or("order"))
             }
             word if word == NewsKind::Beacon.word() => "showed itself".to_owned(),
-            word if word == NewsKind::Position.word() => format!("position {detail} stored"),
+            word if word == NewsKind::Position.word() => {
+                let several = if detail.contains('-') { "s" } else { "" };
+                format!("position{several} {detail} stored")
+            }
             word if word == NewsKind::Claim.word() => {
                 format!("wants to join, fingerprint {detail}")
             }

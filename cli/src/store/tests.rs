@@ -235,6 +235,22 @@ fn report_comes(house: &crate::pretend::Pretended, first: u64, length: usize, at
 }
 
 #[test]
+fn positions_that_come_together_are_told_in_one_line_that_names_them_all() {
+    let house = household();
+    house.enrol();
+    for (first, length) in [(1, 1), (2, 31)] {
+        report_comes(&house, first, length, UnixMs::now());
+    }
+    let news = house.store().news_after(0).expect("asked");
+    let told: Vec<&str> = news
+        .iter()
+        .filter(|news| news.kind == super::NewsKind::Position)
+        .map(|news| news.detail.as_str())
+        .collect();
+    assert_eq!(told, ["1", "2-32"]);
+}
+
+#[test]
 fn gaps_are_asked_for_from_the_lowest_and_what_is_gone_for_good_is_none() {
     let house = household();
     house.enrol();

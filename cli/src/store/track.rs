@@ -100,13 +100,11 @@ impl Store {
                 "INSERT OR IGNORE INTO report (device, first, count, bytes, received_at, newest_at) VALUES (?, ?, ?, ?, ?, ?)",
                 params![device.0, int(report.first), int(length), bytes, at.0, newest_at],
             )?;
-            tell(
-                &transaction,
-                device,
-                None,
-                NewsKind::Position,
-                &last.to_string(),
-            )?;
+            let which = match length {
+                1 => last.to_string(),
+                _ => format!("{}-{last}", report.first),
+            };
+            tell(&transaction, device, None, NewsKind::Position, &which)?;
             touch(&transaction, device, at)?;
         }
         transaction.execute(
