@@ -23,7 +23,7 @@ fn an_arm_phone_joins_is_found_rings_on_its_sound_card_and_outlives_a_power_cut(
     let receiver = home.guest().receiver();
     let order = home.order_position();
     assert_eq!(home.wait_end(&order), "done");
-    is_at_the_receiver(&home.ask(&["locate", PHONE, "--last"]));
+    is_at_the_receiver(&home.wait_position());
 
     let wav = home.guest().recording();
     hush(home.guest());

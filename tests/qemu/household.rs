@@ -130,6 +130,19 @@ impl Home {
         self.wait_state(order, &["done", "failed", "refused", "expired"])
     }
 
+    /// Waits until the owner has a position: it is a message of its own, which may come after the order's end.
+    #[track_caller]
+    pub(crate) fn wait_position(&mut self) -> Value {
+        wait_until(GUEST_PATIENCE, "a position", || {
+            let log = self.watch.log();
+            let told = log.lines().any(|line| {
+                serde_json::from_str::<Value>(line).is_ok_and(|news| news["kind"] == "position")
+            });
+            told.then_some(())
+        });
+        self.ask(&["locate", PHONE, "--last"])
+    }
+
     /// The owner ends the ring; waits until the siren has given the card back.
     #[track_caller]
     pub(crate) fn stop_ringing(&mut self) {
