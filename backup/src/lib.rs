@@ -25,6 +25,7 @@ pub mod reader;
 pub mod repository;
 pub mod restore;
 pub mod retention;
+mod sealer;
 pub mod snapshot;
 pub mod store;
 pub mod timestamp;

@@ -124,12 +124,19 @@ impl<'r, S: Store> Reader<'r, S> {
         } else {
             FIRST_AHEAD
         };
+        // The beginning of what is wanted may be the end of what is there: it is not fetched once more.
+        let kept = match self.pack == Some(pack) && (self.start..end).contains(&offset) {
+            true => end - offset,
+            false => 0,
+        };
         self.pack = None;
+        self.window.drain(..self.window.len() - kept);
         let name = Name::File(Kind::Pack, self.index.pack(pack));
-        let wanted = length + self.ahead;
+        let (from, wanted) = (offset + kept, length + self.ahead - kept);
         self.repository
             .store()
-            .get_range(name, offset as u64, wanted, &mut self.window)?;
+            .get_range(name, from as u64, wanted, &mut self.sealed)?;
+        self.window.extend_from_slice(&self.sealed);
         self.pack = Some(pack);
         self.start = offset;
         Ok(())

@@ -5,8 +5,9 @@ use crate::error::Result;
 use crate::id::Id;
 use crate::index::{self, Index, PackNumber};
 use crate::lock::Lock;
-use crate::pack::{BlobKind, Entry, PackWriter, Sealer};
+use crate::pack::{BlobKind, Entry, PackWriter};
 use crate::repository::Repository;
+use crate::sealer::Sealer;
 use crate::store::{Kind, Name, Store};
 use crate::tree::{self, Node};
 

@@ -17,7 +17,6 @@ use homing_backup::os::identity::hostname;
 use homing_backup::repository::Repository;
 use homing_backup::store::Store;
 use serde::Serialize;
-use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -152,7 +151,7 @@ fn options(args: &Backup, state: Option<PathBuf>) -> Options {
     let mut excludes = args.exclude.clone();
     if args.exclude_caches {
         excludes.extend(USERS_CACHES.iter().map(|pattern| (*pattern).to_owned()));
-        excludes.extend(chosen_cache(std::env::var_os("XDG_CACHE_HOME")));
+        excludes.extend(own_cache(commands::cache_folder()));
     }
     Options {
         hostname: args.host.clone().unwrap_or_else(hostname),
@@ -172,11 +171,10 @@ fn options(args: &Backup, state: Option<PathBuf>) -> Options {
     }
 }
 
-/// Where this user's caches are if they were put elsewhere. By the specification a relative path counts as none.
-fn chosen_cache(set: Option<OsString>) -> Option<String> {
-    let folder = PathBuf::from(set?);
-    // The walk names folders by paths without links; one that is not there needs no leaving out.
-    let folder = folder.is_absolute().then(|| folder.canonicalize().ok())??;
+/// Where this user's caches are, which may be elsewhere. The walk names folders by paths without links; one that is not there
+/// needs no leaving out.
+fn own_cache(folder: Option<PathBuf>) -> Option<String> {
+    let folder = folder?.canonicalize().ok()?;
     folder.into_os_string().into_string().ok()
 }
 
@@ -214,10 +212,9 @@ mod tests {
         let there = folder.path().canonicalize().expect("there");
         let link = there.join("link");
         std::os::unix::fs::symlink(&there, &link).expect("linked");
-        let found = chosen_cache(Some(link.into()));
+        let found = own_cache(Some(link));
         assert_eq!(found.as_deref(), there.to_str());
-        assert_eq!(chosen_cache(Some(there.join("gone").into())), None);
-        assert_eq!(chosen_cache(Some("relative".into())), None);
-        assert_eq!(chosen_cache(None), None);
+        assert_eq!(own_cache(Some(there.join("gone"))), None);
+        assert_eq!(own_cache(None), None);
     }
 }

@@ -71,12 +71,18 @@ const WALLS: &[(&str, &[&str])] = &[
     ("netlink-packet-route", &["homing-hal"]),
     // The harness sends signals; that is all it needs nix for.
     // The owner's program forbids core dumps and sets its umask; the keys it holds deserve what homingd's do.
-    ("nix", &["homing-hal", "homingd", "homing", "e2e"]),
+    (
+        "nix",
+        &["homing-hal", "homingd", "homing", "homing-bench", "e2e"],
+    ),
     // The demo ends in order on Ctrl-C; blocked signals (nix) would be inherited by what it starts.
     ("signal-hook", &["homingd", "homing", "e2e"]),
     ("sd-notify", &["homingd", "homing"]),
     // The archive copies databases in use by SQLite's own backup interface.
-    ("rusqlite", &["homingd", "homing", "homing-backup"]),
+    (
+        "rusqlite",
+        &["homingd", "homing", "homing-backup", "homing-bench"],
+    ),
     // The benchmark's owner issues itself a certificate from the opened kit, as `homing recover` does.
     ("ureq", &["homing-backup"]),
     ("rcgen", &["homing", "homing-bench"]),
