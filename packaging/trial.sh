@@ -26,6 +26,7 @@ done
 for link in homingd-agent.service homingd-siren.path; do
     [ -L "$root/etc/systemd/system/multi-user.target.wants/$link" ] || fail "$link is not enabled"
 done
+[ -L "$root/etc/systemd/user/paths.target.wants/homingd-reserve.path" ] || fail "no session gives the loudspeaker up"
 [ "$(inside stat -c %U:%G:%a /var/lib/homing)" = homing:homing-siren:710 ] || fail "/var/lib/homing is not the agent's"
 [ "$(inside stat -c %U:%G:%a /var/lib/homing/siren)" = homing:homing-siren:2770 ] || fail "the siren's folder is wrong"
 inside id -nG homing-siren | grep -qw audio || fail "the siren is not in the group audio"

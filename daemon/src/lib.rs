@@ -31,6 +31,7 @@ mod perform;
 mod pin;
 pub mod privacy;
 pub mod process;
+mod reserve;
 mod roaming;
 pub mod scribe;
 pub mod shelf;
@@ -84,6 +85,7 @@ fn dispatch(order: &Order) -> Result<(), ExitError> {
             };
             siren::run(&order.source, residence)
         }
+        Name::Reserve => reserve::run(&order.source),
         Name::CheckConfig => check_config::run(&order.source, &order.operands),
         Name::Doctor => doctor::run(&order.source, order.switch("--json")),
     }

@@ -12,6 +12,7 @@ pub mod network;
 pub mod nmea;
 pub mod power;
 pub mod receiver;
+pub mod reserve;
 mod search;
 pub mod torch;
 mod unix;

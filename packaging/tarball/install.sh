@@ -28,6 +28,8 @@ if command -v systemd-sysusers >/dev/null && [ -d /run/systemd/system ]; then
     systemd-tmpfiles --create homing.conf
     systemctl daemon-reload
     systemctl enable --now homingd-agent.service homingd-siren.path
+    # In every user's session, from its next start on.
+    systemctl --global enable homingd-reserve.path
     # An upgrade: the agent of before still runs. A siren ends by itself when it has sounded.
     systemctl try-restart homingd-agent.service
 else

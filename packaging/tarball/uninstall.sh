@@ -16,6 +16,7 @@ if [ -e /var/lib/homing/identity/identity.cbor ]; then
 fi
 if [ -d /run/systemd/system ]; then
     systemctl disable --now homingd-agent.service homingd-siren.path homingd-siren.service 2>/dev/null || true
+    systemctl --global disable homingd-reserve.path 2>/dev/null || true
 elif command -v rc-update >/dev/null; then
     for service in homingd-agent homingd-siren; do
         if [ -d /run/openrc ]; then rc-service "$service" stop || true; fi

@@ -19,7 +19,10 @@ mod warden;
 
 pub use broker::Broker;
 pub use gpsd::Gpsd;
-pub use guest::{Body, Clock, Fittings, GUEST_PATIENCE, Guest, Kit, Said, SerialReceiver, Sound};
+pub use guest::{
+    Body, Clock, Firmware, Fittings, GUEST_PATIENCE, Guest, Kit, Said, SerialReceiver, Sound,
+    SystemKit,
+};
 pub use handset::Handset;
 pub use household::{Household, PASSPHRASE, PHONE, Receiver};
 pub use intruder::{Intruder, Message, Papers, Wiretap};

@@ -70,6 +70,7 @@ fn systemd_finds_nothing_to_correct_in_the_units() {
         "homingd-agent.service",
         "homingd-siren.service",
         "homingd-siren.path",
+        "homingd-enrol.service",
     ] {
         let copy = folder.path().join(name);
         let changed: String = text(&unit(name))

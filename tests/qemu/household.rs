@@ -1,11 +1,11 @@
 //! Owner and broker on this machine, the phone in a guest. No checks of its own.
 
 use e2e::{
-    Broker, Fittings, GUEST_PATIENCE, Guest, Kit, Owner, PASSPHRASE, PHONE, Proc, Scratch,
-    free_port, wait_until,
+    Broker, Firmware, Fittings, GUEST_PATIENCE, Guest, Kit, Owner, PASSPHRASE, PHONE, Proc,
+    Scratch, SystemKit, free_port, wait_until,
 };
 use serde_json::Value;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Fields are dropped in this order: the folder last.
@@ -14,10 +14,45 @@ pub(crate) struct Home {
     pub(crate) guest: Option<Guest>,
     pub(crate) owner: Owner,
     _broker: Broker,
-    kit: Kit,
+    machine: Machine,
     fittings: Fittings,
     folder: PathBuf,
-    _scratch: Scratch,
+    scratch: Scratch,
+}
+
+/// What the phone runs.
+#[derive(Clone, Debug)]
+pub(crate) enum Machine {
+    /// Kernel and initial RAM disk.
+    Small(Kit),
+    /// The image, under systemd.
+    System(SystemKit, Firmware),
+}
+
+impl From<Kit> for Machine {
+    fn from(kit: Kit) -> Self {
+        Self::Small(kit)
+    }
+}
+
+impl Machine {
+    /// Switches it on, with its owner's bundle where it shall join.
+    #[track_caller]
+    pub(crate) fn boot(&self, folder: &Path, fittings: Fittings, bundle: Option<&Path>) -> Guest {
+        match self {
+            Self::Small(kit) => {
+                let content = bundle.map(|path| std::fs::read(path).expect("the owner wrote it"));
+                let files: Vec<_> = content
+                    .into_iter()
+                    .map(|content| ("boot/phone.homing", content))
+                    .collect();
+                Guest::boot(kit, folder, fittings, &files)
+            }
+            Self::System(kit, firmware) => {
+                Guest::boot_system(kit, folder, fittings, *firmware, bundle)
+            }
+        }
+    }
 }
 
 /// The kit; where there is none, says why the story is skipped.
@@ -44,7 +79,8 @@ pub(crate) fn every_kit() -> Option<Kit> {
 impl Home {
     /// An account, a broker, a resident watch, and a phone that has just joined.
     #[track_caller]
-    pub(crate) fn enrolled(kit: Kit, fittings: Fittings) -> Self {
+    pub(crate) fn enrolled(machine: impl Into<Machine>, fittings: Fittings) -> Self {
+        let machine = machine.into();
         let scratch = Scratch::new();
         let owner = Owner::new(&scratch.folder("laptop"), PASSPHRASE);
         // The guest's /etc/hosts says where its localhost is: on this machine, as QEMU's network reaches it.
@@ -58,9 +94,7 @@ impl Home {
             .expect_success();
         let watch = owner.start("watch", &["watch", "--json"]);
         let folder = scratch.folder("guest");
-        let content = std::fs::read(&bundle).expect("the owner has just written it");
-        let files = [("boot/phone.homing", content)];
-        let mut guest = Guest::boot(&kit, &folder, fittings, &files);
+        let mut guest = machine.boot(&folder, fittings, Some(&bundle));
         wait_until(GUEST_PATIENCE, "the phone to have joined", || {
             (guest.status()["enrolled"] == "yes").then_some(())
         });
@@ -69,10 +103,10 @@ impl Home {
             guest: Some(guest),
             owner,
             _broker: broker,
-            kit,
+            machine,
             fittings,
             folder,
-            _scratch: scratch,
+            scratch,
         };
         home.wait_connected();
         home
@@ -107,7 +141,7 @@ impl Home {
             let _ = std::fs::remove_file(self.folder.join(socket));
         }
         self.guest
-            .insert(Guest::boot(&self.kit, &self.folder, self.fittings, &[]))
+            .insert(self.machine.boot(&self.folder, self.fittings, None))
     }
 
     /// Waits until the resident watch has told that this order reached one of `states`; returns which.
@@ -122,6 +156,23 @@ impl Home {
                 .filter_map(|news| Some(news["detail"].as_str()?.split(' ').next()?.to_owned()))
                 .find(|state| states.contains(&state.as_str()))
         })
+    }
+
+    /// Waits until the resident watch has told news of this kind.
+    #[track_caller]
+    pub(crate) fn wait_news(&mut self, kind: &str) {
+        wait_until(GUEST_PATIENCE, kind, || {
+            let log = self.watch.log();
+            log.lines()
+                .filter_map(|line| serde_json::from_str::<Value>(line).ok())
+                .any(|news| news["kind"] == kind)
+                .then_some(())
+        });
+    }
+
+    /// The owner's bundle for the phone.
+    pub(crate) fn bundle(&self) -> PathBuf {
+        self.scratch.path().join("phone.homing")
     }
 
     /// Waits for an order's end; returns it in a word.

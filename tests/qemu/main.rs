@@ -7,4 +7,5 @@ mod household;
 mod pace;
 mod power;
 mod sound;
+mod system;
 mod wav;

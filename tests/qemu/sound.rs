@@ -104,7 +104,7 @@ fn stop_muting(guest: &mut Guest) -> u32 {
 }
 
 /// SIGKILL to one of homingd's processes; init starts it again.
-fn kill(guest: &mut Guest, subcommand: &str) {
+pub(crate) fn kill(guest: &mut Guest, subcommand: &str) {
     let before = process_of(guest, subcommand);
     let _ = guest.run(&format!("kill -9 {before}")).expect_success();
     let again = format!("another {subcommand} than process {before}");

@@ -37,6 +37,13 @@ impl Recording {
         Some(Self { rate, samples })
     }
 
+    /// What was recorded since `earlier` was read.
+    pub(crate) fn after(mut self, earlier: &Self) -> Self {
+        self.samples
+            .drain(..earlier.samples.len().min(self.samples.len()));
+        self
+    }
+
     /// How many samples last so long.
     fn count_of(&self, time: Duration) -> usize {
         let count = time.as_micros() * u128::from(self.rate) / 1_000_000;

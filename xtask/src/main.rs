@@ -8,6 +8,7 @@ mod debian;
 mod demo;
 mod fuzz;
 mod house;
+mod image;
 mod man;
 mod package;
 mod qemu;
@@ -26,6 +27,7 @@ cargo xtask COMMAND
   demo [--once]      the guided tour on this machine; --once ends after it, with an error code if a step failed
   arm [--target T]   homingd for a phone's processor, static, in the profile for phones; T is aarch64 or armv7
   qemu [STORY...]    the stories of tests/qemu: homingd on ARM in an emulated phone, with a real gpsd and a real broker
+  image [ARGS...]    a disk for a phone (arm64) that joins its account at the first start, in target/image
   package [ARGS...]  .deb packages and a tarball for amd64, arm64 or armhf, in target/package
   bench [ARGS...]    the benchmarks against real peers, built for release
   campaign NAME      a long run of one harness; its result lies in docs/evidence
@@ -78,6 +80,7 @@ fn dispatch(command: &str, rest: &[String]) -> Outcome {
         "demo" => demo::run(rest),
         "arm" => arm::run(rest),
         "qemu" => qemu::run(rest),
+        "image" => image::run(rest),
         "package" => package::run(rest),
         "bench" => check::bench(rest),
         "campaign" => campaign::run(rest),
@@ -135,6 +138,13 @@ fn help_of(command: &str) -> &'static str {
              tests/qemu; with names: those whose name contains one of them. QEMU, kernel, busybox and gpsd come\n\
              from Debian's packages, unpacked under target/tools and target/arm; nothing is installed."
         }
+        "image" => {
+            "cargo xtask image [--bundle FILE] [--from FOLDER]\n\n\
+             Makes target/image/homing-arm64.img: Debian with systemd, gpsd, NetworkManager, ModemManager, PipeWire\n\
+             and homingd, started by UEFI or U-Boot. --bundle puts an owner's bundle onto its boot partition and names\n\
+             it homing-arm64-joins.img; --from takes homingd from a folder instead of building it. As root, on Debian,\n\
+             with mmdebstrap; the system itself is made once, in five minutes or more. See docs/flashing.md."
+        }
         "package" => {
             "cargo xtask package [--target amd64|arm64|armhf] [--from FOLDER] [--trial]\n\n\
              Builds homingd and homing for release and packs them: two .deb and a tarball with install.sh and\n\
@@ -171,7 +181,7 @@ mod tests {
     #[test]
     fn each_command_in_the_overview_has_help_of_its_own() {
         for command in [
-            "test", "ci", "tidy", "arm", "qemu", "package", "demo", "fuzz", "tools",
+            "test", "ci", "tidy", "arm", "qemu", "image", "package", "demo", "fuzz", "tools",
         ] {
             assert!(help_of(command).starts_with(&format!("cargo xtask {command}")));
         }

@@ -17,6 +17,8 @@ pub enum Name {
     Status,
     /// `homingd siren`
     Siren,
+    /// `homingd reserve`
+    Reserve,
     /// `homingd check-config`
     CheckConfig,
     /// `homingd doctor`
@@ -207,6 +209,18 @@ can start it; it goes on when the agent dies.",
             },
             CLOCK_RATE,
         ],
+    },
+    Subcommand {
+        name: Name::Reserve,
+        word: "reserve",
+        summary: "let this session's sound server give the loudspeaker up",
+        operands: "",
+        least_operands: 0,
+        most_operands: 0,
+        about: "Runs in a user's session, started by its manager when the siren claims a sound
+card: asks PipeWire's session manager or PulseAudio for the card over the
+session's bus, keeps it from them while the claim stands, and ends.",
+        flags: &[],
     },
     Subcommand {
         name: Name::CheckConfig,

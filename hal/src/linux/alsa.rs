@@ -1,5 +1,6 @@
 //! The siren on real sound hardware: ALSA's PCM and control devices, spoken to without libasound. It takes the loudspeaker, makes it loud, locks its controls, and puts the mixer back; it makes no sound of its own.
 
+pub mod claim;
 mod control;
 mod grip;
 mod holder;
@@ -12,6 +13,7 @@ mod uapi;
 use std::fs;
 use std::path::PathBuf;
 
+use self::claim::Claim;
 use self::control::Control;
 use self::memory::Memory;
 use self::output::AlsaOutput;
@@ -21,9 +23,11 @@ use crate::capability::siren::{SirenOutput, SoundCard};
 use crate::fault::{Fault, Probe, Roots};
 
 /// The driver.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct AlsaCard {
     roots: Roots,
+    /// What an opening that failed leaves standing for the next try: sessions must not take the card again in between.
+    pending: Option<Claim>,
 }
 
 /// A card with what leads to its loudspeaker.
@@ -54,6 +58,7 @@ impl AlsaCard {
     pub fn new(roots: &Roots) -> Self {
         Self {
             roots: roots.clone(),
+            pending: None,
         }
     }
 
@@ -205,7 +210,9 @@ impl SoundCard for AlsaCard {
         let path = self
             .folder()
             .join(format!("pcmC{}D{}p", found.number, found.device()));
-        let pcm = match Pcm::open(&path) {
+        // The last one is withdrawn only now, when this card is claimed.
+        self.pending = Claim::make(&self.roots, found.number);
+        let pcm = match claim::wait(self.pending.as_ref(), &self.roots, || Pcm::open(&path)) {
             Err(Fault::Busy(_)) => {
                 let holder = holder::of(&self.roots, found.number, found.device());
                 holder::take(holder, || Pcm::open(&path))?
@@ -213,7 +220,9 @@ impl SoundCard for AlsaCard {
             other => other?,
         };
         let route = found.route.steps;
-        Ok(Box::new(AlsaOutput::new(pcm, found.control, route)?))
+        let mut output = AlsaOutput::new(pcm, found.control, route)?;
+        output.claim = self.pending.take();
+        Ok(Box::new(output))
     }
 
     fn put_back(&mut self, mixer: &str) -> Result<(), Fault> {

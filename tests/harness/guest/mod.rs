@@ -4,10 +4,12 @@ mod archive;
 mod kit;
 mod receiver;
 mod shell;
+mod system;
 
 pub use kit::Kit;
 pub use receiver::SerialReceiver;
 pub use shell::Said;
+pub use system::{Firmware, SystemKit};
 
 use crate::wait::{PATIENCE, wait_until};
 use crate::{Answer, Proc};
@@ -87,23 +89,7 @@ impl Guest {
         }
         let initrd = folder.join("initrd.cpio");
         write(&initrd, &kit.initial_ram_disk(fittings.sound, files));
-        let mut command = qemu(kit, folder, &initrd, fittings);
-        let mut process = Proc::start("qemu", folder, command.stdin(Stdio::null()));
-        let socket = wait_until(PATIENCE, "QEMU to open the guest's console", || {
-            assert!(
-                process.ended().is_none(),
-                "QEMU ended at once:\n{}",
-                process.log()
-            );
-            UnixStream::connect(folder.join("shell.sock")).ok()
-        });
-        let console = folder.join("console.log");
-        let shell = Shell::open(socket, &console);
-        Self {
-            process,
-            shell,
-            folder: folder.to_path_buf(),
-        }
+        start(folder, &mut qemu(kit, folder, &initrd, fittings))
     }
 
     /// The processor time that QEMU has used so far: what an emulated phone needs, however busy this machine is.
@@ -204,22 +190,31 @@ impl Drop for Guest {
     }
 }
 
-/// A machine with one slow core, as an old phone has; always emulated, so that it is the same on every host.
-fn qemu(kit: &Kit, folder: &Path, initrd: &Path, fittings: Fittings) -> Command {
+/// Starts QEMU and waits for the guest's shell.
+#[track_caller]
+fn start(folder: &Path, command: &mut Command) -> Guest {
+    let mut process = Proc::start("qemu", folder, command.stdin(Stdio::null()));
+    let socket = wait_until(PATIENCE, "QEMU to open the guest's console", || {
+        assert!(
+            process.ended().is_none(),
+            "QEMU ended at once:\n{}",
+            process.log()
+        );
+        UnixStream::connect(folder.join("shell.sock")).ok()
+    });
+    let console = folder.join("console.log");
+    let shell = Shell::open(socket, &console);
+    Guest {
+        process,
+        shell,
+        folder: folder.to_path_buf(),
+    }
+}
+
+/// Console, network, randomness, shell and receiver.
+fn peripherals(command: &mut Command, folder: &Path) {
     let path = |name: &str| folder.join(name).display().to_string();
-    // The self-tests of the kernel's ciphers are a second of emulated time at each start. Linux leaves them out unless a
-    // distribution asks for them, as Debian does; phones' kernels mostly do not.
-    let mut kernel =
-        "console=ttyAMA0 printk.devkmsg=on loglevel=7 panic=-1 cryptomgr.notests".to_owned();
-    let mut command = Command::new(&kit.qemu);
     command
-        .args(["-machine", "virt", "-accel", "tcg", "-cpu", "cortex-a53"])
-        .args(["-smp", "1", "-m", "256", "-display", "none", "-no-reboot"])
-        .args(["-nodefaults", "-monitor", "none"])
-        .arg("-kernel")
-        .arg(&kit.kernel)
-        .arg("-initrd")
-        .arg(initrd)
         .args(["-serial", &format!("file:{}", path("console.log"))])
         .args([
             "-netdev",
@@ -236,7 +231,39 @@ fn qemu(kit: &Kit, folder: &Path, initrd: &Path, fittings: Fittings) -> Command 
         ])
         .args(["-chardev", &socket("shell", &path("shell.sock"))])
         .args(["-device", "pci-serial,chardev=receiver"])
-        .args(["-chardev", &socket("receiver", &path("receiver.sock"))])
+        .args(["-chardev", &socket("receiver", &path("receiver.sock"))]);
+}
+
+/// The one card of QEMU's that Debian's arm64 kernel has a driver for, recorded into the folder.
+fn sound_card(command: &mut Command, folder: &Path) {
+    let wav = folder.join("sound.wav");
+    command
+        .args(["-device", "qemu-xhci", "-device", "usb-audio,audiodev=a0"])
+        .arg("-audiodev")
+        .arg(format!(
+            "wav,id=a0,out.frequency=48000,path={}",
+            wav.display()
+        ));
+}
+
+/// A machine with one slow core, as an old phone has; always emulated, so that it is the same on every host.
+fn qemu(kit: &Kit, folder: &Path, initrd: &Path, fittings: Fittings) -> Command {
+    let path = |name: &str| folder.join(name).display().to_string();
+    // The self-tests of the kernel's ciphers are a second of emulated time at each start. Linux leaves them out unless a
+    // distribution asks for them, as Debian does; phones' kernels mostly do not.
+    let mut kernel =
+        "console=ttyAMA0 printk.devkmsg=on loglevel=7 panic=-1 cryptomgr.notests".to_owned();
+    let mut command = Command::new(&kit.qemu);
+    command
+        .args(["-machine", "virt", "-accel", "tcg", "-cpu", "cortex-a53"])
+        .args(["-smp", "1", "-m", "256", "-display", "none", "-no-reboot"])
+        .args(["-nodefaults", "-monitor", "none"])
+        .arg("-kernel")
+        .arg(&kit.kernel)
+        .arg("-initrd")
+        .arg(initrd);
+    peripherals(&mut command, folder);
+    command
         .args(["-device", "virtio-blk-pci,drive=d0", "-drive"])
         // Written through to the host's file in the guest's order; a kill of QEMU loses what the guest had not flushed.
         .arg(format!(
@@ -245,13 +272,7 @@ fn qemu(kit: &Kit, folder: &Path, initrd: &Path, fittings: Fittings) -> Command 
         ));
     if fittings.sound == Sound::Usb {
         kernel.push_str(" sound");
-        command
-            .args(["-device", "qemu-xhci", "-device", "usb-audio,audiodev=a0"])
-            .arg("-audiodev")
-            .arg(format!(
-                "wav,id=a0,out.frequency=48000,path={}",
-                path("sound.wav")
-            ));
+        sound_card(&mut command, folder);
     }
     if fittings.clock == Clock::Instructions {
         command.args(["-icount", "shift=1,sleep=on"]);

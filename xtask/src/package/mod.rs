@@ -11,6 +11,8 @@ use crate::{check, house, man};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+pub(crate) use tree::files as files_in;
+
 /// The owner's command line, which phones can run too.
 const HOMING: Program = Program {
     package: "homing",
@@ -135,6 +137,23 @@ fn for_here() -> Result<Vec<PathBuf>, String> {
     )?;
     let folder = house::target().join("release");
     Ok(vec![folder.join("homingd"), folder.join("homing")])
+}
+
+/// The phone's package alone, in target/package, of a program that is there already; the manual pages must be rendered.
+///
+/// # Errors
+/// One sentence.
+pub(crate) fn homingd(architecture: &str, program: &Path) -> Result<PathBuf, String> {
+    let out = house::target().join("package");
+    let root = out.join(format!("homingd-{architecture}"));
+    // What an earlier build left must not be packed again.
+    let _ = std::fs::remove_dir_all(&root);
+    // Only the owner's package asks the program itself for something, its completions.
+    tree::fill(&tree::HOMINGD, &root, program, program)?;
+    let version = env!("CARGO_PKG_VERSION");
+    let made = deb::build(&tree::HOMINGD, &root, version, architecture, &out)?;
+    remove(&root)?;
+    Ok(made)
 }
 
 /// Both packages and the tarball, in target/package.

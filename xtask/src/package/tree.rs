@@ -69,9 +69,7 @@ pub(crate) fn fill(
     } else {
         completions(native, root)?;
         let user_units = house::root().join("systemd/usr/lib/systemd/user");
-        if user_units.is_dir() {
-            copy_all(&user_units, &root.join("usr/lib/systemd/user"))?;
-        }
+        copy_user_units(&user_units, &root.join("usr/lib/systemd/user"), content)?;
     }
     Ok(())
 }
@@ -81,6 +79,19 @@ fn shipped(from: &Path, root: &Path) -> Result<(), String> {
     for part in ["etc", "usr"] {
         copy_all(&from.join(part), &root.join(part))?;
     }
+    let user_units = "usr/lib/systemd/user";
+    copy_user_units(&from.join(user_units), &root.join(user_units), &HOMINGD)
+}
+
+/// The units for users' own service managers, each of which bears the name of its program.
+fn copy_user_units(from: &Path, to: &Path, content: &Content) -> Result<(), String> {
+    for path in apt::files_of(from)? {
+        let name = path.file_name().unwrap_or_default();
+        let program = name.to_string_lossy();
+        if program.split_once('-').map(|(program, _)| program) == Some(content.name) {
+            install(&path, &to.join(name), 0o644)?;
+        }
+    }
     Ok(())
 }
 
@@ -89,7 +100,7 @@ fn copy_all(from: &Path, to: &Path) -> Result<(), String> {
         let Some(name) = path.file_name() else {
             continue;
         };
-        // The owner's units belong to the other package.
+        // The units of users' managers belong to one package or the other.
         if path.is_dir() && name == "user" {
             continue;
         }
@@ -197,6 +208,7 @@ mod tests {
             "etc/homing/homingd.toml",
             "etc/init.d/homingd-agent",
             "usr/lib/systemd/system/homingd-agent.service",
+            "usr/lib/systemd/user/homingd-reserve.path",
             "usr/lib/sysusers.d/homing.conf",
         ] {
             assert!(files.contains(&PathBuf::from(path)), "{path}");
@@ -211,5 +223,7 @@ mod tests {
             };
             assert_eq!(mode & 0o777, expected, "{path}");
         }
+        let owners = PathBuf::from("usr/lib/systemd/user/homing-watch.service");
+        assert!(!files.contains(&owners), "the owner's package has it");
     }
 }

@@ -8,9 +8,9 @@ use crate::arm::target::Target;
 use crate::arm::{self, Profile, Way};
 use crate::check;
 use crate::house;
+use crate::image;
 use crate::tools::{self, Tool};
 use std::ffi::OsString;
-use std::path::PathBuf;
 
 static QEMU: [Tool; 1] = [Tool {
     program: "qemu-system-aarch64",
@@ -18,8 +18,8 @@ static QEMU: [Tool; 1] = [Tool {
     package: "qemu-system-arm",
 }];
 
-/// Names and paths.
-type Variables = Vec<(&'static str, PathBuf)>;
+/// Names and values, most of them paths.
+type Variables = Vec<(&'static str, OsString)>;
 
 /// Which stories are told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,10 +43,7 @@ impl Stage {
     /// The variables, or the one that tells each story why it is skipped.
     pub(crate) fn variables(&self) -> Vec<(&'static str, OsString)> {
         match self {
-            Self::Ready(variables) => variables
-                .iter()
-                .map(|(name, path)| (*name, path.clone().into_os_string()))
-                .collect(),
+            Self::Ready(variables) => variables.clone(),
             Self::Missing(reason) => vec![("HOMING_TEST_GUEST_REASON", reason.into())],
         }
     }
@@ -92,9 +89,12 @@ pub(crate) fn provide(profile: Profile, stories: Stories) -> Result<Stage, Strin
         return Ok(Stage::Missing(reason));
     }
     let built = arm::build(&way, target, profile, &[arm::HOMINGD])?;
-    variables.extend(["HOMING_TEST_GUEST_HOMINGD"].into_iter().zip(built));
-    if stories == Stories::All {
-        variables.push(("HOMING_TEST_GUEST_ALL", "yes".into()));
+    for program in &built {
+        variables.push(("HOMING_TEST_GUEST_HOMINGD", program.into()));
+        if stories == Stories::All {
+            variables.push(("HOMING_TEST_GUEST_ALL", "yes".into()));
+            variables.extend(image::stage(program)?);
+        }
     }
     Ok(Stage::Ready(variables))
 }
@@ -104,9 +104,12 @@ fn foreign(target: &'static Target) -> Result<(Way, Variables), String> {
     if house::program("mke2fs").is_none() {
         return Err("mke2fs (package e2fsprogs) is not here to make the guest's disk".into());
     }
-    let mut variables: Variables = tools::provide(&QEMU)?.into_iter().collect();
+    let mut variables: Variables = tools::provide(&QEMU)?
+        .into_iter()
+        .map(|(name, path)| (name, path.into_os_string()))
+        .collect();
     let guest = guest::provide()?;
     mixer::provide(&guest)?;
-    variables.push(("HOMING_TEST_GUEST", guest));
+    variables.push(("HOMING_TEST_GUEST", guest.into_os_string()));
     Ok((arm::find(target)?, variables))
 }

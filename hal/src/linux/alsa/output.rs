@@ -1,5 +1,6 @@
 //! The loudspeaker held for the siren: its stream and its mixer. It decides neither what sounds nor when.
 
+use super::claim::Claim;
 use super::control::Control;
 use super::grip::Grip;
 use super::pcm::Pcm;
@@ -11,6 +12,8 @@ use crate::fault::Fault;
 pub(super) struct AlsaOutput {
     pcm: Pcm,
     grip: Grip<Control>,
+    /// Withdrawn last: by then the card is free and its mixer as before.
+    pub(super) claim: Option<Claim>,
 }
 
 impl AlsaOutput {
@@ -21,7 +24,11 @@ impl AlsaOutput {
     pub(super) fn new(pcm: Pcm, control: Control, steps: Vec<Step>) -> Result<Self, Fault> {
         let card = control.id.clone();
         let grip = Grip::new(&card, control, steps)?;
-        Ok(Self { pcm, grip })
+        Ok(Self {
+            pcm,
+            grip,
+            claim: None,
+        })
     }
 }
 

@@ -1,0 +1,271 @@
+//! The whole system: the flashed image joins by itself under a real systemd, and the siren takes the loudspeaker from a session's PipeWire and gives it back.
+
+use crate::finding::is_at_the_receiver;
+use crate::household::{Home, Machine, every_kit, figures};
+use crate::sound::{contents, hush, is_the_siren, kill};
+use crate::wav::Recording;
+use e2e::{
+    Firmware, Fittings, GUEST_PATIENCE, Guest, PHONE, Scratch, Sound, SystemKit, wait_until,
+};
+use serde_json::json;
+use std::path::Path;
+use std::time::Duration;
+
+/// Longer than the story: the owner ends it.
+const RING: &str = "600s";
+/// What the phone's user plays: `tone.wav` of the harness, Hz.
+const USERS_TONE: u32 = 1_000;
+
+/// The image; where there is none, says why the story is skipped.
+fn system() -> Option<SystemKit> {
+    let _ = every_kit()?;
+    match SystemKit::find() {
+        Ok(kit) => Some(kit),
+        Err(reason) => {
+            eprintln!("SKIPPED: {reason}");
+            None
+        }
+    }
+}
+
+#[test]
+fn a_flashed_phone_joins_by_the_bundle_on_its_boot_partition_and_a_second_one_is_an_alarm() {
+    let Some(kit) = system() else { return };
+    let machine = Machine::System(kit, Firmware::Uefi);
+    let mut home = Home::enrolled(machine.clone(), Fittings::default());
+    let guest = home.guest();
+    let rest = guest.run("ls /boot/efi/phone.homing 2>&1; systemctl --failed --no-legend");
+    assert!(!rest.text.contains("●"), "a unit failed: {}", rest.text);
+    assert!(
+        rest.text.contains("No such file"),
+        "the bundle stays: {}",
+        rest.text
+    );
+    let size = guest
+        .run("df --output=size -B1M / | tail -1")
+        .expect_success();
+    let size_mib: u64 = size.text.trim().parse().unwrap_or(0);
+    assert!(
+        size_mib > 2_000,
+        "the system has {size_mib} MiB of its card"
+    );
+    is_confined(guest);
+
+    let _receiver = home.guest().receiver();
+    is_at_the_receiver(&home.ask(&["locate", PHONE, "--wait", "120s"]));
+    let booted = home.guest().run("systemd-analyze time").text;
+    let fingerprint = home.guest().status()["fingerprint"].clone();
+    home.power_cut();
+
+    let scratch = Scratch::new();
+    let folder = scratch.folder("second");
+    let mut second = machine.boot(&folder, Fittings::default(), Some(&home.bundle()));
+    home.wait_news("rival-claim");
+    let status = second.status();
+    assert_ne!(status["enrolled"], "yes", "{status}");
+    assert_ne!(status["fingerprint"], fingerprint, "{status}");
+    drop(second);
+    let devices = home.ask(&["devices"]);
+    println!(
+        "FIGURES {}",
+        json!({ "systemd-analyze": booted, "devices": devices })
+    );
+}
+
+/// The agent runs as the unit says: another user, no right, no new one, and a filter on system calls.
+#[track_caller]
+fn is_confined(guest: &mut Guest) {
+    let status = guest
+        .run("cat /proc/$(systemctl show -p MainPID --value homingd-agent)/status; id -u homing")
+        .expect_success()
+        .text;
+    let field = |key: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(key));
+        line.map(|rest| rest.split_whitespace().next().unwrap_or("").to_owned())
+    };
+    assert_eq!(field("CapEff:").as_deref(), Some("0000000000000000"));
+    assert_eq!(field("CapBnd:").as_deref(), Some("0000000000000000"));
+    assert_eq!(field("NoNewPrivs:").as_deref(), Some("1"));
+    assert_eq!(field("Seccomp:").as_deref(), Some("2"));
+    assert_eq!(field("Uid:").as_deref(), status.lines().last(), "{status}");
+}
+
+#[test]
+fn a_phone_whose_session_plays_through_pipewire_is_heard_whoever_mutes_or_dies_and_plays_on_afterwards()
+ {
+    let Some(kit) = system() else { return };
+    let fittings = Fittings {
+        sound: Sound::Usb,
+        ..Fittings::default()
+    };
+    let mut home = Home::enrolled(Machine::System(kit, Firmware::None), fittings);
+    let wav = home.guest().recording();
+    log_in(home.guest());
+    plays(home.guest(), &wav);
+    gives_up_when_asked(home.guest(), &wav);
+
+    hush(home.guest());
+    let before = contents(home.guest());
+    let server = pipewire(home.guest());
+    play_on(home.guest());
+    wait_until(GUEST_PATIENCE, "PipeWire to hold the card", || {
+        is_held(home.guest()).then_some(())
+    });
+    start_muting(home.guest());
+    let ring = home
+        .owner
+        .start("ring", &["ring", PHONE, "--for", RING, "--json"]);
+    wait_until(GUEST_PATIENCE, "the siren to sound", || {
+        let state = home.guest().run("cat /var/lib/homing/siren/state.json");
+        state.text.contains(r#""phase":"sounding""#).then_some(())
+    });
+    let begun = Recording::read(&wav);
+    let heard = |more: Duration| {
+        let wanted = Recording::read(&wav).sounding() + more;
+        wait_until(GUEST_PATIENCE, "more of the siren in the recording", || {
+            (Recording::read(&wav).sounding() >= wanted).then_some(())
+        });
+    };
+    heard(Duration::from_secs(1));
+    kill(home.guest(), "agent");
+    heard(Duration::from_millis(500));
+    kill(home.guest(), "siren");
+    heard(Duration::from_millis(500));
+    home.wait_connected();
+    stop_playing(home.guest());
+    home.stop_ringing();
+    drop(ring);
+    let tried = stop_muting(home.guest());
+    let sound = Recording::read(&wav).after(&begun);
+    is_the_siren(&sound);
+    wait_until(GUEST_PATIENCE, "the session to have its sink again", || {
+        has_sink(home.guest()).then_some(())
+    });
+    assert_eq!(contents(home.guest()), before, "as the user had left it");
+    let politely = pipewire(home.guest()) == server;
+    plays(home.guest(), &wav);
+    figures(&json!({
+        "level, dBFS": sound.level_dbfs(),
+        "sounding, s": sound.sounding().as_secs_f64(),
+        "muted, s": sound.muted().as_secs_f64(),
+        "times that amixer and wpctl tried": tried,
+        "PipeWire was asked and not ended": politely,
+    }));
+}
+
+/// A user with a session of their own that lasts, and a sound server that has found the card.
+#[track_caller]
+fn log_in(guest: &mut Guest) {
+    let _ = guest
+        .run("useradd -m -u 1000 -G audio person && loginctl enable-linger person")
+        .expect_success();
+    wait_until(GUEST_PATIENCE, "the session's sink", || {
+        has_sink(guest).then_some(())
+    });
+}
+
+/// A line of shell as that user, in their session.
+fn as_person(line: &str) -> String {
+    format!("runuser -u person -- env XDG_RUNTIME_DIR=/run/user/1000 sh -c '{line}'")
+}
+
+fn has_sink(guest: &mut Guest) -> bool {
+    let said = guest.run(&as_person("wpctl inspect @DEFAULT_AUDIO_SINK@ 2>&1"));
+    said.text.contains("alsa_output")
+}
+
+/// The process id of the session's sound server.
+#[track_caller]
+fn pipewire(guest: &mut Guest) -> String {
+    wait_until(GUEST_PATIENCE, "PipeWire", || {
+        let said = guest.run("pidof pipewire");
+        (said.code == 0).then_some(said.text)
+    })
+}
+
+fn is_held(guest: &mut Guest) -> bool {
+    let status = guest.run("cat /proc/asound/card0/pcm0p/sub0/status").text;
+    status.contains("RUNNING")
+}
+
+/// The user's own sound, loud, is heard in the recording.
+#[track_caller]
+fn plays(guest: &mut Guest, wav: &Path) {
+    let loud = "wpctl set-mute @DEFAULT_AUDIO_SINK@ 0; wpctl set-volume @DEFAULT_AUDIO_SINK@ 1.0";
+    let _ = guest.run(&as_person(loud)).expect_success();
+    let before = Recording::read(wav);
+    let _ = guest
+        .run(&as_person("pw-play /root-tone.wav"))
+        .expect_success();
+    let heard = Recording::read(wav).after(&before);
+    let tones = heard.tones();
+    let users = tones.iter().filter(|tone| **tone == USERS_TONE).count();
+    // A second is played; a crowded machine drops some of it.
+    assert!(users >= 20, "{users} of {} pieces: {tones:?}", tones.len());
+}
+
+/// The user plays without end, in the background.
+#[track_caller]
+fn play_on(guest: &mut Guest) {
+    let line =
+        as_person("while [ ! -e /tmp/silence ]; do pw-play /root-tone.wav || sleep 0.2; done");
+    let _ = guest
+        .run(&format!("({line}) </dev/null >/dev/null 2>&1 &"))
+        .expect_success();
+}
+
+#[track_caller]
+fn stop_playing(guest: &mut Guest) {
+    let _ = guest
+        .run("touch /tmp/silence; pkill pw-play; true")
+        .expect_success();
+}
+
+/// Whoever claims the card as the siren does gets it from the session that plays, which goes on afterwards; nobody is ended.
+#[track_caller]
+fn gives_up_when_asked(guest: &mut Guest, wav: &Path) {
+    let server = pipewire(guest);
+    play_on(guest);
+    wait_until(GUEST_PATIENCE, "PipeWire to hold the card", || {
+        is_held(guest).then_some(())
+    });
+    let _ = guest
+        .run("mkdir -p /run/homing-siren && touch /run/homing-siren/audio0")
+        .expect_success();
+    wait_until(GUEST_PATIENCE, "PipeWire to give the card up", || {
+        (!is_held(guest) && !has_sink(guest)).then_some(())
+    });
+    assert_eq!(pipewire(guest), server, "it was ended instead of asked");
+    stop_playing(guest);
+    let _ = guest.run("rm -r /run/homing-siren").expect_success();
+    wait_until(GUEST_PATIENCE, "the session to have its sink again", || {
+        has_sink(guest).then_some(())
+    });
+    let _ = guest.run("rm -f /tmp/silence").expect_success();
+    plays(guest, wav);
+}
+
+/// Two hands on the mute switch, ten times a second as far as the guest is quick enough: root's on the card, the user's on
+/// the session's sound server.
+#[track_caller]
+fn start_muting(guest: &mut Guest) {
+    let hands = format!(
+        "while [ ! -e /tmp/enough ]; do amixer -q -c 0 cset numid=2 off; \
+         {}; echo tried >>/tmp/tried; sleep 0.1; done; touch /tmp/gone",
+        as_person("wpctl set-mute @DEFAULT_AUDIO_SINK@ 1").replace('\'', "\"")
+    );
+    let _ = guest
+        .run(&format!("(sh -c '{hands}') </dev/null >/dev/null 2>&1 &"))
+        .expect_success();
+}
+
+/// How often they tried.
+#[track_caller]
+fn stop_muting(guest: &mut Guest) -> u32 {
+    let _ = guest.run("touch /tmp/enough").expect_success();
+    wait_until(GUEST_PATIENCE, "the hands to be taken away", || {
+        (guest.run("[ -e /tmp/gone ]").code == 0).then_some(())
+    });
+    let count = guest.run("grep -c . /tmp/tried");
+    count.text.trim().parse().unwrap_or(0)
+}

@@ -1,0 +1,166 @@
+//! `cargo xtask image`: a disk for a phone, with Debian, gpsd, NetworkManager, ModemManager and homingd, which joins its account at the first start. Starts nothing.
+
+mod base;
+mod disk;
+mod root;
+mod translator;
+
+use crate::arm::{self, Profile};
+use crate::debian::apt::{self, Apt};
+use crate::{house, man, package};
+use std::collections::BTreeSet;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+use translator::Translator;
+
+/// `cargo xtask image [--bundle FILE] [--from FOLDER]`.
+///
+/// # Errors
+/// A wrong argument, something that is missing here, or a failed build.
+pub(crate) fn run(arguments: &[String]) -> Result<(), String> {
+    let (mut bundle, mut from) = (None, None);
+    for pair in arguments.chunks(2) {
+        match pair {
+            [flag, path] if flag == "--bundle" => bundle = Some(PathBuf::from(path)),
+            [flag, path] if flag == "--from" => from = Some(PathBuf::from(path)),
+            _ => {
+                return Err(format!(
+                    "image takes --bundle FILE and --from FOLDER, not {pair:?}"
+                ));
+            }
+        }
+    }
+    if let Some(reason) = base::missing() {
+        return Err(reason);
+    }
+    let program = match from {
+        Some(folder) => folder.join("homingd"),
+        None => build()?,
+    };
+    let made = make(&program, bundle.as_deref())?;
+    println!("{}", made.display());
+    Ok(())
+}
+
+fn build() -> Result<PathBuf, String> {
+    let target = &arm::target::TARGETS[0];
+    let way = arm::find(target)?;
+    arm::build(&way, target, Profile::Phone, &[arm::HOMINGD])?
+        .pop()
+        .ok_or_else(|| "the build gave no program".into())
+}
+
+/// target/image, outside git.
+fn folder() -> PathBuf {
+    house::target().join("image")
+}
+
+/// What the stories of tests/qemu about a whole system need, as variables of their environment; where they cannot be told
+/// here, the one that says why.
+///
+/// # Errors
+/// The disk cannot be made although everything is here.
+pub(crate) fn stage(program: &Path) -> Result<Vec<(&'static str, OsString)>, String> {
+    let missing = |reason: String| {
+        eprintln!("\nSKIPPED: the stories about a whole system (tests/qemu/system.rs): {reason}");
+        Ok(vec![("HOMING_TEST_SYSTEM_REASON", OsString::from(reason))])
+    };
+    if let Some(reason) = base::missing() {
+        return missing(reason);
+    }
+    let prepared = firmware().and_then(|firmware| Ok((firmware, disk::tools()?)));
+    let (firmware, tools) = match prepared {
+        Ok(found) => found,
+        Err(reason) => return missing(reason),
+    };
+    let disk = make(program, None)?;
+    let mut variables = vec![
+        ("HOMING_TEST_SYSTEM", disk.into_os_string()),
+        ("HOMING_TEST_FIRMWARE", firmware.into_os_string()),
+    ];
+    variables.extend(
+        tools
+            .into_iter()
+            .map(|(name, path)| (name, path.into_os_string())),
+    );
+    Ok(variables)
+}
+
+/// UEFI for QEMU's `virt` machine: edk2, unpacked from Debian's package.
+fn firmware() -> Result<PathBuf, String> {
+    const INSIDE: &str = "usr/share/qemu-efi-aarch64/QEMU_EFI.fd";
+    let store = folder().join("firmware");
+    let file = store.join(INSIDE);
+    if file.is_file() {
+        return Ok(file);
+    }
+    house::announce("unpacking UEFI for QEMU (package qemu-efi-aarch64)");
+    let archives = store.join("archives");
+    Apt::private(&store)?.download(&BTreeSet::from(["qemu-efi-aarch64".to_owned()]), &archives)?;
+    for archive in apt::files_of(&archives)? {
+        apt::unpack_only(&archive, &store, "./usr/share/qemu-efi-aarch64/QEMU_EFI.fd")?;
+    }
+    for rest in ["archives", "apt"] {
+        let _ = std::fs::remove_dir_all(store.join(rest));
+    }
+    file.is_file()
+        .then_some(file)
+        .ok_or_else(|| "Debian's qemu-efi-aarch64 holds no QEMU_EFI.fd".into())
+}
+
+/// The disk with `program` as its homingd, made again when something in it is newer. Without a bundle it is
+/// `homing-arm64.img`, which every story copies.
+fn make(program: &Path, bundle: Option<&Path>) -> Result<PathBuf, String> {
+    let tools = disk::tools()?;
+    let translator = Translator::find()?;
+    let base = base::provide(&folder(), &translator)?;
+    let name = match bundle {
+        Some(_) => "homing-arm64-joins.img",
+        None => "homing-arm64.img",
+    };
+    let disk = folder().join(name);
+    if bundle.is_none() && is_newer(&disk, &[program, &base])? {
+        return Ok(disk);
+    }
+    house::announce("an arm64 image: Debian and homingd");
+    man::run()?;
+    let package = package::homingd("arm64", program)?;
+    let tree = folder().join("root");
+    root::make(&tree, &base, &package, &translator)?;
+    disk::write(&tree, bundle, &tools, &disk)?;
+    let [kernel, initrd] = root::kernel(&tree)?;
+    for (from, to) in [(kernel, "vmlinuz"), (initrd, "initrd.img")] {
+        std::fs::copy(&from, folder().join(to))
+            .map_err(|error| format!("could not copy {}: {error}", from.display()))?;
+    }
+    std::fs::remove_dir_all(&tree)
+        .map_err(|error| format!("could not remove {}: {error}", tree.display()))?;
+    Ok(disk)
+}
+
+/// Whether the disk is there and newer than what goes into it: the program, the system, our files, and this code.
+fn is_newer(disk: &Path, parts: &[&Path]) -> Result<bool, String> {
+    let Ok(made) = modified(disk) else {
+        return Ok(false);
+    };
+    let mut parts: Vec<PathBuf> = parts.iter().map(|part| part.to_path_buf()).collect();
+    parts.extend(std::env::current_exe());
+    for folder in ["systemd", "packaging/debian"] {
+        let folder = house::root().join(folder);
+        let files = package::files_in(&folder)?;
+        parts.extend(files.into_iter().map(|file| folder.join(file)));
+    }
+    for part in parts {
+        if modified(&part)? > made {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+fn modified(path: &Path) -> Result<SystemTime, String> {
+    std::fs::metadata(path)
+        .and_then(|data| data.modified())
+        .map_err(|error| format!("could not read {}: {error}", path.display()))
+}

@@ -1,0 +1,152 @@
+//! The root file system of an image: Debian's system, our package, and what makes a phone of it. It writes no disk.
+
+use super::translator::Translator;
+use crate::debian::apt;
+use crate::house;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// The partition with the kernel and, at the first start, the owner's bundle: FAT, so that any computer can put it there.
+pub(super) const BOOT_LABEL: &str = "HOMING";
+/// The name of the root file system's partition, by which the kernel finds it on any kind of disk.
+pub(super) const ROOT_LABEL: &str = "homing-root";
+
+/// What is written into every image, by its path.
+const FILES: [(&str, &str); 6] = [
+    ("etc/hostname", "phone\n"),
+    ("etc/hosts", "127.0.0.1 localhost\n127.0.1.1 phone\n"),
+    (
+        "etc/fstab",
+        "PARTLABEL=homing-root / ext4 rw,relatime,x-systemd.growfs 0 1\n\
+         LABEL=HOMING /boot/efi vfat rw,umask=0077,nofail 0 0\n",
+    ),
+    // Empty: each phone gives itself an identity at its first start.
+    ("etc/machine-id", ""),
+    // The root partition takes what the card has left, at the first start.
+    (
+        "etc/repart.d/50-root.conf",
+        "[Partition]\nType=root-arm64\n",
+    ),
+    // A new kernel of Debian's starts from the boot partition too.
+    (
+        "etc/initramfs/post-update.d/homing-boot-partition",
+        "#!/bin/sh\n# The boot partition has the newest kernel with its initial RAM disk.\nset -e\n\
+         mountpoint -q /boot/efi || exit 0\ncp -L /vmlinuz /boot/efi/vmlinuz\ncp -L /initrd.img /boot/efi/initrd.img\n",
+    ),
+];
+
+/// Units that an image starts and Debian or our package does not by itself: unit, what wants it.
+const ENABLED: [(&str, &str); 1] = [("homingd-enrol.service", "multi-user.target")];
+
+/// Unpacks the base into `root`, installs `package` there and makes a phone of it.
+///
+/// # Errors
+/// One sentence.
+pub(super) fn make(
+    root: &Path,
+    base: &Path,
+    package: &Path,
+    translator: &Translator,
+) -> Result<(), String> {
+    // What an interrupted run left there is no system.
+    remove(root)?;
+    apt::make_folder(root)?;
+    house::output(
+        "unpacking the system",
+        Command::new("tar")
+            .args(["--numeric-owner", "--xattrs", "-xf"])
+            .arg(base)
+            .arg("-C")
+            .arg(root),
+    )?;
+    install(root, package, translator)?;
+    for (path, text) in FILES {
+        let to = root.join(path);
+        to.parent().map_or(Ok(()), apt::make_folder)?;
+        std::fs::write(&to, text)
+            .map_err(|error| format!("could not write {}: {error}", to.display()))?;
+        if text.starts_with("#!") {
+            let executable = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+            std::fs::set_permissions(&to, executable)
+                .map_err(|error| format!("could not make {} executable: {error}", to.display()))?;
+        }
+    }
+    for (unit, wanted_by) in ENABLED {
+        let wants = root.join(format!("etc/systemd/system/{wanted_by}.wants"));
+        apt::make_folder(&wants)?;
+        link(
+            &Path::new("/usr/lib/systemd/system").join(unit),
+            &wants.join(unit),
+        )?;
+    }
+    apt::make_folder(&root.join("boot/efi"))?;
+    // The phone collects every driver for its next kernel's initial RAM disk.
+    let few = root.join("etc/initramfs-tools/conf.d/homing");
+    std::fs::remove_file(&few)
+        .map_err(|error| format!("could not remove {}: {error}", few.display()))?;
+    for folder in ["var/cache/apt", "var/lib/apt/lists"] {
+        remove(&root.join(folder))?;
+        apt::make_folder(&root.join(folder))?;
+    }
+    Ok(())
+}
+
+/// With its own scripts, as on a phone; no supervisor runs in there and none is started.
+fn install(root: &Path, package: &Path, translator: &Translator) -> Result<(), String> {
+    let inside = root.join("tmp/homingd.deb");
+    std::fs::copy(package, &inside)
+        .map_err(|error| format!("could not copy {}: {error}", package.display()))?;
+    let policy = root.join("usr/sbin/policy-rc.d");
+    std::fs::write(&policy, "#!/bin/sh\nexit 101\n")
+        .map_err(|error| format!("could not write {}: {error}", policy.display()))?;
+    let executable = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(&policy, executable)
+        .map_err(|error| format!("could not make {} executable: {error}", policy.display()))?;
+    translator.run(|| {
+        house::output(
+            "installing homingd in the image",
+            Command::new("chroot")
+                .arg(root)
+                .args(["dpkg", "--force-unsafe-io", "-i", "/tmp/homingd.deb"])
+                .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+                .env("LC_ALL", "C"),
+        )
+        .map(drop)
+    })?;
+    for path in [inside, policy] {
+        std::fs::remove_file(&path)
+            .map_err(|error| format!("could not remove {}: {error}", path.display()))?;
+    }
+    Ok(())
+}
+
+/// The newest kernel and its initial RAM disk in a root.
+///
+/// # Errors
+/// There is none.
+pub(super) fn kernel(root: &Path) -> Result<[PathBuf; 2], String> {
+    let newest = |name: &str| {
+        apt::files_of(&root.join("boot"))?
+            .into_iter()
+            .rfind(|path| {
+                let file = path.file_name().unwrap_or_default().to_string_lossy();
+                file.starts_with(name)
+            })
+            .ok_or_else(|| format!("the system has no {name}"))
+    };
+    Ok([newest("vmlinuz-")?, newest("initrd.img-")?])
+}
+
+fn link(target: &Path, at: &Path) -> Result<(), String> {
+    std::os::unix::fs::symlink(target, at)
+        .map_err(|error| format!("could not make {}: {error}", at.display()))
+}
+
+fn remove(folder: &Path) -> Result<(), String> {
+    match std::fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(format!("could not remove {}: {error}", folder.display()))
+        }
+        _ => Ok(()),
+    }
+}
