@@ -91,7 +91,7 @@ const CRASH_AT: Flag = Flag {
 };
 
 /// Every subcommand, in the order of the overview.
-pub static SUBCOMMANDS: [Subcommand; 9] = [
+pub static SUBCOMMANDS: [Subcommand; 10] = [
     Subcommand {
         name: Name::Agent,
         word: "agent",

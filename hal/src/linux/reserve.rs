@@ -144,7 +144,8 @@ async fn give_back(session: &Connection, bus: &DBusProxy<'_>, card: u32) -> Resu
 }
 
 fn name(card: u32) -> Result<WellKnownName<'static>, Fault> {
-    WellKnownName::try_from(format!("{NAME}{card}")).map_err(|error| Fault::Broken(error.to_string()))
+    WellKnownName::try_from(format!("{NAME}{card}"))
+        .map_err(|error| Fault::Broken(error.to_string()))
 }
 
 fn absent(error: &zbus::Error) -> Fault {

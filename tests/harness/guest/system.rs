@@ -19,8 +19,8 @@ const COPYING: Duration = Duration::from_secs(120);
 const STORY_FILES: [(&str, &str); 3] = [
     (
         "etc/systemd/system/story-shell.service",
-        "[Unit]\nDescription=The story types here\nAfter=multi-user.target\n\
-         [Service]\nEnvironment=HOME=/root\nType=idle\nKillMode=process\n\
+        "[Unit]\nDescription=The story types here\n\
+         [Service]\nEnvironment=HOME=/root\nKillMode=process\n\
          ExecStart=/bin/sh -c 'exec 3<>/dev/hvc0; stty -echo -onlcr <&3; echo ready >&3; \
          while :; do sh /dev/hvc0 <&3 >&3 2>&3; done'\n",
     ),

@@ -65,8 +65,7 @@ impl Drop for Claim {
 
 /// Whether somebody would act on a claim: systemd runs a manager for each user with a session.
 fn session_runs(roots: &Roots) -> bool {
-    fs::read_dir(roots.run.join("systemd/users"))
-        .is_ok_and(|mut users| users.next().is_some())
+    fs::read_dir(roots.run.join("systemd/users")).is_ok_and(|mut users| users.next().is_some())
 }
 
 /// Opens a card that is busy as soon as the sessions have given it up, if they do in time.
