@@ -19,7 +19,7 @@ const COPYING: Duration = Duration::from_secs(120);
 const STORY_FILES: [(&str, &str); 3] = [
     (
         "etc/systemd/system/story-shell.service",
-        "[Unit]\nDescription=The story types here\n\
+        "[Unit]\nDescription=The story types here\nBindsTo=dev-hvc0.device\nAfter=dev-hvc0.device\n\
          [Service]\nEnvironment=HOME=/root\nKillMode=process\n\
          ExecStart=/bin/sh -c 'exec 3<>/dev/hvc0; stty -echo -onlcr <&3; echo ready >&3; \
          while :; do sh /dev/hvc0 <&3 >&3 2>&3; done'\n",
