@@ -2,7 +2,7 @@
 
 use crate::finding::is_at_the_receiver;
 use crate::household::{Home, Machine, every_kit, figures};
-use crate::sound::{contents, hush, is_the_siren, kill};
+use crate::sound::{hush, is_the_siren, kill};
 use crate::wav::Recording;
 use e2e::{
     Firmware, Fittings, GUEST_PATIENCE, Guest, PHONE, Scratch, Sound, SystemKit, wait_until,
@@ -105,13 +105,35 @@ fn a_phone_whose_session_plays_through_pipewire_is_heard_whoever_mutes_or_dies_a
     gives_up_when_asked(home.guest(), &wav);
 
     hush(home.guest());
-    let before = contents(home.guest());
+    let before = mixer(home.guest());
     let server = pipewire(home.guest());
     play_on(home.guest());
     wait_until(GUEST_PATIENCE, "PipeWire to hold the card", || {
         is_held(home.guest()).then_some(())
     });
     start_muting(home.guest());
+    let begun = ring_through_deaths(&mut home, &wav);
+    let tried = stop_muting(home.guest());
+    let sound = Recording::read(&wav).after(&begun);
+    is_the_siren(&sound);
+    wait_until(GUEST_PATIENCE, "the session to have its sink again", || {
+        has_sink(home.guest()).then_some(())
+    });
+    assert_eq!(mixer(home.guest()), before, "as the user had left it");
+    let politely = pipewire(home.guest()) == server;
+    plays(home.guest(), &wav);
+    figures(&json!({
+        "level, dBFS": sound.level_dbfs(),
+        "sounding, s": sound.sounding().as_secs_f64(),
+        "muted, s": sound.muted().as_secs_f64(),
+        "times that amixer and wpctl tried": tried,
+        "PipeWire was asked and not ended": politely,
+    }));
+}
+
+/// Rings while agent and siren are killed, until the owner ends it; returns what was recorded before the siren sounded.
+#[track_caller]
+fn ring_through_deaths(home: &mut Home, wav: &Path) -> Recording {
     let ring = home
         .owner
         .start("ring", &["ring", PHONE, "--for", RING, "--json"]);
@@ -119,11 +141,11 @@ fn a_phone_whose_session_plays_through_pipewire_is_heard_whoever_mutes_or_dies_a
         let state = home.guest().run("cat /var/lib/homing/siren/state.json");
         state.text.contains(r#""phase":"sounding""#).then_some(())
     });
-    let begun = Recording::read(&wav);
+    let begun = Recording::read(wav);
     let heard = |more: Duration| {
-        let wanted = Recording::read(&wav).sounding() + more;
+        let wanted = Recording::read(wav).sounding() + more;
         wait_until(GUEST_PATIENCE, "more of the siren in the recording", || {
-            (Recording::read(&wav).sounding() >= wanted).then_some(())
+            (Recording::read(wav).sounding() >= wanted).then_some(())
         });
     };
     heard(Duration::from_secs(1));
@@ -135,22 +157,13 @@ fn a_phone_whose_session_plays_through_pipewire_is_heard_whoever_mutes_or_dies_a
     stop_playing(home.guest());
     home.stop_ringing();
     drop(ring);
-    let tried = stop_muting(home.guest());
-    let sound = Recording::read(&wav).after(&begun);
-    is_the_siren(&sound);
-    wait_until(GUEST_PATIENCE, "the session to have its sink again", || {
-        has_sink(home.guest()).then_some(())
-    });
-    assert_eq!(contents(home.guest()), before, "as the user had left it");
-    let politely = pipewire(home.guest()) == server;
-    plays(home.guest(), &wav);
-    figures(&json!({
-        "level, dBFS": sound.level_dbfs(),
-        "sounding, s": sound.sounding().as_secs_f64(),
-        "muted, s": sound.muted().as_secs_f64(),
-        "times that amixer and wpctl tried": tried,
-        "PipeWire was asked and not ended": politely,
-    }));
+    begun
+}
+
+/// Switch and volume in words; the card's other contents tell whether somebody plays.
+fn mixer(guest: &mut Guest) -> String {
+    let said = guest.run("amixer -c 0 cget numid=2 && amixer -c 0 cget numid=3");
+    said.expect_success().text
 }
 
 /// A user with a session of their own that lasts, and a sound server that has found the card.

@@ -21,8 +21,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// How long anything may take in the guest: emulated, on a shared machine, some fifty times slower than a phone.
-pub const GUEST_PATIENCE: Duration = Duration::from_secs(240);
+/// How long anything may take in the guest: emulated, on a shared machine, some fifty times slower than a phone. A whole
+/// system needs 70 s of a core to start.
+pub const GUEST_PATIENCE: Duration = Duration::from_secs(600);
 
 /// What a guest has beyond disk, network and receiver.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

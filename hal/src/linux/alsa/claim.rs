@@ -99,9 +99,8 @@ mod tests {
 
     #[test]
     fn a_claim_is_seen_while_it_stands_and_a_dead_sirens_is_taken_over() {
-        let (_dir, roots) = scratch(&[("run/homing-siren/other", "")]);
-        let dead = Claim::make(&roots, 2);
-        std::mem::forget(dead);
+        let of_a_dead_siren = ("run/homing-siren/audio2", "");
+        let (_dir, roots) = scratch(&[("run/homing-siren/other", ""), of_a_dead_siren]);
         assert_eq!(claimed(&folder(&roots)), [2]);
         let claim = Claim::make(&roots, 2);
         let _second = Claim::make(&roots, 0);
