@@ -109,7 +109,7 @@ impl Watch {
             .filter(|news| news["kind"] == "position")
             .filter_map(|news| {
                 let detail = text(&news["detail"]);
-                let (first, last) = detail.split_once('-').unwrap_or((&detail, &detail));
+                let (first, last) = detail.split_once('-').unwrap_or((detail, detail));
                 Some(first.parse().ok()?..=last.parse().ok()?)
             })
             .flatten()
