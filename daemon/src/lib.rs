@@ -17,6 +17,7 @@ pub mod enrol;
 pub mod error;
 pub mod exit;
 pub mod folder;
+mod geolocation;
 mod history;
 mod inbox;
 pub mod journal;

@@ -82,7 +82,7 @@ type Look = fn(&HalSettings, Duration, &Cancel) -> Result<Position, Fault>;
 
 fn look(settings: &HalSettings, longest: Duration, cancel: &Cancel) -> Result<Position, Fault> {
     let mut sources: Vec<Box<dyn PositionSource>> =
-        homing_hal::Hal::open(settings, &Roots::default()).positions;
+        crate::geolocation::open(settings, &Roots::default()).positions;
     homing_hal::locate(&mut sources, longest, cancel).map(|fix| fix.position)
 }
 

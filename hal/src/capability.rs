@@ -7,4 +7,5 @@ pub mod identity;
 pub mod network;
 pub mod position;
 pub mod power;
+pub mod resolve;
 pub mod siren;

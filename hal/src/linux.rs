@@ -14,6 +14,7 @@ pub mod power;
 pub mod receiver;
 pub mod reserve;
 mod search;
+pub mod surroundings;
 pub mod torch;
 mod unix;
 pub mod vibrator;

@@ -53,6 +53,11 @@ pub struct PositionSettings {
     /// Sources, best first; the backend's own when empty. `driver = "gpsd"` is the short form for a single one.
     #[serde(alias = "driver", deserialize_with = "one_or_many")]
     pub sources: Vec<PositionDriver>,
+    /// The service that turns cells and access points around the phone into a place: `https://HOST[:PORT]/PATH`. Without
+    /// it, as by default, nobody is told of them.
+    pub geolocation: Option<String>,
+    /// The certificate authorities that are believed for it, a PEM file; the system's when not said.
+    pub geolocation_ca: Option<PathBuf>,
 }
 
 /// A source of positions.
@@ -106,6 +111,8 @@ impl Default for PositionSettings {
                 .parse()
                 .expect("the default address is a constant that a test reads"),
             sources: Vec::new(),
+            geolocation: None,
+            geolocation_ca: None,
         }
     }
 }

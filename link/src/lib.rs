@@ -21,6 +21,7 @@ mod disconnect;
 pub mod drain;
 mod endpoint;
 mod error;
+pub mod https;
 pub mod loopback;
 mod mqtt;
 mod session;
@@ -33,6 +34,7 @@ pub use disconnect::Disconnect;
 pub use drain::Drain;
 pub use endpoint::Endpoint;
 pub use error::Error;
+pub use https::{HttpsUrl, NoAnswer};
 pub use mqtt::MqttLink;
 pub use settings::{Credentials, LinkSettings, SessionKind};
 pub use transport::{

@@ -61,7 +61,7 @@ fn household_roots(pem: &str) -> Result<RootCertStore, Error> {
     Ok(roots)
 }
 
-fn certificates(pem: &str) -> Result<Vec<CertificateDer<'static>>, String> {
+pub(crate) fn certificates(pem: &str) -> Result<Vec<CertificateDer<'static>>, String> {
     let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem.as_bytes()).collect();
     match found {
         Ok(list) if list.is_empty() => Err("there is no PEM certificate in it".to_owned()),

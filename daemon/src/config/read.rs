@@ -5,6 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use homing_hal::HalSettings;
+use homing_link::HttpsUrl;
 use serde::Deserialize;
 use serde::de::IntoDeserializer;
 use toml::Spanned;
@@ -184,7 +185,14 @@ impl Merge {
                         "the simulator is refused without --allow-simulator on the command line";
                     self.faults.push(place(problem.into()).at_key("hal"));
                 }
-                Ok(hal) => self.settings.hal = hal,
+                Ok(hal) => {
+                    let service = hal.position.geolocation.as_deref();
+                    if let Some(Err(why)) = service.map(str::parse::<HttpsUrl>) {
+                        self.faults
+                            .push(place(why.into()).at_key("hal.position.geolocation"));
+                    }
+                    self.settings.hal = hal;
+                }
                 Err(error) => self
                     .faults
                     .push(place(hal_problem(error.message())).at_key("hal")),

@@ -193,6 +193,15 @@ fn the_simulator_needs_the_flag_on_the_command_line() {
 }
 
 #[test]
+fn a_geolocation_service_that_is_no_address_is_a_fault() {
+    let told = faults("[hal.position]\ngeolocation = 'http://example.org/'\n");
+    assert!(
+        told[0].contains("hal.position.geolocation: the address must begin with https://"),
+        "{told:?}"
+    );
+}
+
+#[test]
 fn faults_of_the_hal_section_carry_their_line_and_a_proposal() {
     let told = faults("[hal]\nbackend = 'linux'\nbackemd = 'sim'\n");
     assert_eq!(

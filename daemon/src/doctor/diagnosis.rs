@@ -1,10 +1,11 @@
 //! The doctor's answer as data; it must not print.
 
-use homing_hal::{Hal, Probe, Roots};
+use homing_hal::{Probe, Roots};
 use serde::Serialize;
 
 use super::checks;
 use crate::config::{Loaded, Settings};
+use crate::geolocation;
 
 /// Everything that the doctor found; the fields of `doctor --json`.
 #[derive(Debug, Serialize)]
@@ -107,7 +108,7 @@ const NO_DRIVER: &str = "none";
 
 /// Asks every driver; some of them look for a daemon or device and take a moment.
 pub(super) fn ask(settings: &Settings, roots: &Roots) -> Vec<Driver> {
-    Hal::open(&settings.hal, roots)
+    geolocation::open(&settings.hal, roots)
         .probe_all()
         .into_iter()
         .map(|answer| Driver {

@@ -17,12 +17,13 @@ use note::Note;
 /// ModemManager's name on the bus.
 pub(super) const SERVICE: &str = "org.freedesktop.ModemManager1";
 const ROOT: &str = "/org/freedesktop/ModemManager1";
-const MODEM: &str = "org.freedesktop.ModemManager1.Modem";
-const LOCATION: &str = "org.freedesktop.ModemManager1.Modem.Location";
-const PROPERTIES: &str = "org.freedesktop.DBus.Properties";
+pub(super) const MODEM: &str = "org.freedesktop.ModemManager1.Modem";
+pub(super) const LOCATION: &str = "org.freedesktop.ModemManager1.Modem.Location";
+pub(super) const PROPERTIES: &str = "org.freedesktop.DBus.Properties";
 const OBJECTS: &str = "org.freedesktop.DBus.ObjectManager";
 
 /// `MM_MODEM_LOCATION_SOURCE_GPS_RAW` and its like: bits of the source mask (ModemManager-enums.h).
+pub(super) const CELL: u32 = 1;
 const GPS_RAW: u32 = 1 << 1;
 const GPS_NMEA: u32 = 1 << 2;
 const GPS_UNMANAGED: u32 = 1 << 4;
@@ -272,15 +273,10 @@ impl Receiver {
     }
 
     fn look(&self, bus: &mut Bus, limit: Limit<'_>) -> Result<Option<Shown>, Fault> {
-        let found = bus.call(self.callee(), "GetLocation", Vec::new(), limit)?;
-        let shown = |source: u32| {
-            let mut entries = found.entries();
-            let entry = entries.find(|(key, _)| key.as_u32() == Some(source));
-            entry.map(|(_, value)| value)
-        };
-        let nmea = shown(GPS_NMEA).and_then(Value::as_text);
+        let found = location(bus, (&self.owner, &self.path), limit)?;
+        let nmea = shown(&found, GPS_NMEA).and_then(Value::as_text);
         let nmea = nmea.filter(|text| !text.is_empty());
-        let raw = shown(GPS_RAW);
+        let raw = shown(&found, GPS_RAW);
         let instant = match (nmea, raw) {
             (Some(text), _) => text,
             (None, Some(raw)) => raw.get("utc-time").and_then(Value::as_text).unwrap_or(""),
@@ -292,6 +288,27 @@ impl Receiver {
             raw: raw.and_then(numbers),
         }))
     }
+}
+
+/// What a modem shows of its location, for each source that is on.
+pub(super) fn location(
+    bus: &mut Bus,
+    (owner, path): (&str, &str),
+    limit: Limit<'_>,
+) -> Result<Value, Fault> {
+    let callee = Callee {
+        service: owner,
+        path,
+        interface: LOCATION,
+    };
+    bus.call(callee, "GetLocation", Vec::new(), limit)
+}
+
+/// Of that, what one source shows.
+pub(super) fn shown(location: &Value, source: u32) -> Option<&Value> {
+    let mut entries = location.entries();
+    let entry = entries.find(|(key, _)| key.as_u32() == Some(source));
+    entry.map(|(_, value)| value)
 }
 
 /// ModemManager's own numbers.

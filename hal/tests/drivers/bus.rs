@@ -129,7 +129,7 @@ impl Default for Modem {
 type Shared = Arc<Mutex<Modem>>;
 
 /// What is answered: values, an error's name with its text, or nothing at all.
-enum Answer {
+pub(crate) enum Answer {
     Values(Vec<Value>),
     Error(&'static str, &'static str),
     Nothing,
@@ -140,7 +140,7 @@ const UNAUTHORIZED: Answer = Answer::Error(
     "PolicyKit authorization failed",
 );
 
-fn variant(value: Value) -> Value {
+pub(crate) fn variant(value: Value) -> Value {
     Value::Variant(Box::new(value))
 }
 
@@ -152,7 +152,7 @@ pub(crate) fn dictionary(kind: &str, entries: Vec<(Value, Value)>) -> Value {
     Value::Array(kind.into(), entries.collect())
 }
 
-fn properties(entries: Vec<(&str, Value)>) -> Value {
+pub(crate) fn properties(entries: Vec<(&str, Value)>) -> Value {
     let entries = entries.into_iter();
     let entries = entries.map(|(name, value)| (Value::text(name), variant(value)));
     dictionary("{sv}", entries.collect())
@@ -297,44 +297,12 @@ impl FakeModemManager {
 
     /// It is on the bus (again), under a new unique name.
     pub(crate) fn appear(&mut self, bus: &Bus, present: bool) {
-        let mut stream = UnixStream::connect(bus.socket()).unwrap();
-        let uid = nix::unistd::geteuid().to_string();
-        let digits: String = uid.bytes().map(|byte| format!("{byte:02x}")).collect();
-        write!(stream, "\0AUTH EXTERNAL {digits}\r\nBEGIN\r\n").unwrap();
-        let mut byte = [0];
-        while byte != *b"\n" {
-            stream.read_exact(&mut byte).unwrap();
-        }
-        let of_the_bus = |serial, member: &str, body| Message {
-            path: Some("/org/freedesktop/DBus".into()),
-            interface: Some("org.freedesktop.DBus".into()),
-            member: Some(member.into()),
-            destination: Some("org.freedesktop.DBus".into()),
-            body,
-            ..Message::new(Kind::Call, serial)
-        };
-        let name = vec![Value::text(PREFIX), Value::number(4)];
-        for call in [
-            of_the_bus(1, "Hello", Vec::new()),
-            of_the_bus(2, "RequestName", name),
-        ] {
-            stream.write_all(&call.to_bytes()).unwrap();
-            let answer = loop {
-                let message = receive(&mut stream).unwrap();
-                if message.answers == Some(call.serial) {
-                    break message;
-                }
-            };
-            assert_eq!(answer.kind, Kind::Return, "{answer:?}");
-            if call.serial == 1 {
-                self.name = answer.body[0].as_text().unwrap().to_owned();
-            } else {
-                assert_eq!(answer.body[0].as_u32(), Some(1), "it owns its name");
-            }
-        }
+        let (stream, name) = join(bus, PREFIX);
         self.stream = Some(stream.try_clone().unwrap());
+        self.name = name;
         let modem = Arc::clone(&self.modem);
-        self.thread = Some(thread::spawn(move || serve(stream, &modem, present)));
+        let answer = move |call: &Message| modem.lock().unwrap().answer(present, call);
+        self.thread = Some(thread::spawn(move || serve(stream, answer)));
     }
 
     pub(crate) fn modem(&self) -> MutexGuard<'_, Modem> {
@@ -361,18 +329,54 @@ fn receive(stream: &mut UnixStream) -> Option<Message> {
     Message::from_bytes(&bytes).unwrap()
 }
 
-fn serve(mut stream: UnixStream, modem: &Shared, present: bool) {
+/// Comes onto the bus under this name; the stream and the unique name.
+pub(crate) fn join(bus: &Bus, name: &str) -> (UnixStream, String) {
+    let mut stream = UnixStream::connect(bus.socket()).unwrap();
+    let uid = nix::unistd::geteuid().to_string();
+    let digits: String = uid.bytes().map(|byte| format!("{byte:02x}")).collect();
+    write!(stream, "\0AUTH EXTERNAL {digits}\r\nBEGIN\r\n").unwrap();
+    let mut byte = [0];
+    while byte != *b"\n" {
+        stream.read_exact(&mut byte).unwrap();
+    }
+    let mut ask = |serial, member: &str, body| {
+        let call = Message {
+            path: Some("/org/freedesktop/DBus".into()),
+            interface: Some("org.freedesktop.DBus".into()),
+            member: Some(member.into()),
+            destination: Some("org.freedesktop.DBus".into()),
+            body,
+            ..Message::new(Kind::Call, serial)
+        };
+        stream.write_all(&call.to_bytes()).unwrap();
+        loop {
+            let message = receive(&mut stream).unwrap();
+            if message.answers == Some(serial) {
+                assert_eq!(message.kind, Kind::Return, "{message:?}");
+                return message.body;
+            }
+        }
+    };
+    let unique = ask(1, "Hello", Vec::new())[0].as_text().unwrap().to_owned();
+    let named = ask(2, "RequestName", vec![Value::text(name), Value::number(4)]);
+    assert_eq!(named[0].as_u32(), Some(1), "it owns its name");
+    (stream, unique)
+}
+
+/// Answers calls until the stream ends.
+pub(crate) fn serve(mut stream: UnixStream, mut answer: impl FnMut(&Message) -> Answer) {
     let mut serial = 2;
     while let Some(call) = receive(&mut stream) {
         if call.kind != Kind::Call {
             continue;
         }
         serial += 1;
-        let (kind, error, body) = match modem.lock().unwrap().answer(present, &call) {
+        let (kind, error, body) = match answer(&call) {
             Answer::Nothing => continue,
             Answer::Values(body) => (Kind::Return, None, body),
             Answer::Error(name, text) => {
-                (Kind::Error, Some(name.to_owned()), vec![Value::text(text)])
+                let text = vec![Value::text(text)];
+                (Kind::Error, Some(name.to_owned()), text)
             }
         };
         let answer = Message {

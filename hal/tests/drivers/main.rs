@@ -16,3 +16,4 @@ mod phone;
 mod receiver;
 mod simulator;
 mod sound;
+mod surroundings;
