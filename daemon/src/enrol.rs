@@ -72,13 +72,16 @@ pub fn run(order: &Order) -> Result<(), ExitError> {
     }
     let (identity, actor) = Identity::fresh(bundle, wallclock::unix_s());
     membership::join(&settings.state_dir, &identity, &actor, &mut crash)?;
-    if order.switch("--yes") == Switch::Off {
-        pin::offer(&settings.state_dir)?;
-    }
     print(&format!(
         "Consent recorded. Fingerprint of this phone: {}\nThe agent now claims the bundle: start or restart it (systemctl restart homingd-agent).\n",
         identity.public().fingerprint()
     ))?;
+    // The phone has joined, whatever becomes of the PIN.
+    if order.switch("--yes") == Switch::Off
+        && let Err(error) = pin::offer(&settings.state_dir)
+    {
+        print(&format!("No Homing PIN was set: {error}\n"))?;
+    }
     Ok(())
 }
 

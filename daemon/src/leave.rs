@@ -16,7 +16,7 @@ use crate::error::Error;
 use crate::exit::ExitError;
 use crate::keystore::{Identity, randomness};
 use crate::siren::intent;
-use crate::{agent, boottime, config, enrol, membership, print, wallclock};
+use crate::{agent, boottime, config, enrol, membership, pin, print, wallclock};
 
 /// How long the broker is waited for.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -63,7 +63,11 @@ pub(crate) fn run(order: &Order) -> Result<(), ExitError> {
             ))
             .into());
         }
-        Err(_) => print("The owner was not told: tell them yourself.\n")?,
+        Err(_) => {
+            // Else this would be the way past the PIN that nobody hears of.
+            pin::pass_where_set(&settings.state_dir)?;
+            print("The owner was not told: tell them yourself.\n")?;
+        }
         Ok(()) => {}
     }
     membership::leave(&settings.state_dir, &mut crash)?;

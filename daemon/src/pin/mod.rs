@@ -80,6 +80,17 @@ pub(crate) fn offer(state_dir: &Path) -> Result<(), ExitError> {
     Ok(())
 }
 
+/// Asks for the PIN where one is set; where none is, everybody passes.
+///
+/// # Errors
+/// As of `homingd pin check`, but for no PIN.
+pub(crate) fn pass_where_set(state_dir: &Path) -> Result<(), ExitError> {
+    match Verifier::open(state_dir)? {
+        Some(mut verifier) => pass(&mut verifier, "Homing PIN: "),
+        None => Ok(()),
+    }
+}
+
 /// Asks for the PIN and lets only the right one through.
 fn pass(verifier: &mut Verifier, question: &str) -> Result<(), ExitError> {
     let refused = |sentence: String| ExitError::new(ExitStatus::Permission, sentence);

@@ -15,6 +15,9 @@ const EVERY: Duration = Duration::from_secs(1);
 const ANSWER_TIME: Duration = Duration::from_secs(3);
 /// How long the first sound waits for the first answer, which takes a few milliseconds where somebody knows of calls.
 const FIRST_ANSWER: Duration = Duration::from_millis(150);
+/// How long calls may silence one order. A person's call is spared; whoever keeps a line open against the siren gains
+/// no more than this.
+pub(super) const PATIENCE: Duration = Duration::from_secs(180);
 /// Stack of the asking thread, bytes: D-Bus messages are read by recursion to a bounded depth, and only touched pages cost memory.
 const STACK: usize = 256 * 1024;
 

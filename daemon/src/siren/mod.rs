@@ -62,7 +62,7 @@ pub fn run(source: &Source, residence: Residence) -> Result<(), ExitError> {
             settings.ring.longest,
         )
         .with_attention(attention)
-        .with_calls(calls(settings.hal.clone(), roots.clone()));
+        .with_calls(calls(settings.hal.clone(), roots.clone()), calls::PATIENCE);
         match sounder.serve(residence)? {
             End::Idle | End::Told => break,
             End::Reload => match config::load(source) {

@@ -70,6 +70,8 @@ pub struct Sounder<'a> {
     card: &'a mut dyn SoundCard,
     rhythm: Rhythm,
     calls: Option<OpenCalls>,
+    /// How long calls may silence one order.
+    call_patience: Duration,
     wake: &'a mut Wake,
     folder: PathBuf,
     boot_id: String,
@@ -89,6 +91,8 @@ struct Sound {
     /// Not before this, since boot, is the card tried again.
     next_try: Duration,
     pause: Duration,
+    /// How long calls have silenced it so far.
+    silenced: Duration,
     /// What the report file says, to write it on changes only.
     reported: Option<News>,
     /// What others can do against it: once said it stays said for this sound.
@@ -107,6 +111,7 @@ impl Sound {
             asserted: Duration::ZERO,
             next_try: Duration::ZERO,
             pause: FIRST_PAUSE,
+            silenced: Duration::ZERO,
             reported: None,
             warning: None,
         }
@@ -142,6 +147,7 @@ impl<'a> Sounder<'a> {
             card,
             rhythm: Rhythm::default(),
             calls: None,
+            call_patience: Duration::ZERO,
             wake,
             folder,
             boot_id,
@@ -158,10 +164,11 @@ impl<'a> Sounder<'a> {
         self
     }
 
-    /// The same, silent while somebody speaks on the phone.
+    /// The same, silent while somebody speaks on the phone; for so long in one order, and not longer.
     #[must_use]
-    pub fn with_calls(mut self, calls: OpenCalls) -> Self {
+    pub fn with_calls(mut self, calls: OpenCalls, patience: Duration) -> Self {
         self.calls = Some(calls);
+        self.call_patience = patience;
         self
     }
 
@@ -245,7 +252,7 @@ impl<'a> Sounder<'a> {
             if self.follow(&mut sound, now) == Some(Silence::Withdrawn) {
                 break Silence::Withdrawn;
             }
-            if calls.ongoing() {
+            if calls.ongoing() && sound.silenced < self.call_patience {
                 self.yield_to_call(&mut sound, now, left)?;
                 continue;
             }
@@ -331,7 +338,9 @@ impl<'a> Sounder<'a> {
             .end(memory(&self.folder, &self.boot_id, rhythm::DRIVER));
         self.report_once(sound, Phase::Failed, Some(CALL));
         sound.next_try = now;
-        self.rest(left.min(CALL_PAUSE))
+        self.rest(left.min(CALL_PAUSE))?;
+        sound.silenced += boottime::now()?.saturating_sub(now);
+        Ok(())
     }
 
     /// Waits for news, at most so long.

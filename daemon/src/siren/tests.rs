@@ -138,6 +138,7 @@ struct Siren {
     troubles: Arc<Mutex<Troubles>>,
     card: Option<Card>,
     calls: Option<OpenCalls>,
+    call_patience: Duration,
     thread: Option<JoinHandle<End>>,
 }
 
@@ -155,6 +156,7 @@ impl Siren {
             troubles,
             card,
             calls: None,
+            call_patience: PATIENCE * 3,
             thread: None,
         }
     }
@@ -166,12 +168,13 @@ impl Siren {
     fn start(&mut self) {
         let (mut card, folder) = (self.card.take().unwrap(), self.folder().to_owned());
         let calls = self.calls.take().unwrap_or_else(|| Box::new(|| None));
+        let call_patience = self.call_patience;
         self.thread = Some(std::thread::spawn(move || {
             let mut wake = Wake::new(Signals::install().unwrap());
             wake.watch(&folder).unwrap();
             let longest = Duration::from_secs(60);
             Sounder::new(&mut card, &mut wake, folder, BOOT.into(), longest)
-                .with_calls(calls)
+                .with_calls(calls, call_patience)
                 .serve(Residence::OneShot)
                 .unwrap()
         }));

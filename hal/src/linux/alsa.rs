@@ -210,8 +210,7 @@ impl SoundCard for AlsaCard {
         let path = self
             .folder()
             .join(format!("pcmC{}D{}p", found.number, found.device()));
-        // The last one is withdrawn only now, when this card is claimed.
-        self.pending = Claim::make(&self.roots, found.number);
+        self.pending = Claim::renew(self.pending.take(), &self.roots, found.number);
         let pcm = match claim::wait(self.pending.as_ref(), &self.roots, || Pcm::open(&path)) {
             Err(Fault::Busy(_)) => {
                 let holder = holder::of(&self.roots, found.number, found.device());

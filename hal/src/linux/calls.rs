@@ -10,9 +10,10 @@ use crate::fault::{Cancel, Fault, Probe, Roots};
 
 const VOICE: &str = "org.freedesktop.ModemManager1.Modem.Voice";
 const CALL: &str = "org.freedesktop.ModemManager1.Call";
-/// `MMCallState` of a call in which somebody listens: dialling, ringing out, active, held, waiting (ModemManager-enums.h).
-/// 3, ringing in, is no call yet: the siren and the ring tone look for the same person.
-const GOES_ON: [i32; 5] = [1, 2, 4, 5, 6];
+/// `MMCallState` of a call in which somebody listens: dialling, ringing out, active (ModemManager-enums.h).
+/// 3, ringing in, is no call yet: the siren and the ring tone look for the same person. In 5 and 6, held and waiting,
+/// nobody listens, and a call can be left so for hours.
+const GOES_ON: [i32; 3] = [1, 2, 4];
 /// How long a probe may take.
 const PROBE_TIME: Duration = Duration::from_secs(3);
 /// Calls that are looked at: networks allow seven at once (3GPP TS 22.030).

@@ -78,6 +78,19 @@ fn a_call_that_is_there_before_the_order_is_not_disturbed_and_the_order_ends_at_
 }
 
 #[test]
+fn a_call_that_does_not_end_silences_an_order_only_so_long() {
+    let mut siren = siren(&Arc::new(AtomicBool::new(true)), false);
+    siren.call_patience = Duration::from_millis(600);
+    siren.order(FIRST, PATIENCE * 3);
+    siren.start();
+    siren.read_report(|report| report.phase == Phase::Failed);
+    siren.hear(is_play);
+    siren.read_report(|report| report.phase == Phase::Sounding);
+    intent::withdraw(siren.folder()).unwrap();
+    assert_eq!(siren.end(), End::Idle);
+}
+
+#[test]
 fn who_never_says_whether_somebody_speaks_does_not_silence_it() {
     let mut siren = siren(&Arc::new(AtomicBool::new(true)), true);
     siren.order(FIRST, PATIENCE);

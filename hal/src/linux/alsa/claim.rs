@@ -55,6 +55,18 @@ impl Claim {
     }
 }
 
+impl Claim {
+    /// The one there is, where it is for this card; else a new one, and the old one goes.
+    pub(super) fn renew(last: Option<Self>, roots: &Roots, card: u32) -> Option<Self> {
+        let path = folder(roots).join(format!("{BEFORE_CARD}{card}"));
+        match last {
+            // Dropping it would remove the file that a new one has just made.
+            Some(same) if same.0 == path => Some(same),
+            _ => Self::make(roots, card),
+        }
+    }
+}
+
 impl Drop for Claim {
     fn drop(&mut self) {
         if let Err(error) = fs::remove_file(&self.0) {
@@ -107,6 +119,18 @@ mod tests {
         assert_eq!(claimed(&folder(&roots)), [0, 2]);
         drop(claim);
         assert_eq!(claimed(&folder(&roots)), [0]);
+    }
+
+    #[test]
+    fn a_claim_stands_from_one_try_to_the_next_and_goes_when_another_card_is_wanted() {
+        let (_dir, roots) = scratch(&[("run/homing-siren/x", "")]);
+        let first = Claim::renew(None, &roots, 1);
+        let second = Claim::renew(first, &roots, 1);
+        assert_eq!(claimed(&folder(&roots)), [1]);
+        let other = Claim::renew(second, &roots, 0);
+        assert_eq!(claimed(&folder(&roots)), [0]);
+        drop(other);
+        assert!(claimed(&folder(&roots)).is_empty());
     }
 
     #[test]
