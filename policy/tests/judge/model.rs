@@ -134,6 +134,18 @@ pub(crate) fn rings_of_a_day() -> Vec<Verified> {
     ])
 }
 
+/// Either client rings, stops by name or at large, and searches: all that can meet each other.
+pub(crate) fn rings_and_searches() -> Vec<Verified> {
+    signed(&[
+        ring(1, 1),
+        stop(2, 2, &[]),
+        locate(3, 3),
+        ring(1, 5).by(1, 1),
+        stop(2, 6, &[1]).by(1, 1),
+        locate(3, 7).by(1, 1),
+    ])
+}
+
 /// Either client has four orders.
 pub(crate) fn everything() -> Vec<Verified> {
     signed(&[
@@ -182,6 +194,11 @@ fn a_campaign_of_two_clients_with_four_orders_each() {
     let most = std::env::var("HOMING_CAMPAIGN_COUNT")
         .map_or(1_000_000, |text| text.parse().expect("a number of states"));
     let households = [
+        (
+            "ring, stop, locate of either client",
+            rings_and_searches(),
+            &[][..],
+        ),
         (
             "ring, stop, locate, status of either client",
             everything(),
