@@ -107,9 +107,12 @@ impl<S: Store, T: Store> Copying<'_, S, T> {
     fn everything(&mut self) -> Result<()> {
         let kinds = [Kind::Key, Kind::Pack, Kind::Index, Kind::Snapshot];
         let mut lists = Vec::new();
-        for kind in kinds {
+        // Listed the other way round than they are copied: a backup may run meanwhile, and whatever a listed snapshot or index
+        // names was stored before it, so that it is in a list taken later.
+        for kind in kinds.into_iter().rev() {
             lists.push((kind, self.from.list(kind)?));
         }
+        lists.reverse();
         // Each is copied, and read back.
         self.total = 2 * lists
             .iter()

@@ -79,8 +79,7 @@ impl Sealer {
         let part = content.len() / SAMPLES;
         let mut saved = 0;
         for (number, part) in content.chunks_exact(part).take(SAMPLES).enumerate() {
-            // Multiples of the golden section spread evenly whatever their number is (Knuth, TAOCP 3, 6.4).
-            let place = number * 40_503 % 65_536 * (part.len() - SAMPLE_BYTES) / 65_536;
+            let place = sample_place(number, part.len());
             let sample = &part[place..place + SAMPLE_BYTES];
             // Each by itself: in a row of noise zstd soon looks at every hundredth byte only.
             saved += SAMPLE_BYTES.saturating_sub(self.compress(sample)?);
@@ -143,6 +142,14 @@ impl Sealer {
     }
 }
 
+/// Where in its part of so many bytes the sample of that number begins; it ends within the part.
+const fn sample_place(number: usize, part_bytes: usize) -> usize {
+    // Multiples of the golden section spread evenly whatever their number is (Knuth, TAOCP 3, 6.4). In 64 bits, because the
+    // product of a part of 128 KiB does not fit in 32; the place is less than the part, so that it fits again.
+    let turn = number as u64 * 40_503 % 65_536;
+    (turn * (part_bytes - SAMPLE_BYTES) as u64 / 65_536) as usize
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -161,6 +168,27 @@ mod tests {
                 sealer.check(&key, &out, wrong, true),
                 Err(Error::SealedWrongly)
             ));
+        }
+    }
+
+    #[test]
+    fn samples_lie_within_their_parts_on_machines_of_32_bits_too() {
+        for blob_bytes in [512 << 10, 64 << 20] {
+            let part = blob_bytes / SAMPLES;
+            let room = part - SAMPLE_BYTES;
+            let mut products = Vec::new();
+            for number in 0..SAMPLES {
+                let turn = number as u128 * 40_503 % 65_536;
+                let place = sample_place(number, part);
+                assert_eq!(place as u128, turn * room as u128 / 65_536);
+                assert!(place + SAMPLE_BYTES <= part);
+                products.push(turn * room as u128);
+            }
+            let small = blob_bytes < TRIED_BYTES * 4;
+            let fits = products
+                .iter()
+                .all(|product| *product <= u128::from(u32::MAX));
+            assert_eq!(fits, small, "the larger blob needs more than 32 bits");
         }
     }
 

@@ -15,12 +15,13 @@ use homing_backup::clock::SystemClock;
 use homing_backup::export::{self, Chosen, Exported};
 use homing_backup::repository::Repository;
 use homing_backup::store::{
-    Fault, Kind, LocalStore, MemoryStore, Name, RestOptions, RestStore, Store,
+    Fault, Kind, LocalStore, MemoryStore, Name, RestOptions, RestStore, Store, StoreError,
 };
 use homing_backup::verify::{self, Depth};
 use homing_backup::{Error, Id};
 use oracle::{PASSWORD, Restic};
 use server::{Server, Version};
+use std::cell::Cell;
 
 /// A repository with two snapshots of two different trees.
 fn planted() -> (Repository<MemoryStore>, [Forest; 2], [Id; 2]) {
@@ -85,6 +86,91 @@ fn a_copy_of_everything_is_a_repository_that_restic_checks_and_restores() {
         .path()
         .join(forests[0].path().strip_prefix("/").unwrap());
     forest::assert_same(forests[0].path(), &inside);
+}
+
+/// A store in which a backup ends right after the first list of packs, indexes or snapshots is taken.
+struct Growing {
+    store: MemoryStore,
+    before: Vec<Name>,
+    listed: Cell<bool>,
+}
+
+impl Store for Growing {
+    fn prepare(&self) -> Result<(), StoreError> {
+        self.store.prepare()
+    }
+
+    fn list(&self, kind: Kind, each: &mut dyn FnMut(Id, u64)) -> Result<(), StoreError> {
+        let content = matches!(kind, Kind::Pack | Kind::Index | Kind::Snapshot);
+        let all = self.listed.get() || !content;
+        self.listed.set(self.listed.get() || content);
+        self.store.list(kind, &mut |id, size| {
+            if all || self.before.contains(&Name::File(kind, id)) {
+                each(id, size);
+            }
+        })
+    }
+
+    fn size(&self, name: Name) -> Result<u64, StoreError> {
+        self.store.size(name)
+    }
+
+    fn get(&self, name: Name) -> Result<Vec<u8>, StoreError> {
+        self.store.get(name)
+    }
+
+    fn get_range(
+        &self,
+        name: Name,
+        offset: u64,
+        length: usize,
+        buffer: &mut Vec<u8>,
+    ) -> Result<(), StoreError> {
+        self.store.get_range(name, offset, length, buffer)
+    }
+
+    fn put(&self, name: Name, bytes: &[u8]) -> Result<(), StoreError> {
+        self.store.put(name, bytes)
+    }
+
+    fn remove(&self, name: Name) -> Result<(), StoreError> {
+        self.store.remove(name)
+    }
+}
+
+#[test]
+fn a_copy_made_while_a_backup_ends_holds_no_snapshot_without_its_packs() {
+    let (repository, _forests, _) = planted();
+    let before = repository.store().names();
+    let later = Forest::grow(402);
+    let folder = [later.path()];
+    let options = forest::options();
+    archiver::backup(
+        &repository,
+        &folder,
+        &options,
+        &SystemClock,
+        &mut Unobserved,
+    )
+    .unwrap();
+    let growing = Growing {
+        store: repository.store().clone(),
+        before,
+        listed: Cell::new(false),
+    };
+    let growing = Repository::open(growing, PASSWORD.as_bytes()).unwrap();
+    let to = MemoryStore::default();
+    let copied = export::export(
+        &growing,
+        to.clone(),
+        &Chosen::Everything,
+        &SystemClock,
+        &mut |_, _| false,
+    );
+    assert_eq!(copied.unwrap().snapshots, 2);
+    let copy = Repository::open(to, PASSWORD.as_bytes()).unwrap();
+    let found = verify::verify(&copy, Depth::All, &mut |_, _| false).unwrap();
+    assert_eq!((found.snapshots, found.damage), (2, Vec::new()));
 }
 
 #[test]

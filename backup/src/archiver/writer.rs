@@ -103,6 +103,8 @@ impl<'r, S: Store> Writer<'r, S> {
             let Ok(entries) = self.repository.pack_entries(id, size) else {
                 continue;
             };
+            // Whoever stored it may have died before its name was durable, and an index must not outlive it.
+            self.repository.store().settle(Name::File(Kind::Pack, id))?;
             let number = self.index.add_pack(id);
             for entry in &entries {
                 self.index.insert(number, entry);

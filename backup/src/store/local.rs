@@ -71,6 +71,16 @@ impl LocalStore {
         Ok(())
     }
 
+    /// A name is as durable as the folder it is in, and a pack's folder as the one above it: another may have made both.
+    fn sync_above(&self, name: Name) -> Result<(), Errno> {
+        let path = self.path(name);
+        sync_folder(path.parent().unwrap_or(&self.root))?;
+        match name {
+            Name::File(Kind::Pack, _) => sync_folder(&self.folder(Kind::Pack)),
+            Name::File(..) | Name::Config => Ok(()),
+        }
+    }
+
     fn put_new(&self, path: &Path, bytes: &[u8], settling: Settling) -> Result<(), Errno> {
         let mut unfinished = path.as_os_str().to_owned();
         unfinished.push(unfinished_ending()?);
@@ -100,6 +110,7 @@ impl Store for LocalStore {
         }
         sync_folder(&self.folder(Kind::Pack))
             .and_then(|()| sync_folder(&self.root))
+            .and_then(|()| sync_above_root(&self.root))
             .map_err(failure("syncing", &self.root))
     }
 
@@ -164,7 +175,8 @@ impl Store for LocalStore {
     fn put(&self, name: Name, bytes: &[u8]) -> Result<(), StoreError> {
         let path = self.path(name);
         if self.size(name).is_ok_and(|size| size == bytes.len() as u64) {
-            return Ok(());
+            // Whoever put it there may have died before its name was durable.
+            return self.settle(name);
         }
         let settling = match name {
             Name::Config => Settling::OnlyNew,
@@ -175,12 +187,18 @@ impl Store for LocalStore {
             Err(Errno::NOENT) => {
                 make_folder(path.parent().unwrap_or(&self.root))?;
                 self.put_new(&path, bytes, settling)
+                    .and_then(|()| self.sync_above(name))
             }
             // Somebody else made it a moment ago.
-            Err(Errno::EXIST) if settling == Settling::OnlyNew => Ok(()),
+            Err(Errno::EXIST) if settling == Settling::OnlyNew => self.sync_above(name),
             done => done,
         }
         .map_err(failure("writing", &path))
+    }
+
+    fn settle(&self, name: Name) -> Result<(), StoreError> {
+        self.sync_above(name)
+            .map_err(failure("syncing the folder of", &self.path(name)))
     }
 
     fn tidy(&self) -> Result<(), StoreError> {
@@ -275,6 +293,19 @@ fn sync_folder(path: &Path) -> Result<(), Errno> {
     rustix::fs::fsync(open(path, OFlags::RDONLY | OFlags::DIRECTORY)?)
 }
 
+/// Makes the root's own name durable, where the folder above it may be read: that of a mounted file system often may not.
+fn sync_above_root(root: &Path) -> Result<(), Errno> {
+    let above = match root.parent() {
+        None => return Ok(()),
+        Some(above) if above.as_os_str().is_empty() => Path::new("."),
+        Some(above) => above,
+    };
+    match sync_folder(above) {
+        Err(Errno::ACCESS | Errno::PERM) => Ok(()),
+        done => done,
+    }
+}
+
 fn make_folder(path: &Path) -> Result<(), StoreError> {
     match rustix::fs::mkdir(path, Mode::RWXU) {
         Ok(()) | Err(Errno::EXIST) => Ok(()),
@@ -325,6 +356,22 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         super::super::conformance::check(&|case| LocalStore::new(folder.path().join(case)))
             .unwrap();
+    }
+
+    #[test]
+    fn a_pack_is_put_and_settled_where_its_folder_was_never_made() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = LocalStore::new(folder.path().join("new"));
+        store.prepare().unwrap();
+        let name = Name::File(Kind::Pack, Id::of(b"pack"));
+        let above = store.path(name).parent().unwrap().to_path_buf();
+        std::fs::remove_dir(&above).unwrap();
+        assert_eq!(store.settle(name).unwrap_err().class, Class::Missing);
+        for _ in 0..2 {
+            store.put(name, b"pack").unwrap();
+        }
+        store.settle(name).unwrap();
+        assert_eq!(store.get(name).unwrap(), b"pack");
     }
 
     #[test]

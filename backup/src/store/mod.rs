@@ -157,6 +157,15 @@ pub trait Store {
     /// Nothing, or only a remnant without a valid name, is left.
     fn put(&self, name: Name, bytes: &[u8]) -> Result<(), StoreError>;
 
+    /// Makes sure that a file which was found, and which another may have put a moment before it died, survives a power cut.
+    /// Where nothing is found before it is durable there is nothing to do.
+    ///
+    /// # Errors
+    /// It may be gone after a power cut.
+    fn settle(&self, _name: Name) -> Result<(), StoreError> {
+        Ok(())
+    }
+
     /// Removes what uploads that were cut off have left. Only for who holds the repository alone.
     ///
     /// # Errors

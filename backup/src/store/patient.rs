@@ -113,6 +113,10 @@ impl<S: Store, P: Patience> Store for PatientStore<S, P> {
         self.attempt(|store| store.put(name, bytes))
     }
 
+    fn settle(&self, name: Name) -> Result<(), StoreError> {
+        self.attempt(|store| store.settle(name))
+    }
+
     fn tidy(&self) -> Result<(), StoreError> {
         self.attempt(S::tidy)
     }

@@ -148,6 +148,10 @@ impl Store for PlaceStore {
         either!(self, store => store.put(name, bytes))
     }
 
+    fn settle(&self, name: Name) -> Result<(), StoreError> {
+        either!(self, store => store.settle(name))
+    }
+
     fn tidy(&self) -> Result<(), StoreError> {
         either!(self, store => store.tidy())
     }
