@@ -73,7 +73,11 @@ pub(crate) fn run(context: &Context, args: &Backup) -> Result<(), Error> {
         context,
         meter: Meter::new(),
     };
-    let options = options(args, state_folder(context.out, &repository, &folders));
+    let options = options(
+        context.out,
+        args,
+        state_folder(context.out, &repository, &folders),
+    );
     let clock = &SystemClock;
     let done = archiver::archive(&repository, &folders, told, &options, clock, &mut watching);
     drop(watching);
@@ -147,11 +151,14 @@ where
     }
 }
 
-fn options(args: &Backup, state: Option<PathBuf>) -> Options {
+fn options(out: Output, args: &Backup, state: Option<PathBuf>) -> Options {
     let mut excludes = args.exclude.clone();
     if args.exclude_caches {
         excludes.extend(USERS_CACHES.iter().map(|pattern| (*pattern).to_owned()));
-        excludes.extend(own_cache(commands::cache_folder()));
+        match own_cache(commands::cache_folder(), std::env::home_dir()) {
+            Ok(pattern) => excludes.extend(pattern),
+            Err(why) => out.warn(&format!("the folder of your caches is backed up: {why}")),
+        }
     }
     Options {
         hostname: args.host.clone().unwrap_or_else(hostname),
@@ -172,10 +179,25 @@ fn options(args: &Backup, state: Option<PathBuf>) -> Options {
 }
 
 /// Where this user's caches are, which may be elsewhere. The walk names folders by paths without links; one that is not there
-/// needs no leaving out.
-fn own_cache(folder: Option<PathBuf>) -> Option<String> {
-    let folder = folder?.canonicalize().ok()?;
-    folder.into_os_string().into_string().ok()
+/// needs no leaving out. A backup that leaves out too much is none: what is more than caches, or cannot be named exactly by a
+/// pattern, stays in it, and the error says why.
+fn own_cache(
+    folder: Option<PathBuf>,
+    home: Option<PathBuf>,
+) -> Result<Option<String>, &'static str> {
+    let Some(folder) = folder.and_then(|folder| folder.canonicalize().ok()) else {
+        return Ok(None);
+    };
+    let home = home.and_then(|home| home.canonicalize().ok());
+    if folder.parent().is_none() || home.is_some_and(|home| home.starts_with(&folder)) {
+        return Err("XDG_CACHE_HOME names a folder that holds all of your home");
+    }
+    let name = folder.into_os_string().into_string();
+    let name = name.map_err(|_| "its name is not UTF-8")?;
+    if name.contains(['*', '?']) {
+        return Err("its name holds * or ?, which would leave out others, too");
+    }
+    Ok(Some(name))
 }
 
 fn tell(out: Output, done: &Done) -> Result<(), Error> {
@@ -212,9 +234,26 @@ mod tests {
         let there = folder.path().canonicalize().expect("there");
         let link = there.join("link");
         std::os::unix::fs::symlink(&there, &link).expect("linked");
-        let found = own_cache(Some(link));
+        let found = own_cache(Some(link), None).expect("fits");
         assert_eq!(found.as_deref(), there.to_str());
-        assert_eq!(own_cache(Some(there.join("gone"))), None);
-        assert_eq!(own_cache(None), None);
+        assert_eq!(own_cache(Some(there.join("gone")), None), Ok(None));
+        assert_eq!(own_cache(None, None), Ok(None));
+    }
+
+    #[test]
+    fn a_cache_folder_that_is_more_than_that_or_fits_others_is_not_left_out() {
+        use std::os::unix::ffi::OsStringExt;
+        let folder = tempfile::tempdir().expect("made");
+        let home = folder.path().join("home");
+        let odd = std::ffi::OsString::from_vec(b"caches\xff".to_vec());
+        let (starred, odd) = (home.join("caches*"), home.join(odd));
+        for made in [&home, &starred, &odd] {
+            std::fs::create_dir(made).expect("made");
+        }
+        for refused in [Path::new("/"), folder.path(), &home, &starred, &odd] {
+            let left_out = own_cache(Some(refused.into()), Some(home.clone()));
+            assert!(left_out.is_err(), "{}", refused.display());
+        }
+        assert!(own_cache(Some("/".into()), None).is_err());
     }
 }
