@@ -4,6 +4,7 @@ use super::root::{self, BOOT_LABEL, ROOT_LABEL};
 use crate::debian::apt;
 use crate::house;
 use crate::tools::{self, Found, Tool};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 use std::process::Command;
 
@@ -69,7 +70,8 @@ pub(super) fn tools() -> Result<Found, String> {
     tools::provide(&TOOLS)
 }
 
-/// Writes the disk of a finished root; `bundle` goes onto the boot partition.
+/// Writes the disk of a finished root, which gets its name when it is whole; `bundle` goes onto the boot partition, and then the
+/// disk is for its owner alone.
 ///
 /// # Errors
 /// One sentence.
@@ -82,25 +84,38 @@ pub(super) fn write(
     let root_at = BEFORE_BOOT + BOOT_BYTES;
     let root_bytes = used(tree)?.next_multiple_of(MIB) + FREE_BYTES;
     let whole = root_at + root_bytes + AFTER_ROOT;
-    let _ = std::fs::remove_file(disk);
-    std::fs::File::create(disk)
-        .and_then(|file| file.set_len(whole))
-        .map_err(|error| format!("could not make {}: {error}", disk.display()))?;
-    partition(disk, root_bytes, tools)?;
+    let part = &disk.with_extension("img.part");
+    empty(part, whole, if bundle.is_some() { 0o600 } else { 0o644 })?;
+    partition(part, root_bytes, tools)?;
     let files = disk.with_extension("boot");
-    boot_files(tree, bundle, &files)?;
-    boot_partition(disk, &files, tools)?;
+    let filled =
+        boot_files(tree, bundle, &files).and_then(|()| boot_partition(part, &files, tools));
+    // It may hold a bundle: it goes however that ended.
     let _ = std::fs::remove_dir_all(&files);
+    filled?;
     house::output(
         "making the root file system",
         Command::new(&tools["HOMING_TEST_MKE2FS"])
             .args(["-q", "-F", "-t", "ext4", "-L", ROOT_LABEL, "-E"])
             .arg(format!("offset={root_at}"))
             .arg("-d")
-            .args([tree, disk])
+            .args([tree, part])
             .arg(format!("{}k", root_bytes / 1024)),
-    )
-    .map(drop)
+    )?;
+    std::fs::rename(part, disk)
+        .map_err(|error| format!("could not name {}: {error}", disk.display()))
+}
+
+/// Makes a file of so many zero bytes in place of any that is there.
+fn empty(path: &Path, bytes: u64, mode: u32) -> Result<(), String> {
+    let _ = std::fs::remove_file(path);
+    std::fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(mode)
+        .open(path)
+        .and_then(|file| file.set_len(bytes))
+        .map_err(|error| format!("could not make {}: {error}", path.display()))
 }
 
 /// Where the root partition of a disk begins, bytes.
@@ -151,6 +166,10 @@ fn partition(disk: &Path, root_bytes: u64, tools: &Found) -> Result<(), String> 
 /// systemd-boot as the program that firmware starts when it knows no other, and what it starts.
 fn boot_files(tree: &Path, bundle: Option<&Path>, into: &Path) -> Result<(), String> {
     let _ = std::fs::remove_dir_all(into);
+    std::fs::DirBuilder::new()
+        .mode(0o700)
+        .create(into)
+        .map_err(|error| format!("could not make {}: {error}", into.display()))?;
     let [kernel, initrd] = root::kernel(tree)?;
     let loader = tree.join("usr/lib/systemd/boot/efi/systemd-bootaa64.efi");
     let mut copies = vec![
@@ -195,10 +214,7 @@ fn boot_files(tree: &Path, bundle: Option<&Path>, into: &Path) -> Result<(), Str
 /// Made in a file of its own: mkfs.vfat cannot make one within another file that mtools then reads.
 fn boot_partition(disk: &Path, files: &Path, tools: &Found) -> Result<(), String> {
     let part = disk.with_extension("vfat");
-    let _ = std::fs::remove_file(&part);
-    std::fs::File::create(&part)
-        .and_then(|file| file.set_len(BOOT_BYTES))
-        .map_err(|error| format!("could not make {}: {error}", part.display()))?;
+    empty(&part, BOOT_BYTES, 0o600)?;
     house::output(
         "making the boot file system",
         Command::new(&tools["HOMING_TEST_MKFS_VFAT"])

@@ -7,6 +7,7 @@ mod translator;
 
 use crate::arm::{self, Profile};
 use crate::debian::apt::{self, Apt};
+use crate::tools::Found;
 use crate::{house, man, package};
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -38,7 +39,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), String> {
         Some(folder) => folder.join("homingd"),
         None => build()?,
     };
-    let made = make(&program, bundle.as_deref())?;
+    let made = make(&program, bundle.as_deref(), &Parts::find()?)?;
     println!("{}", made.display());
     Ok(())
 }
@@ -60,7 +61,7 @@ fn folder() -> PathBuf {
 /// here, the one that says why.
 ///
 /// # Errors
-/// The disk cannot be made although everything is here.
+/// Our own part of the disk cannot be made although everything else is here.
 pub(crate) fn stage(program: &Path) -> Result<Vec<(&'static str, OsString)>, String> {
     let missing = |reason: String| {
         eprintln!("\nSKIPPED: the stories about a whole system (tests/qemu/system.rs): {reason}");
@@ -69,18 +70,19 @@ pub(crate) fn stage(program: &Path) -> Result<Vec<(&'static str, OsString)>, Str
     if let Some(reason) = base::missing() {
         return missing(reason);
     }
-    let prepared = firmware().and_then(|firmware| Ok((firmware, disk::tools()?)));
-    let (firmware, tools) = match prepared {
+    let prepared = firmware().and_then(|firmware| Ok((firmware, Parts::find()?)));
+    let (firmware, parts) = match prepared {
         Ok(found) => found,
         Err(reason) => return missing(reason),
     };
-    let disk = make(program, None)?;
+    let disk = make(program, None, &parts)?;
     let mut variables = vec![
         ("HOMING_TEST_SYSTEM", disk.into_os_string()),
         ("HOMING_TEST_FIRMWARE", firmware.into_os_string()),
     ];
     variables.extend(
-        tools
+        parts
+            .tools
             .into_iter()
             .map(|(name, path)| (name, path.into_os_string())),
     );
@@ -109,31 +111,59 @@ fn firmware() -> Result<PathBuf, String> {
         .ok_or_else(|| "Debian's qemu-efi-aarch64 holds no QEMU_EFI.fd".into())
 }
 
+/// What a disk is made with and of, none of it ours.
+struct Parts {
+    tools: Found,
+    translator: Translator,
+    base: PathBuf,
+}
+
+impl Parts {
+    /// Finds, unpacks or makes all of it, and tries whether the kernel lets arm64 programs run.
+    ///
+    /// # Errors
+    /// One sentence: this machine or its network does not give it.
+    fn find() -> Result<Self, String> {
+        let tools = disk::tools()?;
+        let translator = Translator::find()?;
+        translator.run(|| Ok(()))?;
+        let base = base::provide(&folder(), &translator)?;
+        Ok(Self {
+            tools,
+            translator,
+            base,
+        })
+    }
+}
+
 /// The disk with `program` as its homingd, made again when something in it is newer. Without a bundle it is
 /// `homing-arm64.img`, which every story copies.
-fn make(program: &Path, bundle: Option<&Path>) -> Result<PathBuf, String> {
-    let tools = disk::tools()?;
-    let translator = Translator::find()?;
-    let base = base::provide(&folder(), &translator)?;
+fn make(program: &Path, bundle: Option<&Path>, parts: &Parts) -> Result<PathBuf, String> {
+    let Parts {
+        tools,
+        translator,
+        base,
+    } = parts;
     let name = match bundle {
         Some(_) => "homing-arm64-joins.img",
         None => "homing-arm64.img",
     };
     let disk = folder().join(name);
-    if bundle.is_none() && is_newer(&disk, &[program, &base])? {
+    if bundle.is_none() && is_newer(&disk, &[program, base])? {
         return Ok(disk);
     }
     house::announce("an arm64 image: Debian and homingd");
     man::run()?;
     let package = package::homingd("arm64", program)?;
     let tree = folder().join("root");
-    root::make(&tree, &base, &package, &translator)?;
-    disk::write(&tree, bundle, &tools, &disk)?;
+    root::make(&tree, base, &package, translator)?;
     let [kernel, initrd] = root::kernel(&tree)?;
     for (from, to) in [(kernel, "vmlinuz"), (initrd, "initrd.img")] {
         std::fs::copy(&from, folder().join(to))
             .map_err(|error| format!("could not copy {}: {error}", from.display()))?;
     }
+    // Last: where it is there, so are the others.
+    disk::write(&tree, bundle, tools, &disk)?;
     std::fs::remove_dir_all(&tree)
         .map_err(|error| format!("could not remove {}: {error}", tree.display()))?;
     Ok(disk)
