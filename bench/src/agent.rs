@@ -165,7 +165,7 @@ impl Heard {
     }
 
     /// Awakenings and beacons since then.
-    fn count(&self, since: SystemTime) -> Result<(f64, f64), Error> {
+    fn count(&mut self, since: SystemTime) -> Result<(f64, f64), Error> {
         still_connected(&self.phone)?;
         let wakes = self.listener.wakes_since(since)?;
         let beacons = beacons(Some(&self.phone.handset))? - self.beacons;
@@ -198,7 +198,7 @@ impl Rests {
 
     /// Splits the awakenings as [`traffic`] splits the rest, and compares their sum with a link that does nothing else:
     /// what is beyond that is the agent's own.
-    fn note(&self, record: &mut Record, watch: Duration) -> Result<(), Error> {
+    fn note(&mut self, record: &mut Record, watch: Duration) -> Result<(), Error> {
         let hourly = 3600.0 / watch.as_secs_f64();
         let (quiet, few) = self.quiet.count(self.since)?;
         let (talkative, many) = self.talkative.count(self.since)?;

@@ -20,7 +20,7 @@ const TOGETHER: Duration = Duration::from_millis(50);
 /// A process that is listened to.
 pub(crate) struct Listener {
     log: PathBuf,
-    _strace: Proc,
+    strace: Proc,
 }
 
 impl Listener {
@@ -35,26 +35,39 @@ impl Listener {
             .stdin(Stdio::null());
         let strace = Proc::start(&format!("strace-{name}"), scratch, &mut command);
         wait_until(PATIENCE, "strace to listen", || log.exists().then_some(()));
-        Self {
-            log,
-            _strace: strace,
-        }
+        Self { log, strace }
     }
 
     /// Awakenings since a moment: ends of rests, those together counted once.
     ///
     /// # Errors
-    /// strace's notes cannot be read.
-    pub(crate) fn wakes_since(&self, moment: SystemTime) -> Result<u64, Error> {
+    /// strace has ended or has noted nothing, as where it may not trace; or its notes cannot be read.
+    pub(crate) fn wakes_since(&mut self, moment: SystemTime) -> Result<u64, Error> {
         let text = std::fs::read_to_string(&self.log).map_err(|source| Error::Read {
             path: self.log.clone(),
             source,
         })?;
+        self.still_listens(&text)?;
         let since = moment
             .duration_since(SystemTime::UNIX_EPOCH)
             .unwrap_or_default()
             .as_secs_f64();
         Ok(awakenings(text.lines().filter_map(end_of_rest), since))
+    }
+
+    /// No notes would read as no awakening.
+    fn still_listens(&mut self, notes: &str) -> Result<(), Error> {
+        let cut = |reason| Error::Cut {
+            what: "strace",
+            reason,
+        };
+        if let Some(status) = self.strace.ended() {
+            return Err(cut(format!("{status}: {}", self.strace.log().trim())));
+        }
+        if notes.lines().next().is_none() {
+            return Err(cut("it has noted no system call".into()));
+        }
+        Ok(())
     }
 }
 
