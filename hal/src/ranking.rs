@@ -11,6 +11,9 @@ use homing_protocol::measure::PositionSource as Kind;
 use crate::capability::position::{Fix, PositionSource, Turn};
 use crate::fault::{Cancel, Fault};
 
+/// How long after the deadline a source may still say its word.
+const GRACE: Duration = Duration::from_secs(5);
+
 /// Stack of a source's thread, bytes: D-Bus messages are read by recursion to a bounded depth, and only touched pages cost memory.
 const STACK: usize = 256 * 1024;
 
@@ -29,14 +32,19 @@ pub fn locate(
     }
     let began = Instant::now();
     let mut race = Race::new(sources.iter().map(|source| source.turn()), deadline);
-    let mut waiting: Vec<_> = sources.iter_mut().map(Some).collect();
+    let mut waiting: Vec<Option<&mut Box<dyn PositionSource>>> =
+        sources.iter_mut().map(Some).collect();
     let (mut bell, ring) = io::pipe().map_err(|error| Fault::from_io("making a pipe", &error))?;
     let (results, arrived) = channel();
     let over = Cancel::new();
     thread::scope(|scope| {
         let answer = loop {
             let now = began.elapsed();
-            for index in race.due(now) {
+            let is_idle = |index: usize| {
+                let source = waiting.get(index).and_then(Option::as_ref);
+                source.is_some_and(|source| source.is_idle())
+            };
+            for index in race.due(now, is_idle) {
                 let Some(source) = waiting.get_mut(index).and_then(Option::take) else {
                     continue;
                 };
@@ -111,39 +119,41 @@ impl Race {
         self.deadline / 3
     }
 
-    /// Who begins now.
-    fn due(&mut self, now: Duration) -> Vec<usize> {
-        let others = |wanted: fn(&Stand) -> bool| {
-            let before = self
-                .runners
-                .iter()
-                .filter(|(turn, _)| *turn == Turn::AtOnce);
-            before.map(|(_, stand)| stand).all(wanted)
+    /// Who begins now; `is_idle` tells of a source whether its receiver is known to lie idle.
+    fn due(&mut self, now: Duration, is_idle: impl Fn(usize) -> bool) -> Vec<usize> {
+        let keepers = |wanted: fn(&Stand) -> bool| {
+            let keepers = self.runners.iter();
+            let mut keepers = keepers.filter(|(turn, _)| *turn == Turn::AtOnceForAll);
+            keepers.all(|(_, stand)| wanted(stand))
         };
-        let absent = others(|stand| matches!(stand, Stand::Ended(Err(Fault::Absent(_)))));
-        let ended = others(|stand| matches!(stand, Stand::Ended(_)));
-        // A source that needs the receiver for itself and may not have it is out of the race.
-        let sole_is_out = ended && !absent;
-        let sole_ended = self.runners.iter().all(|(turn, stand)| {
-            *turn != Turn::WhereOthersAreAbsent || sole_is_out || matches!(stand, Stand::Ended(_))
-        });
-        let last = now >= self.last_at() || (ended && sole_ended);
+        let absent = keepers(|stand| matches!(stand, Stand::Ended(Err(Fault::Absent(_)))));
+        let ended = keepers(|stand| matches!(stand, Stand::Ended(_)));
+        let is_late = now >= self.last_at();
         let mut due = Vec::new();
         for (index, (turn, stand)) in self.runners.iter_mut().enumerate() {
-            if !matches!(stand, Stand::Waits) {
-                continue;
-            }
-            let its_turn = match turn {
-                Turn::AtOnce => true,
-                Turn::WhereOthersAreAbsent => absent,
-                Turn::Last => last,
+            let its_turn = match (turn, &stand) {
+                (Turn::AtOnce | Turn::AtOnceForAll, Stand::Waits) => true,
+                (Turn::WhereOthersAreAbsent, Stand::Waits) => {
+                    absent || ((ended || is_late) && is_idle(index))
+                }
+                _ => continue,
             };
             if its_turn {
                 *stand = Stand::Runs;
                 due.push(index);
-            } else if *turn == Turn::WhereOthersAreAbsent && sole_is_out {
+            } else if ended {
                 let why = "another program has the receiver".to_owned();
                 *stand = Stand::Ended(Err(Fault::Busy(why)));
+            }
+        }
+        let fine_ended = self
+            .runners
+            .iter()
+            .all(|(turn, stand)| *turn == Turn::Last || matches!(stand, Stand::Ended(_)));
+        for (index, (turn, stand)) in self.runners.iter_mut().enumerate() {
+            if *turn == Turn::Last && matches!(stand, Stand::Waits) && (is_late || fine_ended) {
+                *stand = Stand::Runs;
+                due.push(index);
             }
         }
         due
@@ -157,14 +167,14 @@ impl Race {
 
     /// Until when there is nothing to do unless a source ends.
     fn next(&self, now: Duration) -> Duration {
-        let coarse_waits = self
+        let one_waits = self
             .runners
             .iter()
-            .any(|(turn, stand)| *turn == Turn::Last && matches!(stand, Stand::Waits));
-        match coarse_waits && now < self.last_at() {
+            .any(|(_, stand)| matches!(stand, Stand::Waits));
+        match one_waits && now < self.last_at() {
             true => self.last_at(),
-            // Every source ends at its deadline by itself.
-            false => self.deadline + Duration::from_secs(3600),
+            // Every source ends at its deadline by itself; one that does not is not waited for.
+            false => self.deadline + GRACE,
         }
     }
 
@@ -185,7 +195,8 @@ impl Race {
             return Some(Ok(fix));
         }
         let best = fixes.min_by_key(|fix| fix.position.accuracy_dm);
-        all_ended.then(|| best.ok_or_else(|| self.fault()))
+        let is_over = all_ended || now >= self.deadline + GRACE;
+        is_over.then(|| best.ok_or_else(|| self.fault()))
     }
 
     /// Of all faults the one that says most: a source that is there and could not, before one that is not there.
@@ -197,7 +208,10 @@ impl Race {
         let first = faults.clone().next();
         let telling = faults.find(|fault| !matches!(fault, Fault::Absent(_) | Fault::Busy(_)));
         let fault = telling.or(first).cloned();
-        fault.unwrap_or_else(|| Fault::Absent("no source of positions is configured".into()))
+        fault.unwrap_or_else(|| match self.runners.is_empty() {
+            true => Fault::Absent("no source of positions is configured".into()),
+            false => Fault::TimedOut("no source has said anything in time".into()),
+        })
     }
 }
 

@@ -28,6 +28,10 @@ type Script = (Turn, u64, Result<Fix, Fault>);
 
 /// Plays a whole search second by second; the answer and the second in which it came.
 fn play(scripts: &[Script]) -> (u64, Result<Fix, Fault>) {
+    play_with(scripts, false)
+}
+
+fn play_with(scripts: &[Script], is_idle: bool) -> (u64, Result<Fix, Fault>) {
     let mut race = Race::new(scripts.iter().map(|(turn, ..)| *turn), DEADLINE);
     let mut running: Vec<(usize, u64)> = Vec::new();
     for second in 0..=DEADLINE.as_secs() {
@@ -41,7 +45,7 @@ fn play(scripts: &[Script]) -> (u64, Result<Fix, Fault>) {
         }
         // A source that ends makes room for others within the same second.
         for _ in 0..scripts.len() {
-            let due = race.due(Duration::from_secs(second));
+            let due = race.due(Duration::from_secs(second), |_| is_idle);
             running.extend(due.into_iter().map(|index| (index, second)));
         }
         if let Some(answer) = race.answer(Duration::from_secs(second)) {
@@ -85,7 +89,7 @@ fn indoors_an_answer_with_source_and_radius_comes_within_90_seconds() {
     assert!(second <= 90, "after {second} s");
     // Where no receiver is there at all, the scan has not to wait for one.
     let answer = play(&[
-        (Turn::AtOnce, 5, absent()),
+        (Turn::AtOnceForAll, 5, absent()),
         (Turn::WhereOthersAreAbsent, 5, absent()),
         (Turn::Last, 12, around.clone()),
     ]);
@@ -113,8 +117,8 @@ fn a_receiver_is_not_taken_from_a_program_that_has_it() {
     let direct = Ok(fix(Kind::Gnss, 10));
     let script = |first: Result<Fix, Fault>| {
         play(&[
-            (Turn::AtOnce, 5, first),
-            (Turn::AtOnce, 5, absent()),
+            (Turn::AtOnceForAll, 5, first),
+            (Turn::AtOnceForAll, 5, absent()),
             (Turn::WhereOthersAreAbsent, 3, direct.clone()),
         ])
     };
@@ -122,6 +126,34 @@ fn a_receiver_is_not_taken_from_a_program_that_has_it() {
     assert_eq!(script(no_fix()), (5, no_fix()));
     let denied = Err(Fault::Denied("no".into()));
     assert_eq!(script(denied.clone()), (5, denied));
+}
+
+#[test]
+fn the_kernels_receiver_is_held_back_by_its_keepers_alone_and_only_while_they_use_it() {
+    let direct = Ok(fix(Kind::Gnss, 10));
+    let script = |turn, is_idle| {
+        let script = [
+            (turn, 90, no_fix()),
+            (Turn::WhereOthersAreAbsent, 3, direct.clone()),
+        ];
+        play_with(&script, is_idle)
+    };
+    assert_eq!(script(Turn::AtOnce, false), (3, direct.clone()));
+    assert_eq!(script(Turn::AtOnceForAll, true), (33, direct.clone()));
+    assert_eq!(script(Turn::AtOnceForAll, false), (90, no_fix()));
+}
+
+#[test]
+fn a_source_that_outstays_the_deadline_is_not_waited_for() {
+    let around = Ok(fix(Kind::Wifi, 30));
+    let mut race = Race::new([Turn::AtOnce, Turn::Last].into_iter(), DEADLINE);
+    assert_eq!(race.due(DEADLINE / 3, |_| false), [0, 1]);
+    let over = DEADLINE + GRACE;
+    assert!(matches!(race.answer(over), Some(Err(Fault::TimedOut(_)))));
+    race.ended(1, around.clone());
+    assert_eq!(race.answer(DEADLINE), None);
+    assert_eq!(race.next(DEADLINE), over);
+    assert_eq!(race.answer(over), Some(around));
 }
 
 #[test]

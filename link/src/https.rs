@@ -18,7 +18,7 @@ use crate::tls;
 const HTTPS_PORT: u16 = 443;
 /// Longest answer that is read, head included, bytes.
 const LONGEST_ANSWER: usize = 64 * 1024;
-/// Longest single wait for the network, after which the deadline is looked at.
+/// Longest wait for one address to take the connection.
 const SLICE: Duration = Duration::from_secs(5);
 
 /// Where a question goes: `https://HOST[:PORT]/PATH`.
@@ -129,10 +129,17 @@ pub fn post_json(
         ServerName::try_from(url.host.clone()).map_err(|error| unreachable(error.to_string()))?;
     let session = ClientConnection::new(Arc::new(config), name)
         .map_err(|error| unreachable(error.to_string()))?;
-    let socket = connect(url, until)?;
+    let socket = Timed {
+        socket: connect(url, until)?,
+        until,
+    };
     let mut stream = StreamOwned::new(session, socket);
+    let port = match url.port {
+        HTTPS_PORT => String::new(),
+        port => format!(":{port}"),
+    };
     let head = format!(
-        "POST {} HTTP/1.0\r\nHost: {}\r\nContent-Type: application/json\r\nAccept: application/json\r\nUser-Agent: homing\r\nContent-Length: {}\r\n\r\n",
+        "POST {} HTTP/1.0\r\nHost: {}{port}\r\nContent-Type: application/json\r\nAccept: application/json\r\nUser-Agent: homing\r\nContent-Length: {}\r\n\r\n",
         url.path,
         url.host,
         body.len()
@@ -146,7 +153,7 @@ pub fn post_json(
         _ => unreachable(error.to_string()),
     };
     stream.write_all(&request).map_err(|error| failed(&error))?;
-    let answer = read(&mut stream, url, until)?;
+    let answer = read(&mut stream, url)?;
     take_apart(&answer, url)
 }
 
@@ -183,12 +190,7 @@ fn connect(url: &HttpsUrl, until: Instant) -> Result<TcpStream, NoAnswer> {
     let mut last = unreachable("its name has no address".into());
     for address in addresses {
         let left = slice(url, until)?;
-        let connected = TcpStream::connect_timeout(&address, left).and_then(|socket| {
-            socket.set_read_timeout(Some(left))?;
-            socket.set_write_timeout(Some(left))?;
-            Ok(socket)
-        });
-        match connected {
+        match TcpStream::connect_timeout(&address, left) {
             Ok(socket) => return Ok(socket),
             Err(error) => last = unreachable(error.to_string()),
         }
@@ -196,7 +198,7 @@ fn connect(url: &HttpsUrl, until: Instant) -> Result<TcpStream, NoAnswer> {
     Err(last)
 }
 
-/// The next wait for the network: never nothing, which a socket takes for ever.
+/// The next wait for a connection: never nothing, which a socket takes for ever.
 fn slice(url: &HttpsUrl, until: Instant) -> Result<Duration, NoAnswer> {
     let left = until.saturating_duration_since(Instant::now());
     if left.is_zero() {
@@ -207,28 +209,61 @@ fn slice(url: &HttpsUrl, until: Instant) -> Result<Duration, NoAnswer> {
     Ok(left.min(SLICE))
 }
 
+/// A socket whose deadline holds for everything that goes over it: TLS reads as often as bytes come, one by one if need be.
+struct Timed {
+    socket: TcpStream,
+    until: Instant,
+}
+
+impl Timed {
+    /// The time that is left.
+    fn left(&self) -> io::Result<Option<Duration>> {
+        let left = self.until.saturating_duration_since(Instant::now());
+        match left.is_zero() {
+            true => Err(ErrorKind::TimedOut.into()),
+            false => Ok(Some(left)),
+        }
+    }
+}
+
+impl Read for Timed {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        self.socket.set_read_timeout(self.left()?)?;
+        self.socket.read(into)
+    }
+}
+
+impl Write for Timed {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.socket.set_write_timeout(self.left()?)?;
+        self.socket.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.socket.flush()
+    }
+}
+
 /// Reads until the service closes the connection or said all that it announced.
 fn read(
-    stream: &mut StreamOwned<ClientConnection, TcpStream>,
+    stream: &mut StreamOwned<ClientConnection, Timed>,
     url: &HttpsUrl,
-    until: Instant,
 ) -> Result<Vec<u8>, NoAnswer> {
     let mut answer = Vec::new();
     let mut chunk = [0; 2048];
     loop {
-        let left = slice(url, until)?;
-        // A socket that takes no timeout is found out by the read.
-        let _ = stream.sock.set_read_timeout(Some(left));
         match stream.read(&mut chunk) {
             Ok(0) => return Ok(answer),
             Ok(length) => answer.extend_from_slice(chunk.get(..length).unwrap_or_default()),
             // Many servers close without TLS's goodbye; a torn answer shows by its length.
             Err(error) if error.kind() == ErrorKind::UnexpectedEof => return Ok(answer),
-            Err(error)
-                if matches!(
-                    error.kind(),
-                    ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted
-                ) => {}
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            // What a socket says depends on the system; its timeout is the deadline.
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+                return Err(NoAnswer::TimedOut {
+                    host: url.host.clone(),
+                });
+            }
             Err(error) => {
                 return Err(NoAnswer::Unreachable {
                     host: url.host.clone(),

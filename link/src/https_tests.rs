@@ -82,7 +82,9 @@ fn a_question_is_posted_and_its_answer_read_by_its_length_or_to_the_end() {
         let mut server = Server::start(answer, false);
         assert_eq!(server.ask(LONG).unwrap(), b"{\"a\":1}");
         let heard = server.heard();
-        assert!(heard.starts_with("POST /v1/geolocate?key=secret HTTP/1.0\r\nHost: localhost\r\n"));
+        let head = "POST /v1/geolocate?key=secret HTTP/1.0\r\nHost: localhost:";
+        let head = format!("{head}{}\r\n", server.port);
+        assert!(heard.starts_with(&head), "{heard}");
         assert!(heard.contains("Content-Length: 2\r\n") && heard.ends_with("\r\n\r\n{}"));
     }
 }
@@ -116,6 +118,36 @@ fn a_server_that_hangs_is_left_at_the_deadline() {
     let ended = server.ask(Duration::from_millis(700));
     assert!(matches!(ended, Err(NoAnswer::TimedOut { .. })), "{ended:?}");
     assert!(began.elapsed() < LONG);
+}
+
+#[test]
+fn a_server_that_drips_byte_after_byte_is_left_at_the_deadline() {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let server = thread::spawn(move || {
+        let (mut socket, _) = listener.accept().unwrap();
+        let pace = Duration::from_millis(20);
+        socket.set_read_timeout(Some(pace)).unwrap();
+        // A handshake record of 16 KiB begins and takes minutes.
+        let mut record = [0x16, 3, 3, 0x40, 0, 2, 0, 0x3f, 0xfc].into_iter();
+        while socket.write_all(&[record.next().unwrap_or(0)]).is_ok() {
+            match socket.read(&mut [0; 1024]) {
+                Ok(0) => return,
+                Ok(_) => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                Err(_) => return,
+            }
+        }
+    });
+    let url = format!("https://localhost:{port}/").parse().unwrap();
+    let authority = Server::start(b"", false);
+    let began = Instant::now();
+    let until = began + Duration::from_millis(700);
+    let ended = post_json(&url, &authority.authority, clock::build_time, b"{}", until);
+    assert!(matches!(ended, Err(NoAnswer::TimedOut { .. })), "{ended:?}");
+    assert!(began.elapsed() < LONG);
+    server.join().unwrap();
+    let _ = TcpStream::connect((Ipv4Addr::LOCALHOST, authority.port));
 }
 
 #[test]

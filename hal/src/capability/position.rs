@@ -20,7 +20,10 @@ pub struct Fix {
 pub enum Turn {
     /// At once, beside others of this kind: several ways may lead to one receiver, and only one of them works.
     AtOnce,
-    /// Once every source before it has turned out to be absent: it needs the receiver for itself.
+    /// At once, as the program that keeps the kernel's own receiver for all who ask.
+    AtOnceForAll,
+    /// Once every source that keeps the receiver has turned out to be absent, or when a third of the time has brought nothing and the
+    /// receiver is known to lie idle: it needs it for itself.
     WhereOthersAreAbsent,
     /// When a third of the time has brought nothing, or everything else has ended: it is coarse, and it tells somebody
     /// else what is around the phone.
@@ -38,6 +41,11 @@ pub trait PositionSource: Send {
     /// When its turn comes.
     fn turn(&self) -> Turn {
         Turn::AtOnce
+    }
+
+    /// Whether its receiver is known to lie idle, used by nobody.
+    fn is_idle(&self) -> bool {
+        false
     }
 
     /// Finds the phone within `deadline`: returns early with a confirmed fix, at the deadline with the best unconfirmed one and its enlarged radius. The receiver is powered only while this runs.

@@ -5,7 +5,7 @@ use std::time::Instant;
 use crate::fault::Fault;
 
 /// A service that answers a question about a place.
-pub trait Resolve: Send {
+pub trait Resolve: Send + Sync {
     /// Its name for `homingd doctor`, such as its host.
     fn name(&self) -> String;
 

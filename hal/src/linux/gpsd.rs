@@ -13,7 +13,7 @@ use std::str::FromStr;
 use std::time::{Duration, Instant};
 
 use super::search::Search;
-use crate::capability::position::{Fix, PositionSource};
+use crate::capability::position::{Fix, PositionSource, Turn};
 use crate::fault::{Cancel, Fault, Probe};
 use lines::LineReader;
 use message::{Message, SkyView, parse, reading};
@@ -103,6 +103,10 @@ impl PositionSource for Gpsd {
                 reason: format!("gpsd at {}: {fault}", self.address),
             },
         }
+    }
+
+    fn turn(&self) -> Turn {
+        Turn::AtOnceForAll
     }
 
     fn locate(&mut self, deadline: Duration, cancel: &Cancel) -> Result<Fix, Fault> {

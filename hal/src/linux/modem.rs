@@ -30,6 +30,8 @@ const GPS_UNMANAGED: u32 = 1 << 4;
 
 /// Time between two looks at the receiver, which measures once a second.
 const POLL: Duration = Duration::from_secs(1);
+/// Looks between two questions whether the receiver is still on: others set the same mask.
+const LOOKS_PER_CHECK: u32 = 3;
 /// How long switching off may keep a search that is over: the request is sent by then, and the modem obeys it by itself.
 const OFF_TIME: Duration = Duration::from_secs(1);
 /// How long a probe may take.
@@ -51,6 +53,19 @@ struct Receiver {
     capabilities: u32,
     enabled: u32,
     signals: bool,
+}
+
+/// One time at the modem: on, look, off.
+struct Session<'a> {
+    driver: &'a ModemManager,
+    bus: Bus,
+    found: Receiver,
+    wanted: u32,
+    /// What has to be undone at its end.
+    owed: Note,
+    /// Whether every request to switch on was answered; one that was not may still be obeyed after we have left.
+    all_answered: bool,
+    limit: Limit<'a>,
 }
 
 impl ModemManager {
@@ -83,7 +98,7 @@ impl ModemManager {
             match receiver(&mut bus, owner, Some(&note.path), limit) {
                 // The modem is gone, and its receiver with it.
                 Err(Fault::Absent(_)) => {}
-                found => found?.set(&mut bus, note.added, Wanted::Off, limit)?,
+                found => found?.switch_off(&mut bus, &note, limit)?,
             }
         }
         self.forget();
@@ -125,56 +140,53 @@ impl ModemManager {
         search.reached();
         // What an earlier search of ours left on is ours to switch off.
         let left_on = left_on.filter(|note| note.path == found.path);
-        let added = (wanted & !found.enabled) | left_on.map_or(0, |note| note.added);
-        // What a receiver that was on before shows at first may be hours old.
-        let mut seen = match found.enabled & wanted {
-            0 => None,
-            _ => found.look(&mut bus, limit)?.map(|shown| {
-                let _ = shown.reading(nmea, search.elapsed());
-                shown.instant
-            }),
-        };
-        if added != 0 {
-            self.remember(&found, added);
-        }
-        let switched = found.set(&mut bus, wanted, Wanted::On, limit);
-        let answered = switched.is_ok();
-        let ended = switched.and_then(|()| {
-            loop {
-                if let Some(shown) = found.look(&mut bus, limit)?
-                    && seen.as_ref() != Some(&shown.instant)
-                {
-                    if let Some(fix) = shown
-                        .reading(nmea, search.elapsed())
-                        .and_then(|reading| search.offer(reading))
-                    {
-                        return Ok(fix);
-                    }
-                    seen = Some(shown.instant);
-                }
-                cancel.rest((Instant::now() + POLL).min(limit.until))?;
-                if Instant::now() >= limit.until {
-                    return Err(Fault::TimedOut("ModemManager: no fix".into()));
-                }
-            }
+        let owed = left_on.unwrap_or_else(|| Note {
+            owner: found.owner.clone(),
+            path: found.path.clone(),
+            added: 0,
+            signals: false,
         });
-        // A request that was not answered may still be obeyed after we have left: the note stays for the next search.
-        if added != 0 && self.switched_off(&mut bus, &found, added) && answered {
+        let mut session = Session {
+            driver: self,
+            bus,
+            found,
+            wanted,
+            owed,
+            all_answered: true,
+            limit,
+        };
+        let ended = session.fix(search, nmea);
+        let Session {
+            bus,
+            owed,
+            all_answered,
+            ..
+        } = session;
+        // After a fault the connection may be out of step.
+        let in_step = ended.is_ok().then_some(bus);
+        if owed.added != 0 && self.switched_off(in_step, &owed) && all_answered {
             self.forget();
         }
         ended
     }
 
     /// Takes away what was added, whoever has ended the search; whether that was done.
-    fn switched_off(&self, bus: &mut Bus, found: &Receiver, added: u32) -> bool {
+    fn switched_off(&self, bus: Option<Bus>, owed: &Note) -> bool {
         let cancel = Cancel::new();
         let limit = Limit {
             until: Instant::now() + OFF_TIME,
             cancel: &cancel,
         };
-        // Others may have switched something on or off meanwhile.
-        let now = receiver(bus, found.owner.clone(), Some(&found.path), limit);
-        match now.and_then(|now| now.set(bus, added, Wanted::Off, limit)) {
+        let off = || {
+            let mut bus = match bus {
+                Some(bus) => bus,
+                None => Bus::open(&self.roots, limit)?,
+            };
+            // Others may have switched something on or off meanwhile.
+            let now = receiver(&mut bus, owed.owner.clone(), Some(&owed.path), limit)?;
+            now.switch_off(&mut bus, owed, limit)
+        };
+        match off() {
             // Where the modem has gone, its receiver has gone with it.
             Ok(()) | Err(Fault::Absent(_)) => true,
             Err(fault) => {
@@ -184,14 +196,9 @@ impl ModemManager {
         }
     }
 
-    fn remember(&self, found: &Receiver, added: u32) {
+    fn remember(&self, owed: &Note) {
         let Some(path) = &self.note else { return };
-        let note = Note {
-            owner: found.owner.clone(),
-            path: found.path.clone(),
-            added,
-        };
-        if let Err(error) = note.store(path) {
+        if let Err(error) = owed.store(path) {
             tracing::debug!(%error, "a crash would leave the modem's receiver on");
         }
     }
@@ -224,11 +231,61 @@ impl PositionSource for ModemManager {
     }
 }
 
-/// Whether bits of the source mask are added or taken away.
-#[derive(Clone, Copy)]
-enum Wanted {
-    On,
-    Off,
+impl Session<'_> {
+    /// Looks until two readings agree. Where others switch the receiver off meanwhile, it is switched on again.
+    fn fix(&mut self, search: &mut Search, nmea: &mut NmeaReader) -> Result<Fix, Fault> {
+        let limit = self.limit;
+        // What a receiver that was on before shows at first may be hours old.
+        let mut seen = match self.found.enabled & self.wanted {
+            0 => None,
+            _ => self.found.look(&mut self.bus, limit)?.map(|shown| {
+                let _ = shown.reading(nmea, search.elapsed());
+                shown.instant
+            }),
+        };
+        self.switch_on()?;
+        for looks in 1_u32.. {
+            if let Some(shown) = self.found.look(&mut self.bus, limit)?
+                && seen.as_ref() != Some(&shown.instant)
+            {
+                if let Some(fix) = shown
+                    .reading(nmea, search.elapsed())
+                    .and_then(|reading| search.offer(reading))
+                {
+                    return Ok(fix);
+                }
+                seen = Some(shown.instant);
+            }
+            limit
+                .cancel
+                .rest((Instant::now() + POLL).min(limit.until))?;
+            if Instant::now() >= limit.until {
+                break;
+            }
+            if looks.is_multiple_of(LOOKS_PER_CHECK) {
+                let (owner, path) = (self.owed.owner.clone(), Some(&*self.owed.path));
+                self.found = receiver(&mut self.bus, owner, path, limit)?;
+                self.switch_on()?;
+            }
+        }
+        Err(Fault::TimedOut("ModemManager: no fix".into()))
+    }
+
+    /// Switches on what is wanted and off; from now on it is ours to switch off.
+    fn switch_on(&mut self) -> Result<(), Fault> {
+        let missing = self.wanted & !self.found.enabled;
+        if missing == 0 {
+            return Ok(());
+        }
+        self.owed.added |= missing;
+        self.owed.signals |= self.found.signals;
+        self.driver.remember(&self.owed);
+        self.all_answered = false;
+        self.found
+            .switch_on(&mut self.bus, self.wanted, self.limit)?;
+        self.all_answered = true;
+        Ok(())
+    }
 }
 
 /// What a receiver shows.
@@ -260,15 +317,21 @@ impl Receiver {
         }
     }
 
-    /// `Setup` replaces the whole mask: the rest of it, and whether positions are signalled, stay as they are.
-    fn set(&self, bus: &mut Bus, bits: u32, wanted: Wanted, limit: Limit<'_>) -> Result<(), Fault> {
-        let mask = match wanted {
-            Wanted::On if self.enabled & bits == bits => return Ok(()),
-            Wanted::On => self.enabled | bits,
-            // Said also where they look off: a request of ours that was not answered may be on its way.
-            Wanted::Off => self.enabled & !bits,
-        };
-        let body = vec![Value::number(mask), Value::Bool(self.signals)];
+    /// Switches on `bits`; meanwhile no position is signalled, whoever wanted signals of a coarser source.
+    fn switch_on(&self, bus: &mut Bus, bits: u32, limit: Limit<'_>) -> Result<(), Fault> {
+        let body = vec![Value::number(self.enabled | bits), Value::Bool(false)];
+        self.set_up(bus, body, limit)
+    }
+
+    /// Switches off what was added, said also where it looks off: a request of ours that was not answered may be on its way.
+    fn switch_off(&self, bus: &mut Bus, owed: &Note, limit: Limit<'_>) -> Result<(), Fault> {
+        let mask = Value::number(self.enabled & !owed.added);
+        let signals = Value::Bool(self.signals || owed.signals);
+        self.set_up(bus, vec![mask, signals], limit)
+    }
+
+    /// `Setup` replaces the whole mask and whether positions are signalled.
+    fn set_up(&self, bus: &mut Bus, body: Vec<Value>, limit: Limit<'_>) -> Result<(), Fault> {
         bus.call(self.callee(), "Setup", body, limit).map(drop)
     }
 

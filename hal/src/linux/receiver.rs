@@ -68,6 +68,10 @@ impl PositionSource for GnssShare {
         probed(found.map(|()| format!("a socket at {shown}")))
     }
 
+    fn turn(&self) -> Turn {
+        Turn::AtOnceForAll
+    }
+
     fn locate(&mut self, deadline: Duration, cancel: &Cancel) -> Result<Fix, Fault> {
         let mut nmea = NmeaReader::new();
         Search::new("gnss-share", deadline).over(cancel, |search| {
@@ -146,6 +150,16 @@ impl PositionSource for KernelGnss {
     /// The kernel hands each byte to one reader alone: beside gnss-share or gpsd both would read torn sentences.
     fn turn(&self) -> Turn {
         Turn::WhereOthersAreAbsent
+    }
+
+    /// The kernel wakes a serial receiver while anybody has its node open (drivers/gnss/serial.c).
+    fn is_idle(&self) -> bool {
+        let nodes = self.nodes();
+        let is_asleep = |name: &String| {
+            let status = format!("class/gnss/{name}/device/power/runtime_status");
+            fs::read_to_string(self.sys.join(status)).is_ok_and(|text| text.trim() == "suspended")
+        };
+        !nodes.is_empty() && nodes.iter().all(is_asleep)
     }
 
     fn locate(&mut self, deadline: Duration, cancel: &Cancel) -> Result<Fix, Fault> {

@@ -2,6 +2,12 @@
 
 mod question;
 
+use std::io;
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::channel;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use super::dbus::value::Value;
@@ -25,11 +31,15 @@ const SCAN_TIME: Duration = Duration::from_secs(4);
 const LOOK_TIME: Duration = Duration::from_secs(5);
 /// Access points that are looked at; a question names fewer.
 const MOST_ACCESS_POINTS: usize = 64;
+/// Questions that may be on their way at a time: one whose search is over lasts until its name is looked up or its deadline passes.
+const MOST_QUESTIONS: usize = 4;
+
+static QUESTIONS: AtomicUsize = AtomicUsize::new(0);
 
 /// The driver.
 pub struct Surroundings {
     roots: Roots,
-    service: Box<dyn Resolve>,
+    service: Arc<dyn Resolve>,
 }
 
 impl Surroundings {
@@ -38,19 +48,64 @@ impl Surroundings {
     pub fn new(roots: &Roots, service: Box<dyn Resolve>) -> Self {
         Self {
             roots: roots.clone(),
-            service,
+            service: service.into(),
         }
     }
 
     fn around(&self, limit: Limit<'_>, scan: Scan) -> Result<Around, Fault> {
         let mut bus = Bus::open(&self.roots, limit)?;
-        let cells = or_nothing("cells", cells(&mut bus, limit))?;
-        let access_points = or_nothing("access points", access_points(&mut bus, limit, scan))?;
-        Ok(Around {
-            cells,
-            access_points,
-        })
+        let mut around = Around {
+            cells: Vec::new(),
+            access_points: Vec::new(),
+        };
+        or_less("cells", cells(&mut bus, limit, &mut around.cells))?;
+        let points = access_points(&mut bus, limit, scan, &mut around.access_points);
+        or_less("access points", points)?;
+        Ok(around)
     }
+}
+
+/// A question on its way.
+struct Asking;
+
+impl Asking {
+    fn begin() -> Result<Self, Fault> {
+        let one_more = |asked| (asked < MOST_QUESTIONS).then_some(asked + 1);
+        match QUESTIONS.fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_more) {
+            Ok(_) => Ok(Self),
+            Err(_) => Err(Fault::Busy("earlier questions have no answer yet".into())),
+        }
+    }
+}
+
+impl Drop for Asking {
+    fn drop(&mut self) {
+        QUESTIONS.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+/// Asks on a thread of its own: the service's name is looked up by calls that nobody can end, and a satellite fix that
+/// was found meanwhile does not wait for them.
+fn ask(service: Arc<dyn Resolve>, question: Vec<u8>, limit: Limit<'_>) -> Result<Vec<u8>, Fault> {
+    let asking = Asking::begin()?;
+    let (bell, ring) = io::pipe().map_err(|error| Fault::from_io("making a pipe", &error))?;
+    let (result, arrived) = channel();
+    let until = limit.until;
+    let talk = move || {
+        let answer = service.resolve(&question, until);
+        drop(asking);
+        // Nobody listens any more once the search is over; the pipe's end rings.
+        let _ = result.send(answer);
+        drop(ring);
+    };
+    thread::Builder::new()
+        .name("question".into())
+        .spawn(talk)
+        .map_err(|error| Fault::from_io("starting a thread", &error))?;
+    limit.cancel.wait_readable(bell.as_fd(), limit.until)?;
+    arrived
+        .try_recv()
+        .unwrap_or_else(|_| Err(Fault::Broken("the question was not asked".into())))
 }
 
 /// Whether the radio is asked to look again.
@@ -60,15 +115,27 @@ enum Scan {
     AsKnown,
 }
 
-/// One half of the surroundings is better than none.
-fn or_nothing<T>(what: &str, found: Result<Vec<T>, Fault>) -> Result<Vec<T>, Fault> {
+/// Without one of several things the others are still worth telling; where time is over, nothing more is looked at.
+fn or_next<T>(found: Result<T, Fault>) -> Result<Option<T>, Fault> {
     match found {
+        Err(fault @ (Fault::Cancelled(_) | Fault::TimedOut(_))) => Err(fault),
+        Err(fault) => {
+            tracing::debug!(%fault, "something around was not told");
+            Ok(None)
+        }
+        Ok(found) => Ok(Some(found)),
+    }
+}
+
+/// A part of the surroundings is better than none.
+fn or_less(what: &str, looked: Result<(), Fault>) -> Result<(), Fault> {
+    match looked {
         Err(fault @ Fault::Cancelled(_)) => Err(fault),
         Err(fault) => {
-            tracing::debug!(%fault, "no {what} are known");
-            Ok(Vec::new())
+            tracing::debug!(%fault, "no more {what} are known");
+            Ok(())
         }
-        Ok(found) => Ok(found),
+        Ok(()) => Ok(()),
     }
 }
 
@@ -110,7 +177,7 @@ impl PositionSource for Surroundings {
         let question = around.question().ok_or_else(|| {
             Fault::Absent(format!("{around}: too little to tell where the phone is"))
         })?;
-        let answer = self.service.resolve(&question, limit.until)?;
+        let answer = ask(Arc::clone(&self.service), question, limit)?;
         if cancel.is_cancelled() {
             return Err(Fault::Cancelled("the caller gave up".into()));
         }
@@ -119,9 +186,8 @@ impl PositionSource for Surroundings {
 }
 
 /// The cells that the modems are registered in. Only modems that tell them anyhow are asked: the setting is not ours.
-fn cells(bus: &mut Bus, limit: Limit<'_>) -> Result<Vec<Cell>, Fault> {
+fn cells(bus: &mut Bus, limit: Limit<'_>, cells: &mut Vec<Cell>) -> Result<(), Fault> {
     let owner = bus.owner(modem::SERVICE, limit)?;
-    let mut cells = Vec::new();
     for (path, interfaces) in modem::objects(bus, &owner, limit)?.entries() {
         let enabled = interfaces
             .get(modem::LOCATION)
@@ -129,24 +195,30 @@ fn cells(bus: &mut Bus, limit: Limit<'_>) -> Result<Vec<Cell>, Fault> {
         let (Some(path), true) = (path.as_text(), enabled.unwrap_or(0) & modem::CELL != 0) else {
             continue;
         };
-        let found = modem::location(bus, (&owner, path), limit)?;
+        let Some(found) = or_next(modem::location(bus, (&owner, path), limit))? else {
+            continue;
+        };
         let technologies = interfaces
             .get(modem::MODEM)
             .and_then(|modem| modem.get("AccessTechnologies")?.as_u32());
         let text = modem::shown(&found, modem::CELL).and_then(Value::as_text);
         cells.extend(text.and_then(|text| Cell::read(text, technologies.unwrap_or(0))));
     }
-    Ok(cells)
+    Ok(())
 }
 
-fn access_points(bus: &mut Bus, limit: Limit<'_>, scan: Scan) -> Result<Vec<AccessPoint>, Fault> {
+fn access_points(
+    bus: &mut Bus,
+    limit: Limit<'_>,
+    scan: Scan,
+    found: &mut Vec<AccessPoint>,
+) -> Result<(), Fault> {
     let owner = bus.owner(NETWORK_MANAGER, limit)?;
     let root = callee(&owner, NETWORK_ROOT, NETWORK_MANAGER);
     let devices = bus.call(root, "GetDevices", Vec::new(), limit)?;
-    let mut found = Vec::new();
     for device in devices.elements().iter().filter_map(Value::as_text) {
-        let kind = modem::property(bus, (&owner, device), (DEVICE, "DeviceType"), limit)?;
-        if kind.as_u32() != Some(WIFI) {
+        let kind = modem::property(bus, (&owner, device), (DEVICE, "DeviceType"), limit);
+        if or_next(kind)?.and_then(|kind| kind.as_u32()) != Some(WIFI) {
             continue;
         }
         let wireless = callee(&owner, device, WIRELESS);
@@ -159,19 +231,19 @@ fn access_points(bus: &mut Bus, limit: Limit<'_>, scan: Scan) -> Result<Vec<Acce
                 Err(fault) => tracing::debug!(%fault, "no scan of our own"),
             }
         }
-        let paths = bus.call(wireless, "GetAllAccessPoints", Vec::new(), limit)?;
+        let paths = bus.call(wireless, "GetAllAccessPoints", Vec::new(), limit);
+        let Some(paths) = or_next(paths)? else {
+            continue;
+        };
         let paths = paths.elements().iter().filter_map(Value::as_text);
         for path in paths.take(MOST_ACCESS_POINTS) {
             let point = callee(&owner, path, modem::PROPERTIES);
-            match bus.call(point, "GetAll", vec![Value::text(ACCESS_POINT)], limit) {
-                Ok(properties) => found.extend(AccessPoint::read(&properties)),
-                // It has gone out of sight in between.
-                Err(Fault::Absent(_)) => {}
-                Err(fault) => return Err(fault),
-            }
+            let asked = bus.call(point, "GetAll", vec![Value::text(ACCESS_POINT)], limit);
+            let properties = or_next(asked)?;
+            found.extend(properties.as_ref().and_then(AccessPoint::read));
         }
     }
-    Ok(found)
+    Ok(())
 }
 
 fn callee<'a>(service: &'a str, path: &'a str, interface: &'a str) -> Callee<'a> {

@@ -112,6 +112,33 @@ fn what_others_have_switched_on_stays_on_and_what_it_showed_before_is_not_believ
 }
 
 #[test]
+fn a_receiver_that_others_switch_off_during_a_search_is_switched_on_again_and_off_at_its_end() {
+    let Some(bus) = Bus::start() else { return };
+    let silent = |_, _| None;
+    let modem = Modem {
+        signals: true,
+        ..showing(silent)
+    };
+    let fake = FakeModemManager::start(&bus, Some(modem));
+    thread::scope(|scope| {
+        let search = scope.spawn(|| short(&bus, 30_000));
+        eventually("it is on", || fake.modem().enabled & GPS_NMEA != 0);
+        assert!(!fake.modem().signals, "positions are broadcast");
+        {
+            let mut modem = fake.modem();
+            modem.enabled = CELL;
+            modem.signals = true;
+            modem.shows = fixed;
+        }
+        assert_eq!(search.join().unwrap(), Ok(525_000_000));
+    });
+    let modem = fake.modem();
+    let on = (CELL | GPS_NMEA, false);
+    assert_eq!(modem.setups, [on, on, (CELL, true)]);
+    assert!(!bus.note().exists());
+}
+
+#[test]
 fn a_modem_that_gives_numbers_alone_is_believed_once_they_change() {
     let Some(bus) = Bus::start() else { return };
     let raw = |source, look| {

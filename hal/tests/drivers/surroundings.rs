@@ -39,6 +39,7 @@ impl Drop for FakeNetworkManager {
     }
 }
 
+/// The last one first.
 fn paths(kind: &str, count: u32) -> Value {
     let path = |index| {
         Value::Text(
@@ -46,8 +47,10 @@ fn paths(kind: &str, count: u32) -> Value {
             format!("/org/freedesktop/NetworkManager/{kind}/{index}"),
         )
     };
-    Value::Array("o".into(), (1..=count).map(path).collect())
+    Value::Array("o".into(), (1..=count).rev().map(path).collect())
 }
+
+const FAILED: Answer = Answer::Error("org.freedesktop.NetworkManager.Failed", "it is gone");
 
 fn answer(call: &Message) -> Answer {
     let path = call.path.as_deref().unwrap_or_default();
@@ -56,13 +59,21 @@ fn answer(call: &Message) -> Answer {
         call.member.as_deref().unwrap_or_default(),
         path.rsplit_once('/'),
     ) {
-        ("GetDevices", _) => one(paths("Devices", 2)),
+        ("GetDevices", _) => {
+            // 9 has vanished, of 8, which is Wi-Fi too, nothing is told.
+            let path = |number| format!("/org/freedesktop/NetworkManager/Devices/{number}");
+            let devices = [9, 8, 1, 2].map(|number| Value::Text('o', path(number)));
+            one(Value::Array("o".into(), devices.into()))
+        }
+        ("Get", Some((_, "9"))) | ("GetAllAccessPoints", Some((_, "8"))) => FAILED,
+        ("GetAll", Some((_, "3"))) => FAILED,
+        ("Get", Some((_, "8"))) => one(variant(Value::number(2))),
         // 1 is Ethernet, 2 is Wi-Fi.
         ("Get", Some((_, number))) => one(variant(Value::number(number.parse().unwrap()))),
         ("RequestScan", _) => {
             Answer::Error("org.freedesktop.NetworkManager.Device.NotAllowed", "no")
         }
-        ("GetAllAccessPoints", Some((_, "2"))) => one(paths("AccessPoint", 3)),
+        ("GetAllAccessPoints", Some((_, "2"))) => one(paths("AccessPoint", 4)),
         ("GetAll", Some((_, number @ ("1" | "2")))) => one(properties(vec![
             ("Ssid", Value::Bytes(b"street".to_vec())),
             (
@@ -142,6 +153,34 @@ fn indoors_cells_and_access_points_give_a_place_with_source_and_radius() {
         modem.modem().setups.is_empty(),
         "the modem is left as it is"
     );
+}
+
+/// A service that says nothing until it is let go.
+struct Silent(Mutex<std::sync::mpsc::Receiver<()>>, Cancel);
+
+impl Resolve for Silent {
+    fn name(&self) -> String {
+        "example.org".into()
+    }
+
+    fn resolve(&self, _question: &[u8], _until: Instant) -> Result<Vec<u8>, Fault> {
+        self.1.cancel();
+        let _ = self.0.lock().unwrap().recv();
+        Err(Fault::Absent("let go".into()))
+    }
+}
+
+#[test]
+fn a_search_that_is_over_does_not_wait_for_a_service_that_says_nothing() {
+    let Some(bus) = Bus::start() else { return };
+    let _modem = FakeModemManager::start(&bus, Some(registered()));
+    let (_let_go, silence) = std::sync::mpsc::channel();
+    // Being asked ends the search, as a satellite fix would.
+    let cancel = Cancel::new();
+    let service = Silent(Mutex::new(silence), cancel.clone());
+    let mut source = Surroundings::new(&bus.roots(), Box::new(service));
+    let ended = source.locate(PATIENCE, &cancel);
+    assert!(matches!(ended, Err(Fault::Cancelled(_))), "{ended:?}");
 }
 
 #[test]

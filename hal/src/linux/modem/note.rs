@@ -18,6 +18,9 @@ pub(super) struct Note {
     pub(super) path: String,
     /// The bits of the source mask that were added.
     pub(super) added: u32,
+    /// Whether positions were signalled before.
+    #[serde(default)]
+    pub(super) signals: bool,
 }
 
 impl Note {
