@@ -27,7 +27,8 @@ fn modem_managers_list_of_calls_conforms() {
 }
 
 #[test]
-fn somebody_speaks_in_a_call_that_is_dialled_or_connected_and_not_in_one_that_comes_in_or_is_held() {
+fn somebody_speaks_in_a_call_that_is_dialled_or_connected_and_not_in_one_that_comes_in_or_is_held()
+{
     let Some(bus) = Bus::start() else { return };
     let fake = FakeModemManager::start(&bus, Some(Modem::default()));
     let mut calls = ModemCalls::new(&bus.roots());
