@@ -213,7 +213,7 @@ can start it; it goes on when the agent dies.",
     Subcommand {
         name: Name::Reserve,
         word: "reserve",
-        summary: "let this session's sound server give the loudspeaker up",
+        summary: "let the logged-in user's sound server give the loudspeaker up",
         operands: "",
         least_operands: 0,
         most_operands: 0,
