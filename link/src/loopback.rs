@@ -222,7 +222,14 @@ impl Hub {
     pub fn connect(&self, client_id: &str, filters: &[&str]) -> Loopback {
         let mut state = self.lock();
         let filters = filters.iter().map(|&filter| filter.to_owned()).collect();
-        let old = state.clients.remove(client_id);
+        let mut old = state.clients.remove(client_id);
+        // What the broker has taken it has taken, whoever connects next under the name.
+        let (published, acknowledged) = old.as_mut().map_or_else(Default::default, |old| {
+            (
+                std::mem::take(&mut old.published),
+                std::mem::take(&mut old.acknowledged),
+            )
+        });
         let client = Client {
             filters,
             events: VecDeque::new(),
@@ -234,8 +241,8 @@ impl Hub {
             unacknowledged: old.map(|old| old.unacknowledged).unwrap_or_default(),
             in_flight: Vec::new(),
             under_way: Vec::new(),
-            published: Vec::new(),
-            acknowledged: Vec::new(),
+            published,
+            acknowledged,
         };
         let wake = Arc::clone(&client.wake);
         state.clients.insert(client_id.to_owned(), client);
