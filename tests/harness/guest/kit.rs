@@ -19,21 +19,26 @@ pub struct Kit {
     sim: Option<PathBuf>,
 }
 
+/// A file that xtask has prepared and names in `variable`; else its reason why not, else `nobody`.
+///
+/// # Errors
+/// One sentence.
+pub(crate) fn prepared(variable: &str, reason: &str, nobody: &str) -> Result<PathBuf, String> {
+    std::env::var_os(variable)
+        .map(PathBuf::from)
+        .filter(|path| path.exists())
+        .ok_or_else(|| std::env::var(reason).unwrap_or_else(|_| nobody.to_owned()))
+}
+
 impl Kit {
     /// The kit, or the reason why there is none here; the test is then skipped, aloud.
     ///
     /// # Errors
     /// One sentence.
     pub fn find() -> Result<Self, String> {
-        let path = |variable: &str| {
-            std::env::var_os(variable)
-                .map(PathBuf::from)
-                .filter(|path| path.exists())
-                .ok_or_else(|| {
-                    std::env::var("HOMING_TEST_GUEST_REASON").unwrap_or_else(|_| {
-                        "no emulated phone was prepared: `cargo xtask qemu` does".into()
-                    })
-                })
+        let path = |variable| {
+            let nobody = "no emulated phone was prepared: `cargo xtask qemu` does";
+            prepared(variable, "HOMING_TEST_GUEST_REASON", nobody)
         };
         let guest = path("HOMING_TEST_GUEST")?;
         Ok(Self {

@@ -1,5 +1,6 @@
 //! An emulated phone with a whole system: the image of `cargo xtask image` under a real systemd, on a disk of its own. It must not know what a story expects.
 
+use super::kit::prepared;
 use super::{Clock, Fittings, Guest, Sound, peripherals, socket, start};
 use crate::Answer;
 use std::path::{Path, PathBuf};
@@ -56,15 +57,10 @@ impl SystemKit {
     /// # Errors
     /// One sentence.
     pub fn find() -> Result<Self, String> {
-        let path = |variable: &str| {
-            std::env::var_os(variable)
-                .map(PathBuf::from)
-                .filter(|path| path.exists())
-                .ok_or_else(|| {
-                    std::env::var("HOMING_TEST_SYSTEM_REASON").unwrap_or_else(|_| {
-                        "no system was prepared: `cargo xtask ci --full` and `cargo xtask qemu` do".into()
-                    })
-                })
+        let path = |variable| {
+            let nobody =
+                "no system was prepared: `cargo xtask ci --full` and `cargo xtask qemu` do";
+            prepared(variable, "HOMING_TEST_SYSTEM_REASON", nobody)
         };
         Ok(Self {
             qemu: path("HOMING_TEST_QEMU")?,

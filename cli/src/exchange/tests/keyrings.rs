@@ -18,6 +18,17 @@ fn published(hub: &Hub, wanted: &Publication) -> usize {
     seen.iter().filter(same).count()
 }
 
+/// A household, a broker, the keyring that it was given earlier, and the owner who gave it.
+fn with_a_published_keyring() -> (Pretended, Hub, Publication, Exchange<Loopback>) {
+    let (house, hub) = (household(), Hub::new());
+    let store = house.store();
+    let own = store.account().expect("account").keyring;
+    store.keyring_published(&own).expect("noted");
+    let owner = exchange(&house, &hub, "owner", Acceptance::Locked);
+    let own = publication(&house, &own);
+    (house, hub, own, owner)
+}
+
 #[tokio::test]
 async fn a_newer_keyring_is_kept_aside_and_a_fake_one_does_not_replace_ours() {
     let mut house = household();
@@ -73,13 +84,7 @@ async fn an_old_keyring_is_answered_with_ours_each_time_and_told_of_once() {
 
 #[tokio::test]
 async fn a_keyring_that_the_broker_has_lost_is_given_to_it_again() {
-    let house = household();
-    let hub = Hub::new();
-    let store = house.store();
-    let own = store.account().expect("account").keyring;
-    store.keyring_published(&own).expect("noted");
-    let own = publication(&house, &own);
-    let mut owner = exchange(&house, &hub, "owner", Acceptance::Locked);
+    let (_house, hub, own, mut owner) = with_a_published_keyring();
     // The broker has a few seconds in which to show what it keeps.
     let given = owner
         .until(3 * DEADLINE, |_| {
@@ -92,13 +97,7 @@ async fn a_keyring_that_the_broker_has_lost_is_given_to_it_again() {
 
 #[tokio::test]
 async fn a_keyring_that_the_broker_still_shows_is_not_sent_again() {
-    let house = household();
-    let hub = Hub::new();
-    let store = house.store();
-    let own = store.account().expect("account").keyring;
-    store.keyring_published(&own).expect("noted");
-    let own = publication(&house, &own);
-    let mut owner = exchange(&house, &hub, "owner", Acceptance::Locked);
+    let (_house, hub, own, mut owner) = with_a_published_keyring();
     hub.inject(&own);
     let shown = owner
         .until(DEADLINE, |it| Ok(it.keyring_shown.then_some(())))
