@@ -105,8 +105,15 @@ impl Handset {
     #[track_caller]
     #[must_use]
     pub fn homingd(&self, arguments: &[&str]) -> Answer {
+        self.homingd_told(arguments, "")
+    }
+
+    /// The same with these lines as its input.
+    #[track_caller]
+    #[must_use]
+    pub fn homingd_told(&self, arguments: &[&str], lines: &str) -> Answer {
         let mut command = self.command(arguments);
-        Answer::of("homingd", &self.folder, &mut command, "", PATIENCE)
+        Answer::of("homingd", &self.folder, &mut command, lines, PATIENCE)
     }
 
     /// `homingd enrol BUNDLE`: joins the account, with consent.

@@ -249,6 +249,16 @@ fn a_phone_that_leaves_tells_its_owner_and_takes_nothing_to_the_next_account() {
     household.broker.stop();
     let untold = household.handset.homingd(&["leave", PHONE]);
     assert!(untold.sentence("homingd", 78).contains("--untold"));
+    // Leaving without a word is not the way past the Homing PIN either.
+    let _ = household
+        .handset
+        .homingd_told(&["pin", "set"], "135790\n135790\n")
+        .expect_success();
+    let wrong = household
+        .handset
+        .homingd_told(&["leave", "--untold", PHONE], "246801\n");
+    assert!(wrong.sentence("homingd", 77).contains("Homing PIN"));
+    assert_ne!(household.status()["enrolled"], "no");
     household.broker.restart();
     let image = household.scratch.path().join("image");
     let state = household.handset.state();
