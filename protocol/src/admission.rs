@@ -337,6 +337,66 @@ mod tests {
     }
 
     #[test]
+    fn a_name_may_be_as_long_as_readers_accept_and_no_longer() {
+        let (key, _, mut request) = asking();
+        request.name = "n".repeat(LONGEST_NAME);
+        let bytes = request.sign(&key).expect("signed");
+        assert_eq!(ClientRequest::verify(&bytes), Ok(request.clone()));
+        request.name.push('n');
+        assert_eq!(request.sign(&key), Err(Malformed::Field(4)));
+    }
+
+    #[test]
+    fn answer_and_notice_name_as_many_phones_as_readers_accept_and_no_more() {
+        let rng = &mut UnwrapErr(getrandom::SysRng);
+        let (key, reading, request) = asking();
+        let mut answer = answer(None);
+        let mut notice = Notice {
+            account: answer.account,
+            client: request.client(),
+            number: 1,
+            authority: Vec::new(),
+            devices: Vec::new(),
+        };
+        let phone = KnownDevice {
+            device: crate::id::DeviceId::random(rng),
+            name: "pocket".into(),
+            certificate: Vec::new(),
+            key_set: Vec::new(),
+            tls_serial: Vec::new(),
+        };
+        for most in [MOST_DEVICES, MOST_DEVICES + 1] {
+            answer.devices = vec![phone.clone(); most];
+            notice.devices = answer.devices.clone();
+            let answered = answer.seal(&request, rng);
+            let noticed = notice.seal(&key, &request.reading, rng);
+            if most > MOST_DEVICES {
+                assert_eq!(answered, Err(Malformed::TooMany));
+                assert_eq!(noticed, Err(Malformed::TooMany));
+                continue;
+            }
+            let opened = ClientAnswer::open(&answered.expect("sealed"), &key.public(), &reading);
+            assert_eq!(opened.expect("opens").devices.len(), most);
+            let opened = Notice::open(
+                &noticed.expect("sealed"),
+                &key.public(),
+                notice.account,
+                notice.client,
+                &reading,
+            );
+            assert_eq!(opened.expect("opens").devices.len(), most);
+        }
+    }
+
+    #[test]
+    fn an_answer_that_is_printed_names_the_account_and_nothing_secret() {
+        let answer = answer(None);
+        let printed = format!("{answer:?}");
+        assert!(printed.contains(&answer.account.to_string()));
+        assert!(!printed.contains("KEY") && !printed.contains("broker"));
+    }
+
+    #[test]
     fn a_notice_is_for_one_delegate_and_by_the_owner_alone() {
         let rng = &mut UnwrapErr(getrandom::SysRng);
         let (key, reading, request) = asking();

@@ -259,3 +259,15 @@ pub fn seal_to_device(
 ) -> Result<Vec<u8>, Malformed> {
     envelope::seal(kind, address, device, None, signed, rng)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_capability_that_is_named_twice_is_held() {
+        let twice = Capabilities::of(&[Capability::Ring, Capability::Ring]);
+        assert_eq!(twice, Capabilities::of(&[Capability::Ring]));
+        assert!(twice.allows(Capability::Ring));
+    }
+}

@@ -24,6 +24,15 @@ fn a_known_command_is_answered_again_and_done_once_under_whatever_number() {
 }
 
 #[test]
+fn a_beacon_shows_a_number_that_is_missing_far_behind() {
+    let (house, mut phone) = (House::new(), Phone::new());
+    let _ = phone.receive(&house.sign(&locate(1, 1)));
+    let _ = phone.receive(&house.sign(&locate(129, 2)));
+    let window = &phone.state.windows()[0];
+    assert!(window.has_seen(1) && !window.has_seen(2) && !window.has_seen(128));
+}
+
+#[test]
 fn another_command_under_a_used_number_is_refused_for_good() {
     let (house, mut phone) = (House::new(), Phone::new());
     let _ = phone.receive(&house.sign(&locate(1, 1)));

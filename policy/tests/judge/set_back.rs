@@ -290,6 +290,7 @@ fn a_resume_never_lowers_a_number() {
         });
     assert_eq!(resumed, Some(None), "its own chain goes on");
     assert_eq!((phone.state.beacons(), phone.state.receipts), (10, 1));
+    assert!(phone.state.passed_over.is_empty(), "no number was skipped");
 }
 
 #[test]

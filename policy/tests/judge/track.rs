@@ -224,6 +224,19 @@ fn positions_asked_for_again_are_answered_with_the_lowest_number_that_is_left() 
 }
 
 #[test]
+fn what_has_expired_is_written_down_once() {
+    let mut phone = Phone::new();
+    for _ in 0..5 {
+        found(&mut phone, PLACE);
+    }
+    let written = phone.journal.records.len();
+    for _ in 0..3 {
+        let _ = phone.hear(&Event::ReportsExpired { through: 5 });
+    }
+    assert_eq!(phone.journal.records.len(), written + 1);
+}
+
+#[test]
 fn more_positions_than_a_phone_keeps_push_the_oldest_out() {
     let mut phone = Phone::new();
     let counter = MOST_REPORTS + 7;
