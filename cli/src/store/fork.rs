@@ -4,20 +4,10 @@ use crate::clock::UnixMs;
 use crate::error::Error;
 use homing_protocol::keyring::Keyring;
 use homing_protocol::keys::sha256;
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{OptionalExtension, params};
 
 /// How many of each are kept.
 const KEPT: u32 = 64;
-
-/// Makes the tables where they are missing.
-pub(super) fn prepare(connection: &Connection) -> Result<(), Error> {
-    connection.execute_batch(
-        "CREATE TABLE IF NOT EXISTS fork (id INTEGER PRIMARY KEY AUTOINCREMENT, seen_at INTEGER NOT NULL,
-           what TEXT NOT NULL, ended_at INTEGER, outcome TEXT NOT NULL DEFAULT '') STRICT;
-         CREATE TABLE IF NOT EXISTS weighed (number INTEGER PRIMARY KEY AUTOINCREMENT, digest BLOB NOT NULL UNIQUE) STRICT;",
-    )?;
-    Ok(())
-}
 
 /// One thing that was seen.
 #[derive(Clone, Debug, PartialEq, Eq)]

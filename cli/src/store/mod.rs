@@ -41,7 +41,7 @@ use zeroize::Zeroizing;
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Version of the database's schema; `PRAGMA user_version`.
-const FORMAT: i64 = 3;
+const FORMAT: i64 = 4;
 
 /// The database in the owner's folder.
 #[derive(Debug)]
@@ -178,8 +178,6 @@ impl Store {
             return Err(Error::NoAccount(home.to_owned()));
         }
         migration::migrate(&mut store.connection)?;
-        fork::prepare(&store.connection)?;
-        notice::prepare(&store.connection)?;
         if store.is_recovering()? {
             return Err(Error::HalfRecovered(home.to_owned()));
         }
@@ -202,8 +200,6 @@ impl Store {
         let transaction = store.write()?;
         if migration::version(&transaction)? == 0 {
             transaction.execute_batch(include_str!("schema.sql"))?;
-            fork::prepare(&transaction)?;
-            notice::prepare(&transaction)?;
             transaction.pragma_update(None, "user_version", FORMAT)?;
             transaction.commit()?;
         } else {

@@ -6,16 +6,7 @@ use homing_owner::account::Unlocked;
 use homing_protocol::admission::Notice;
 use homing_protocol::authority::AuthorityList;
 use homing_protocol::topic::Topic;
-use rusqlite::{Connection, OptionalExtension, Transaction, params};
-
-/// Makes the tables where they are missing.
-pub(super) fn prepare(connection: &Connection) -> Result<(), Error> {
-    connection.execute_batch(
-        "CREATE TABLE IF NOT EXISTS notice (topic TEXT PRIMARY KEY, payload BLOB NOT NULL, published INTEGER NOT NULL) STRICT;
-         CREATE TABLE IF NOT EXISTS noticed (one INTEGER PRIMARY KEY CHECK (one = 1), number INTEGER NOT NULL) STRICT;",
-    )?;
-    Ok(())
-}
+use rusqlite::{OptionalExtension, Transaction, params};
 
 /// Replaces what every delegate is told by what the account says now.
 pub(super) fn put(

@@ -148,3 +148,12 @@ CREATE TABLE set_back (device BLOB PRIMARY KEY, counter INTEGER NOT NULL, nonce 
 
 -- The newest time that this machine's clock has shown, and from when on it is believed when it deletes something.
 CREATE TABLE clock_seen (one INTEGER PRIMARY KEY CHECK (one = 1), latest INTEGER NOT NULL, believed_from INTEGER NOT NULL) STRICT;
+
+-- What was seen of changes that two machines made apart or of older states that the broker showed, and the keyrings that were compared with ours.
+CREATE TABLE fork (id INTEGER PRIMARY KEY AUTOINCREMENT, seen_at INTEGER NOT NULL,
+  what TEXT NOT NULL, ended_at INTEGER, outcome TEXT NOT NULL DEFAULT '') STRICT;
+CREATE TABLE weighed (number INTEGER PRIMARY KEY AUTOINCREMENT, digest BLOB NOT NULL UNIQUE) STRICT;
+
+-- What each delegate is told, and on a delegate's machine the newest notice that was taken over.
+CREATE TABLE notice (topic TEXT PRIMARY KEY, payload BLOB NOT NULL, published INTEGER NOT NULL) STRICT;
+CREATE TABLE noticed (one INTEGER PRIMARY KEY CHECK (one = 1), number INTEGER NOT NULL) STRICT;
