@@ -418,6 +418,14 @@ mod tests {
         assert!(open(&bytes, &root, &stranger, &reading).is_err());
         assert!(open(&bytes, &root, &key, &strangers_reading).is_err());
         assert!(open(&bytes[..40], &root, &key, &reading).is_err());
+        let elsewhere = Notice::open(
+            &bytes,
+            &root.public(),
+            AccountId::random(rng),
+            notice.client,
+            &reading,
+        );
+        assert_eq!(elsewhere, Err(Malformed::Misdirected));
         let forged = notice.seal(&stranger, &request.reading, rng);
         let forged = open(&forged.expect("sealed"), &root, &key, &reading);
         assert_eq!(forged, Err(Malformed::Signature));

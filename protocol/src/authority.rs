@@ -270,4 +270,23 @@ mod tests {
         assert_eq!(twice, Capabilities::of(&[Capability::Ring]));
         assert!(twice.allows(Capability::Ring));
     }
+
+    #[test]
+    fn without_the_passphrase_a_machine_finds_and_sets_and_never_unlocks_or_erases() {
+        let find = [
+            "locate",
+            "ring",
+            "message",
+            "lost",
+            "cancel",
+            "read-location",
+        ];
+        assert_eq!(Capabilities::find().words(), find);
+        let own = Capabilities::own().words();
+        assert!(find.iter().all(|word| own.contains(word)));
+        assert_eq!(own.len(), find.len() + 1);
+        assert!(own.contains(&"settings"));
+        assert_eq!(Capabilities::full().words().len(), Capability::ALL.len());
+        assert!(Capabilities::default().words().is_empty());
+    }
 }
