@@ -351,3 +351,22 @@ impl Status {
         Ok(status)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_window_says_which_numbers_are_missing_and_counts_what_is_behind_it_as_seen() {
+        let window = Window {
+            client: ClientId([1; ClientId::LEN]),
+            session: SessionId([2; SessionId::LEN]),
+            high: 20,
+            // 19 and 17 in the first byte, 10 in the second.
+            missing: vec![0b0000_0101, 0b0000_0010],
+        };
+        let missing: Vec<u64> = (0..=25).filter(|seq| !window.has_seen(*seq)).collect();
+        assert_eq!(missing, [10, 17, 19, 21, 22, 23, 24, 25]);
+        assert!(!window.has_seen(u64::MAX));
+    }
+}
