@@ -53,8 +53,8 @@ fn track_point(point: &Point) -> String {
     let said = properties(point);
     let mut text = format!(
         "<trkpt lat=\"{}\" lon=\"{}\">",
-        crate::commands::find::degrees(position.latitude_e7),
-        crate::commands::find::degrees(east(position.longitude_e7))
+        crate::commands::position::degrees(position.latitude_e7),
+        crate::commands::position::degrees(east(position.longitude_e7))
     );
     let mut element = |name: &str, value: &Value| {
         let value = match value {

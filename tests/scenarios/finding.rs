@@ -102,7 +102,23 @@ fn a_phone_indoors_says_in_time_that_it_finds_no_position() {
     household
         .sim
         .ask(json!({"set": "position", "indoors": false}));
-    let _ = household.owner.homing(&["locate", PHONE]).expect_success();
+    let found = household.owner.json(&["locate", PHONE]);
+    assert!(!answer.stdout.contains("Last known"), "{answer}");
+
+    // And when it has gone in once more, the order fails with the place where it was last seen.
+    household
+        .sim
+        .ask(json!({"set": "position", "indoors": true}));
+    let answer = household.owner.homing(&["locate", PHONE, "--wait", "60s"]);
+    let answer = answer.expect_code(69);
+    let [latitude, longitude] = place(&found).map(|degrees| format!("{degrees:.7}"));
+    let known = format!("Last known: {latitude}, {longitude} ± ");
+    assert!(answer.stdout.contains(&known), "{answer}");
+    let answer = household.owner.homing(&["--json", "locate", PHONE]);
+    let answer = answer.expect_code(69);
+    let object: serde_json::Value = serde_json::from_str(answer.stdout.trim()).unwrap();
+    assert_eq!(object["state"], "failed");
+    assert_eq!(object["last_known"]["number"], found["number"]);
     each_has_one_end(&household);
 }
 

@@ -1,13 +1,14 @@
 //! `locate` and `ring`: an order into the outbox, its way watched, its result printed.
 use super::device::tell_trouble;
+use super::position::{Found, position};
 use super::show::Known;
 use super::{Context, waiting};
 use crate::args::{Locate, Ring};
 use crate::clock::UnixMs;
-use crate::duration::{Span, ago};
+use crate::duration::Span;
 use crate::error::Error;
 use crate::exchange::{Acceptance, Exchange, Stay, rng};
-use crate::output::{Tone, harmless};
+use crate::output::harmless;
 use crate::store::{DeviceRow, Order, Standing, Store, Withdrawn};
 use homing_link::MqttLink;
 use homing_owner::clients::own_entry;
@@ -16,7 +17,6 @@ use homing_owner::sign::{Intent, ring_stop};
 use homing_protocol::Refusal;
 use homing_protocol::command::Op;
 use homing_protocol::id::CommandId;
-use homing_protocol::measure::{Position, PositionSource};
 use homing_protocol::readers::{KeySet, Reads};
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -68,7 +68,7 @@ pub(crate) fn locate(context: &Context, args: &Locate) -> Result<(), Error> {
                 harmless(&row.name)
             )));
         };
-        return print_position(context, &row, &found);
+        return found.print(context, &row);
     }
     let search_s = args
         .wait
@@ -76,12 +76,19 @@ pub(crate) fn locate(context: &Context, args: &Locate) -> Result<(), Error> {
         .as_secs()
         .clamp(SHORTEST_SEARCH_S, LONGEST_SEARCH_S);
     let search_s = u16::try_from(search_s).unwrap_or(u16::MAX);
-    let before = position(&store, &row, None)?.map_or(0, |found| found.number);
+    let last = position(&store, &row, None)?;
+    if let Some(last) = &last {
+        let line = last.line(context);
+        context.out.progress(&format!("Last known: {line}"));
+    }
+    let before = last.map_or(0, |found| found.number);
     let id = order(&mut store, &row, Op::Locate { search_s }, None)?;
     let sighted = reads_positions(&store, &row)?;
     let (store, end) = follow(context, store, id, args.wait, |order, store| {
         let state = order.progress.state();
         let located = match order.report {
+            // It found nothing; the number is that of the last known position.
+            _ if state == State::Failed => None,
             Some(number) => position(store, &row, Some(number))?,
             // A newer search took this one's place: its position is the answer to both.
             None if state == State::Superseded => {
@@ -98,9 +105,12 @@ pub(crate) fn locate(context: &Context, args: &Locate) -> Result<(), Error> {
         Ok(answered.then_some(located))
     })?;
     match end {
-        Some(Some(found)) => print_position(context, &row, &found),
+        Some(Some(found)) => found.print(context, &row),
         Some(None) => {
             let order = store.order(id)?;
+            if order.progress.state() == State::Failed {
+                print_last_known(context, &store, &row, &order)?;
+            }
             if order.progress.state() != State::Done || sighted {
                 return Err(Error::Refused(ended(&store, &row, &order)));
             }
@@ -118,6 +128,9 @@ pub(crate) fn locate(context: &Context, args: &Locate) -> Result<(), Error> {
         }
         None => {
             print_waiting(context, &store, &row, id)?;
+            if let Some(last) = position(&store, &row, None)? {
+                context.out.text(&last_known(context, &last))?;
+            }
             Err(Error::NoAnswerYet(format!(
                 "{} has not answered within {}; the order stays queued",
                 harmless(&row.name),
@@ -125,6 +138,32 @@ pub(crate) fn locate(context: &Context, args: &Locate) -> Result<(), Error> {
             )))
         }
     }
+}
+
+fn last_known(context: &Context, last: &Found) -> String {
+    format!("Last known: {}\n{}", last.line(context), last.link())
+}
+
+/// What is known although a search found nothing: the position that the phone names, else the newest one here.
+fn print_last_known(
+    context: &Context,
+    store: &Store,
+    row: &DeviceRow,
+    order: &Order,
+) -> Result<(), Error> {
+    let named = order
+        .report
+        .map(|number| position(store, row, Some(number)));
+    let last = match named.transpose()?.flatten() {
+        Some(named) => Some(named),
+        None => position(store, row, None)?,
+    };
+    let mut object = order_json(row, order);
+    object["last_known"] = last.as_ref().map_or(Value::Null, |last| last.json(row));
+    if let Some(last) = &last {
+        context.out.text(&last_known(context, last))?;
+    }
+    context.out.json(&object)
 }
 
 /// `homing ring`.
@@ -306,112 +345,4 @@ pub(crate) fn order_json(row: &DeviceRow, order: &Order) -> Value {
         "state": order.progress.state().word(),
         "steps": steps,
     })
-}
-
-/// A position with the number under which the phone reported it.
-struct Found {
-    number: u64,
-    position: Position,
-}
-
-/// The newest stored position, or the one with this number.
-fn position(store: &Store, row: &DeviceRow, number: Option<u64>) -> Result<Option<Found>, Error> {
-    let account = store.account()?;
-    let Some(phone) = row.phone(account.id, &account.root)? else {
-        return Ok(None);
-    };
-    let Some(bytes) = store.report(row.id, number)? else {
-        return Ok(None);
-    };
-    let report = phone.hear_report(&bytes, &account.client.reading)?;
-    let index = number.map_or(report.positions.len() as u64 - 1, |number| {
-        number - report.first
-    });
-    let position = usize::try_from(index)
-        .ok()
-        .and_then(|index| report.positions.get(index).copied());
-    Ok(position.map(|position| Found {
-        number: report.first + index,
-        position,
-    }))
-}
-
-/// The word for where a position comes from.
-pub(crate) fn source(source: PositionSource) -> &'static str {
-    match source {
-        PositionSource::Gnss => "gnss",
-        PositionSource::Wifi => "wifi",
-        PositionSource::Cell => "cell",
-        PositionSource::LastKnown => "last-known",
-    }
-}
-
-/// Scaled integers as decimal degrees, exactly.
-pub(crate) fn degrees(e7: i32) -> String {
-    let sign = if e7 < 0 { "-" } else { "" };
-    let whole = e7.unsigned_abs();
-    format!("{sign}{}.{:07}", whole / 10_000_000, whole % 10_000_000)
-}
-
-fn print_position(context: &Context, row: &DeviceRow, found: &Found) -> Result<(), Error> {
-    let (position, now) = (&found.position, UnixMs::now());
-    let time = position.time_unix_ms.map(UnixMs);
-    // The phone's word on the age is from when it reported; by now it is older.
-    let age_s = match time {
-        Some(time) => u64::try_from((now.0 - time.0) / 1_000)
-            .unwrap_or(0)
-            .max(u64::from(position.age_s)),
-        None => u64::from(position.age_s),
-    };
-    let (latitude, longitude) = (
-        degrees(position.latitude_e7),
-        degrees(position.longitude_e7),
-    );
-    let number = |text: &str| text.parse::<f64>().unwrap_or(0.0);
-    let place = format!("{latitude}, {longitude}");
-    let accuracy = format!("± {} m", position.accuracy_dm.div_ceil(10));
-    let when = time.map_or_else(
-        || "at an unknown time".to_owned(),
-        |time| format!("at {}", time.short(now)),
-    );
-    context.out.both(
-        &format!(
-            "{}: {} {accuracy} (95 %), {when}, {} ago, source {}\nhttps://www.openstreetmap.org/?mlat={latitude}&mlon={longitude}#map=17/{latitude}/{longitude}",
-            harmless(&row.name),
-            context.out.toned(Tone::Good, &place),
-            ago(Duration::from_secs(age_s)),
-            source(position.source),
-        ),
-        &json!({
-            "device": row.id.to_string(),
-            "name": row.name,
-            "number": found.number,
-            "time": time.map(UnixMs::rfc3339),
-            "age_s": age_s,
-            "latitude": number(&latitude),
-            "longitude": number(&longitude),
-            "accuracy_m": f64::from(position.accuracy_dm) / 10.0,
-            "altitude_m": position.altitude_dm.map(|value| f64::from(value) / 10.0),
-            "speed_m_s": position.speed_cm_s.map(|value| f64::from(value) / 100.0),
-            "course_deg": position.course_cdeg.map(|value| f64::from(value) / 100.0),
-            "source": source(position.source),
-        }),
-    )
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn degrees_are_printed_exactly() {
-        for (e7, text) in [
-            (525_200_066, "52.5200066"),
-            (-1, "-0.0000001"),
-            (0, "0.0000000"),
-            (-1_800_000_000, "-180.0000000"),
-        ] {
-            assert_eq!(degrees(e7), text);
-        }
-    }
 }

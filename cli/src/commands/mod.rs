@@ -7,6 +7,7 @@ mod device;
 pub(crate) mod find;
 mod kit;
 mod log;
+pub(crate) mod position;
 pub(crate) mod resident;
 mod resume;
 pub(crate) mod show;

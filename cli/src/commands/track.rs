@@ -1,5 +1,6 @@
 //! `track`: the movement history as a table, JSON, GPX or GeoJSON, with what is doubtful marked and what is missing said.
-use super::find::{degrees, joined, order, source};
+use super::find::{joined, order};
+use super::position::{degrees, source};
 use super::{Context, catch_up, waiting};
 use crate::args::{Track, TrackFormat};
 use crate::clock::UnixMs;

@@ -1,10 +1,10 @@
 //! Locate: at most one search runs; the newest order takes its place, the older one is answered *superseded*.
 
-use super::{Saying, accept, advance, fail, is_overtaken, is_search, track};
+use super::{Saying, accept, advance, is_overtaken, is_search, track};
 use crate::decision::{Decision, Effect};
 use crate::event::{Now, SearchOutcome};
 use crate::record::Record;
-use crate::state::State;
+use crate::state::{Entry, State};
 use homing_protocol::command::{Command, Op};
 use homing_protocol::id::CommandId;
 use homing_protocol::receipt::CommandState;
@@ -70,7 +70,7 @@ pub(super) fn look_after(state: &State, now: &Now, decision: &mut Decision) {
                 || now.boottime_ms > search.deadline_ms + GRACE_MS
         });
         if hangs {
-            fail(state, entry, "the search for the position hangs", decision);
+            fail_search(state, entry, "the search for the position hangs", decision);
         }
     }
 }
@@ -99,10 +99,26 @@ pub(super) fn ended(
         }
         SearchOutcome::Failed(why) => {
             if let Some(entry) = open {
-                fail(state, entry, why, decision);
+                fail_search(state, entry, why, decision);
             }
         }
     }
+}
+
+/// Answers for a search that found nothing, and names the newest position that the phone knows: the last of the sources.
+fn fail_search(state: &State, entry: &Entry, why: &str, decision: &mut Decision) {
+    let saying = Saying {
+        text: Some(why.to_owned()),
+        report: state.newest_report(),
+        ..Saying::default()
+    };
+    advance(
+        state,
+        decision,
+        &entry.accepted,
+        CommandState::Failed,
+        saying,
+    );
 }
 
 /// After a restart the search begins anew, but not for ever: it may be what ends the agent.
@@ -117,7 +133,7 @@ pub(super) fn resume(state: &State, now: &Now, decision: &mut Decision) {
             .map_or(0, |search| search.times);
         if begun >= MOST_BEGINNINGS {
             let why = "the agent was restarted in each of three searches";
-            fail(state, entry, why, decision);
+            fail_search(state, entry, why, decision);
         } else {
             begin(now, entry.accepted.id, search_s, decision);
         }

@@ -57,6 +57,30 @@ fn a_search_that_fails_says_why() {
 }
 
 #[test]
+fn a_search_that_fails_names_the_newest_position_that_the_phone_still_has() {
+    let (house, mut phone) = (House::new(), Phone::new());
+    let told = |id: u8, phone: &mut Phone| {
+        let _ = phone.receive(&house.sign(&locate(id.into(), id)));
+        ended(phone, id, SearchOutcome::Failed("indoors"));
+        assert_eq!(phone.said(id), [Running, Failed]);
+        match phone.journal.sent.last() {
+            Some(Outgoing::Receipt { report, .. }) => *report,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(told(1, &mut phone), None);
+    for _ in 0..2 {
+        let outcome = SearchOutcome::Found(PLACE);
+        let _ = phone.hear(&Event::TrackEnded { outcome });
+    }
+    assert_eq!(told(2, &mut phone), Some(2));
+    let _ = phone.hear(&Event::ReportsExpired { through: 1 });
+    assert_eq!(told(3, &mut phone), Some(2));
+    let _ = phone.hear(&Event::ReportsExpired { through: 2 });
+    assert_eq!(told(4, &mut phone), None);
+}
+
+#[test]
 fn the_newest_order_searches_and_the_older_ones_are_superseded() {
     let (house, mut phone) = (House::new(), Phone::new());
     for id in 1..=3 {
