@@ -1,6 +1,7 @@
 //! The position from gpsd over TCP or a Unix socket. It watches only while somebody asks for the position, because gpsd powers the receiver as long as a client watches.
 
 pub mod lines;
+mod listener;
 pub mod message;
 pub mod time;
 
@@ -175,6 +176,11 @@ struct Session {
 
 impl Session {
     fn connect(address: &GpsdAddress) -> Result<Self, Fault> {
+        if let GpsdAddress::Tcp(address) = address
+            && let Some(objection) = listener::objection(*address)
+        {
+            return Err(Fault::Denied(objection));
+        }
         let stream = match address {
             GpsdAddress::Tcp(address) => TcpStream::connect_timeout(address, GREETING_TIME)
                 .and_then(|stream| {

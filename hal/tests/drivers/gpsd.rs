@@ -194,6 +194,28 @@ fn a_single_reading_is_reported_at_the_deadline_with_its_doubt() {
 }
 
 #[test]
+fn a_program_of_another_user_in_gpsds_place_is_not_believed() {
+    let own = nix::unistd::geteuid();
+    // What a thread binds belongs to its user for file systems; only root may take another's.
+    let before = nix::unistd::setfsuid(nix::unistd::Uid::from_raw(54_321));
+    let mut fake = FakeGpsd::start(|stream, _| {
+        good(stream);
+        until_hung_up(stream);
+    });
+    nix::unistd::setfsuid(before);
+    if !own.is_root() {
+        eprintln!("SKIPPED: only root can listen as another user");
+        return;
+    }
+    let fault = locate(&fake, 500).unwrap_err();
+    assert!(matches!(fault, Fault::Denied(_)), "{fault:?}");
+    assert!(fault.to_string().contains("54321"), "{fault}");
+    let probed = driver(&fake).probe().to_string();
+    assert!(probed.contains("not believed"), "{probed}");
+    assert!(fake.heard().is_empty(), "nothing was said to it");
+}
+
+#[test]
 fn the_receiver_is_watched_only_while_somebody_asks() {
     let mut fake = FakeGpsd::start(|stream, _| {
         good(stream);
