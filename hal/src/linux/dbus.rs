@@ -1,12 +1,13 @@
-//! One connection to the system's message bus with a deadline on everything; it must not be kept open longer than somebody asks, nor start a service. What speaks the protocol lies in `dbus/`.
+//! One connection to a message bus, the system's or a session's, with a deadline on everything; it must not be kept open longer than somebody needs it. What speaks the protocol lies in `dbus/`.
 
 pub mod message;
 pub mod value;
 
+use std::collections::VecDeque;
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use self::message::{Kind, Message, PROLOGUE};
@@ -22,6 +23,8 @@ const GREETING_TIME: Duration = Duration::from_secs(5);
 const LONGEST_LINE: usize = 512;
 /// Messages that are passed over while an answer is waited for: nobody sends us any but the bus its greetings.
 const MOST_OTHERS: usize = 64;
+/// Calls of others that are kept until somebody looks at them. Whoever serves an object looks ten times a second.
+const MOST_CALLS: usize = 16;
 
 const DBUS: &str = "org.freedesktop.DBus";
 
@@ -30,6 +33,30 @@ const DBUS: &str = "org.freedesktop.DBus";
 pub struct Bus {
     stream: UnixStream,
     serial: u32,
+    /// The beginning of a message that has not come whole yet: a deadline in the middle of one loses nothing.
+    inbox: Vec<u8>,
+    calls: VecDeque<Message>,
+}
+
+/// The socket of the session's bus that this process belongs to: as its address says, else at its usual place. `None` where
+/// neither is a path.
+#[must_use]
+pub fn session_socket() -> Option<PathBuf> {
+    let address = std::env::var("DBUS_SESSION_BUS_ADDRESS").unwrap_or_default();
+    let usual = || Some(Path::new(&std::env::var_os("XDG_RUNTIME_DIR")?).join("bus"));
+    socket_in(&address).or_else(usual)
+}
+
+/// The first path in addresses such as `unix:path=/run/user/1000/bus,guid=…;…`. One with escapes (`%20`) is none of those
+/// that session managers make.
+fn socket_in(addresses: &str) -> Option<PathBuf> {
+    let unix = addresses
+        .split(';')
+        .filter_map(|address| address.strip_prefix("unix:"));
+    unix.flat_map(|pairs| pairs.split(','))
+        .filter_map(|pair| pair.strip_prefix("path="))
+        .find(|path| path.starts_with('/') && !path.contains('%'))
+        .map(PathBuf::from)
 }
 
 /// Whom a method call is for.
@@ -79,7 +106,12 @@ impl Bus {
     pub fn at(path: &Path, limit: Limit<'_>) -> Result<Self, Fault> {
         let doing = format!("connecting to {}", path.display());
         let stream = unix::connect(path).map_err(|error| Fault::from_io(&doing, &error))?;
-        let mut bus = Self { stream, serial: 0 };
+        let mut bus = Self {
+            stream,
+            serial: 0,
+            inbox: Vec::new(),
+            calls: VecDeque::new(),
+        };
         let limit = limit.at_most(GREETING_TIME);
         // The kernel tells the bus who we are; the text repeats it in hexadecimal digits of its decimal ones.
         let uid = nix::unistd::geteuid().to_string();
@@ -119,7 +151,7 @@ impl Bus {
     ///
     /// # Errors
     /// [`Fault::Absent`] where service or object is gone, [`Fault::Denied`], [`Fault::Busy`], [`Fault::Broken`] for any
-    /// other error; [`Fault::TimedOut`], [`Fault::Cancelled`]. After the last three the connection is of no use.
+    /// other error or where the bus is gone; [`Fault::TimedOut`], [`Fault::Cancelled`]. A late answer is passed over.
     pub fn call(
         &mut self,
         callee: Callee<'_>,
@@ -128,8 +160,7 @@ impl Bus {
         limit: Limit<'_>,
     ) -> Result<Value, Fault> {
         let limit = limit.at_most(CALL_TIME);
-        self.serial = self.serial.wrapping_add(1).max(1);
-        let serial = self.serial;
+        let serial = self.next_serial();
         let call = Message {
             path: Some(callee.path.into()),
             interface: Some(callee.interface.into()),
@@ -145,22 +176,71 @@ impl Bus {
         };
         self.send(&call.to_bytes(), limit).map_err(late)?;
         for _ in 0..MOST_OTHERS {
-            let message = self.receive(limit).map_err(late)?;
-            let Some(mut message) = message.filter(|message| message.answers == Some(serial))
-            else {
+            let Some(mut message) = self.receive(limit).map_err(late)? else {
                 continue;
             };
-            return match message.kind {
-                Kind::Return if message.body.len() == 1 => Ok(message.body.remove(0)),
-                Kind::Return => Ok(Value::Struct(message.body)),
-                Kind::Error => Err(fault(&doing(), &message)),
-                Kind::Call | Kind::Signal => continue,
-            };
+            let ours = message.answers == Some(serial);
+            match message.kind {
+                Kind::Return if ours && message.body.len() == 1 => {
+                    return Ok(message.body.remove(0));
+                }
+                Kind::Return if ours => return Ok(Value::Struct(message.body)),
+                Kind::Error if ours => return Err(fault(&doing(), &message)),
+                Kind::Call if self.calls.len() < MOST_CALLS => self.calls.push_back(message),
+                _ => {}
+            }
         }
         Err(Fault::Broken(format!(
             "{}: only other messages come",
             doing()
         )))
+    }
+
+    /// A call of somebody else's; `None` where none comes before the limit. Each wants to be answered.
+    ///
+    /// # Errors
+    /// [`Fault::Cancelled`]; [`Fault::Broken`] when the bus is gone.
+    pub fn next_call(&mut self, limit: Limit<'_>) -> Result<Option<Message>, Fault> {
+        loop {
+            if let Some(call) = self.calls.pop_front() {
+                return Ok(Some(call));
+            }
+            match self.receive(limit) {
+                Ok(Some(message)) if message.kind == Kind::Call => return Ok(Some(message)),
+                Ok(_) => {}
+                Err(Fault::TimedOut(_)) => return Ok(None),
+                Err(fault) => return Err(fault),
+            }
+        }
+    }
+
+    /// Answers a call, with values or with an error's name.
+    ///
+    /// # Errors
+    /// [`Fault::TimedOut`], [`Fault::Cancelled`]; [`Fault::Broken`] when the bus is gone.
+    pub fn answer(
+        &mut self,
+        call: &Message,
+        said: Result<Vec<Value>, &str>,
+        limit: Limit<'_>,
+    ) -> Result<(), Fault> {
+        let (kind, error, body) = match said {
+            Ok(body) => (Kind::Return, None, body),
+            Err(name) => (Kind::Error, Some(name.to_owned()), Vec::new()),
+        };
+        let answer = Message {
+            answers: Some(call.serial),
+            destination: call.sender.clone(),
+            error,
+            body,
+            ..Message::new(kind, self.next_serial())
+        };
+        self.send(&answer.to_bytes(), limit)
+    }
+
+    fn next_serial(&mut self) -> u32 {
+        self.serial = self.serial.wrapping_add(1).max(1);
+        self.serial
     }
 
     fn send(&mut self, mut bytes: &[u8], limit: Limit<'_>) -> Result<(), Fault> {
@@ -181,16 +261,25 @@ impl Bus {
     /// One message; `None` for one of a later version.
     fn receive(&mut self, limit: Limit<'_>) -> Result<Option<Message>, Fault> {
         let nonsense = |_| Fault::Broken("the bus talks nonsense".into());
+        self.gather(PROLOGUE, limit)?;
         let mut prologue = [0; PROLOGUE];
-        self.fill(&mut prologue, limit)?;
-        let length = Message::length(&prologue).map_err(nonsense)?;
-        let mut bytes = vec![0; length];
-        let (head, rest) = bytes
-            .split_at_mut_checked(PROLOGUE)
-            .ok_or_else(|| Fault::Broken("the bus talks nonsense".into()))?;
-        head.copy_from_slice(&prologue);
-        self.fill(rest, limit)?;
-        Message::from_bytes(&bytes).map_err(nonsense)
+        prologue
+            .iter_mut()
+            .zip(&self.inbox)
+            .for_each(|(to, from)| *to = *from);
+        self.gather(Message::length(&prologue).map_err(nonsense)?, limit)?;
+        Message::from_bytes(&std::mem::take(&mut self.inbox)).map_err(nonsense)
+    }
+
+    /// Reads until the inbox holds so many bytes, never more.
+    fn gather(&mut self, wanted: usize, limit: Limit<'_>) -> Result<(), Fault> {
+        while self.inbox.len() < wanted {
+            let mut piece = [0; 4096];
+            let missing = (wanted - self.inbox.len()).min(piece.len());
+            let length = self.read(piece.get_mut(..missing).unwrap_or_default(), limit)?;
+            self.inbox.extend(piece.iter().take(length));
+        }
+        Ok(())
     }
 
     /// A line of the greeting, byte for byte: what follows it is not for us yet.
@@ -198,8 +287,8 @@ impl Bus {
         let mut line = Vec::new();
         while !line.ends_with(b"\r\n") {
             let mut byte = [0];
-            self.fill(&mut byte, limit)?;
-            line.extend_from_slice(&byte);
+            let length = self.read(&mut byte, limit)?;
+            line.extend(byte.iter().take(length));
             if line.len() > LONGEST_LINE {
                 return Err(Fault::Broken("the bus talks nonsense".into()));
             }
@@ -207,24 +296,24 @@ impl Bus {
         Ok(String::from_utf8_lossy(&line).trim_end().to_owned())
     }
 
-    fn fill(&mut self, mut place: &mut [u8], limit: Limit<'_>) -> Result<(), Fault> {
-        while !place.is_empty() {
-            // Also with bytes at hand: whoever floods us does not outlast the deadline.
-            limit
-                .cancel
-                .wait_readable(self.stream.as_fd(), limit.until)?;
-            match self.stream.read(place) {
-                Ok(0) => return Err(gone(&ErrorKind::UnexpectedEof.into())),
-                Ok(length) => place = place.split_at_mut(length).1,
-                Err(error) if may_wait(&error) => {}
-                Err(error) => return Err(gone(&error)),
-            }
+    /// Some bytes; none where the kernel had none after all.
+    fn read(&mut self, place: &mut [u8], limit: Limit<'_>) -> Result<usize, Fault> {
+        // Also with bytes at hand: whoever floods us does not outlast the deadline.
+        limit
+            .cancel
+            .wait_readable(self.stream.as_fd(), limit.until)?;
+        match self.stream.read(place) {
+            Ok(0) => Err(gone(&ErrorKind::UnexpectedEof.into())),
+            Ok(length) => Ok(length),
+            Err(error) if may_wait(&error) => Ok(0),
+            Err(error) => Err(gone(&error)),
         }
-        Ok(())
     }
 }
 
-fn of_the_bus() -> Callee<'static> {
+/// The bus itself, as somebody to call.
+#[must_use]
+pub fn of_the_bus() -> Callee<'static> {
     Callee {
         service: DBUS,
         path: "/org/freedesktop/DBus",
@@ -255,5 +344,27 @@ fn fault(doing: &str, message: &Message) -> Fault {
         "InProgress" | "Retry" | "LimitsExceeded" => Fault::Busy(detail),
         "NoReply" | "Timeout" => Fault::TimedOut(detail),
         _ => Fault::Broken(detail),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sessions_socket_is_the_first_path_of_its_addresses() {
+        let path = |addresses| socket_in(addresses).map(|path| path.display().to_string());
+        assert_eq!(
+            path("unix:abstract=/tmp/x,guid=1;unix:guid=2,path=/run/user/1000/bus").as_deref(),
+            Some("/run/user/1000/bus")
+        );
+        for none in [
+            "",
+            "tcp:host=localhost,port=1",
+            "unix:path=bus",
+            "unix:path=/a%20b",
+        ] {
+            assert_eq!(path(none), None, "{none}");
+        }
     }
 }

@@ -1,24 +1,26 @@
 //! A user's session gives a sound card up while the siren claims it: holds `org.freedesktop.ReserveDevice1.AudioN` on the session's bus, which PipeWire's session manager and PulseAudio respect. It opens no card.
 
 use std::collections::BTreeSet;
-use std::path::Path;
-use std::time::Duration;
-
-use tokio::time::sleep;
-use zbus::connection::Builder;
-use zbus::fdo::{DBusProxy, RequestNameFlags, RequestNameReply};
-use zbus::names::WellKnownName;
-use zbus::{Connection, interface};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use super::alsa::claim;
-use crate::fault::{Fault, Roots};
+use super::dbus::message::Message;
+use super::dbus::value::Value;
+use super::dbus::{self, Bus, Callee, Limit};
+use crate::fault::{Cancel, Fault, Roots};
 
 /// The protocol's names (device reservation, http://git.0pointer.net/reserve.git).
 const NAME: &str = "org.freedesktop.ReserveDevice1.Audio";
 const PATH: &str = "/org/freedesktop/ReserveDevice1/Audio";
 const INTERFACE: &str = "org.freedesktop.ReserveDevice1";
+const PROPERTIES: &str = "org.freedesktop.DBus.Properties";
 /// Whoever asks with a higher priority is to be given the device: nobody is higher.
 const PRIORITY: i32 = i32::MAX;
+/// Flags and an answer of `RequestName` (D-Bus specification, "Message Bus Messages").
+const REPLACE_EXISTING: u32 = 2;
+const DO_NOT_QUEUE: u32 = 4;
+const EXISTS: u32 = 3;
 /// How long a holder may take to give a device up before it is asked again.
 const ANSWER: Duration = Duration::from_secs(2);
 /// How often the claims are looked at. The siren is sounding: nobody sleeps meanwhile.
@@ -26,132 +28,168 @@ const INTERVAL: Duration = Duration::from_millis(100);
 /// When a holder that keeps its card is asked again.
 const AGAIN: Duration = Duration::from_secs(1);
 
-/// What a holder of a name answers to those who want it.
-struct Reserved(u32);
-
-#[interface(name = "org.freedesktop.ReserveDevice1")]
-impl Reserved {
-    /// The siren gives nothing up before its claim is over.
-    fn request_release(&self, _priority: i32) -> bool {
-        false
-    }
-
-    #[zbus(property)]
-    fn priority(&self) -> i32 {
-        PRIORITY
-    }
-
-    #[zbus(property)]
-    fn application_name(&self) -> &str {
-        "Homing siren"
-    }
-
-    #[zbus(property)]
-    fn application_device_name(&self) -> String {
-        format!("hw:{}", self.0)
-    }
-}
-
 /// Holds each card that the siren claims, on the bus of this process's session, until no claim is left.
 ///
 /// # Errors
 /// [`Fault::Absent`] when there is no session bus; [`Fault::Broken`] when it ends or refuses names.
 pub fn serve(roots: &Roots) -> Result<(), Fault> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| Fault::from_io("starting the event loop", &error))?;
-    let session = Builder::session().map_err(|error| absent(&error))?;
-    runtime.block_on(hold(session, &claim::folder(roots)))
+    let nowhere = || Fault::Absent("this process belongs to no session with a bus".into());
+    serve_at(&dbus::session_socket().ok_or_else(nowhere)?, roots)
 }
 
-async fn hold(session: Builder<'_>, claims: &Path) -> Result<(), Fault> {
-    let session = session.method_timeout(ANSWER).build().await;
-    let session = session.map_err(|error| absent(&error))?;
-    let bus = DBusProxy::new(&session).await.map_err(|e| broken(&e))?;
-    let mut held = BTreeSet::new();
-    loop {
-        let claimed = claim::claimed(claims);
-        for card in held.clone() {
-            if !claimed.contains(&card) {
-                give_back(&session, &bus, card).await?;
-                held.remove(&card);
-            }
-        }
-        if claimed.is_empty() {
-            return Ok(());
-        }
-        let mut pause = INTERVAL;
-        for card in claimed {
-            if !held.contains(&card) {
-                match take(&session, &bus, card).await? {
-                    true => drop(held.insert(card)),
-                    false => pause = AGAIN,
+/// The same on the bus at this socket.
+///
+/// # Errors
+/// As [`serve`].
+pub fn serve_at(socket: &Path, roots: &Roots) -> Result<(), Fault> {
+    let cancel = Cancel::new();
+    let bus = Bus::at(socket, soon(&cancel))?;
+    Session {
+        bus,
+        cancel,
+        claims: claim::folder(roots),
+        claimed: Vec::new(),
+        held: BTreeSet::new(),
+    }
+    .run()
+}
+
+/// This side of the session's bus.
+struct Session {
+    bus: Bus,
+    /// Never raised: the process ends with its last claim or by a signal.
+    cancel: Cancel,
+    claims: PathBuf,
+    claimed: Vec<u32>,
+    held: BTreeSet<u32>,
+}
+
+fn soon(cancel: &Cancel) -> Limit<'_> {
+    Limit {
+        until: Instant::now() + ANSWER,
+        cancel,
+    }
+}
+
+impl Session {
+    fn run(mut self) -> Result<(), Fault> {
+        loop {
+            self.claimed = claim::claimed(&self.claims);
+            for card in self.held.clone() {
+                if !self.claimed.contains(&card) {
+                    self.give_back(card)?;
                 }
             }
+            if self.claimed.is_empty() {
+                return Ok(());
+            }
+            let mut pause = INTERVAL;
+            for card in self.claimed.clone() {
+                if !self.held.contains(&card) {
+                    match self.take(card)? {
+                        true => drop(self.held.insert(card)),
+                        false => pause = AGAIN,
+                    }
+                }
+            }
+            self.answer_for(pause)?;
         }
-        sleep(pause).await;
+    }
+
+    /// Takes a card's name, from its holder where there is one; false when that one refuses or does not answer.
+    fn take(&mut self, card: u32) -> Result<bool, Fault> {
+        if self.request(card, DO_NOT_QUEUE)? != EXISTS {
+            tracing::info!(card, "reserved; nobody had it");
+            return Ok(true);
+        }
+        let holder = Callee {
+            service: &format!("{NAME}{card}"),
+            path: &format!("{PATH}{card}"),
+            interface: INTERFACE,
+        };
+        let priority = vec![Value::Signed('i', PRIORITY.into())];
+        let limit = soon(&self.cancel);
+        match self.bus.call(holder, "RequestRelease", priority, limit) {
+            Ok(given) if given.is_true() => {}
+            // It went meanwhile.
+            Err(Fault::Absent(_)) => {}
+            other => {
+                tracing::warn!(card, ?other, "the sound server keeps the card");
+                return Ok(false);
+            }
+        }
+        // It may have let go of the name already, or allow that it is taken from it.
+        let taken = self.request(card, DO_NOT_QUEUE | REPLACE_EXISTING)? != EXISTS;
+        tracing::info!(card, taken, "the sound server has given the card up");
+        Ok(taken)
+    }
+
+    fn request(&mut self, card: u32, flags: u32) -> Result<u32, Fault> {
+        let body = vec![Value::text(&format!("{NAME}{card}")), Value::number(flags)];
+        let limit = soon(&self.cancel);
+        let answer = self
+            .bus
+            .call(dbus::of_the_bus(), "RequestName", body, limit)?;
+        answer
+            .as_u32()
+            .ok_or_else(|| Fault::Broken("the bus does not say who has the name".into()))
+    }
+
+    fn give_back(&mut self, card: u32) -> Result<(), Fault> {
+        let body = vec![Value::text(&format!("{NAME}{card}"))];
+        let limit = soon(&self.cancel);
+        let answer = self
+            .bus
+            .call(dbus::of_the_bus(), "ReleaseName", body, limit)?;
+        self.held.remove(&card);
+        tracing::info!(card, ?answer, "given back");
+        Ok(())
+    }
+
+    /// Answers those who want a card back, for so long.
+    fn answer_for(&mut self, pause: Duration) -> Result<(), Fault> {
+        let until = Instant::now() + pause;
+        let cancel = &self.cancel;
+        while let Some(call) = self.bus.next_call(Limit { until, cancel })? {
+            let said = reply(&call, &self.claimed);
+            self.bus.answer(&call, said, soon(cancel))?;
+        }
+        Ok(())
     }
 }
 
-/// Takes a card's name, from its holder where there is one; false when that one refuses or does not answer.
-async fn take(session: &Connection, bus: &DBusProxy<'_>, card: u32) -> Result<bool, Fault> {
-    // Whoever asks for the name must find it answered.
-    let server = session.object_server();
-    let path = format!("{PATH}{card}");
-    server
-        .at(path.as_str(), Reserved(card))
-        .await
-        .map_err(|e| broken(&e))?;
-    let ask = async |flags| {
-        let reply = bus.request_name(name(card)?, flags).await;
-        reply.map_err(|error| Fault::Broken(format!("asking for {NAME}{card}: {error}")))
-    };
-    if ask(RequestNameFlags::DoNotQueue.into()).await? != RequestNameReply::Exists {
-        tracing::info!(card, "reserved; nobody had it");
-        return Ok(true);
+/// What a holder of a name answers: its object has three properties and gives nothing up before the claim is over.
+fn reply(call: &Message, claimed: &[u32]) -> Result<Vec<Value>, &'static str> {
+    let card: u32 = call
+        .path
+        .as_deref()
+        .and_then(|path| path.strip_prefix(PATH)?.parse().ok())
+        .filter(|card| claimed.contains(card))
+        .ok_or("org.freedesktop.DBus.Error.UnknownObject")?;
+    let variant = |value| Value::Variant(Box::new(value));
+    let properties = [
+        ("Priority", Value::Signed('i', PRIORITY.into())),
+        ("ApplicationName", Value::text("Homing siren")),
+        ("ApplicationDeviceName", Value::text(&format!("hw:{card}"))),
+    ];
+    let interface = call.interface.as_deref().unwrap_or(INTERFACE);
+    match (interface, call.member.as_deref().unwrap_or_default()) {
+        (INTERFACE, "RequestRelease") => Ok(vec![Value::Bool(false)]),
+        (PROPERTIES, "Get") => {
+            let wanted = call.body.get(1).and_then(Value::as_text);
+            let found = properties
+                .into_iter()
+                .find(|(name, _)| wanted == Some(*name));
+            found
+                .map(|(_, value)| vec![variant(value)])
+                .ok_or("org.freedesktop.DBus.Error.UnknownProperty")
+        }
+        (PROPERTIES, "GetAll") => {
+            let entries = properties
+                .map(|(name, value)| Value::Entry(Box::new((Value::text(name), variant(value)))));
+            Ok(vec![Value::Array("{sv}".into(), entries.into())])
+        }
+        ("org.freedesktop.DBus.Peer", "Ping") => Ok(Vec::new()),
+        _ => Err("org.freedesktop.DBus.Error.UnknownMethod"),
     }
-    let answer = session
-        .call_method(
-            Some(name(card)?),
-            path.as_str(),
-            Some(INTERFACE),
-            "RequestRelease",
-            &PRIORITY,
-        )
-        .await;
-    let given = answer.and_then(|reply| reply.body().deserialize::<bool>());
-    if !matches!(given, Ok(true)) {
-        tracing::warn!(card, ?given, "the sound server keeps the card");
-        return Ok(false);
-    }
-    // It may have let go of the name already, or allow that it is taken from it.
-    let flags = RequestNameFlags::DoNotQueue | RequestNameFlags::ReplaceExisting;
-    let taken = ask(flags).await? != RequestNameReply::Exists;
-    tracing::info!(card, taken, "the sound server has given the card up");
-    Ok(taken)
-}
-
-async fn give_back(session: &Connection, bus: &DBusProxy<'_>, card: u32) -> Result<(), Fault> {
-    bus.release_name(name(card)?)
-        .await
-        .map_err(|error| Fault::Broken(format!("giving {NAME}{card} back: {error}")))?;
-    let path = format!("{PATH}{card}");
-    let server = session.object_server();
-    let removed = server.remove::<Reserved, _>(path.as_str()).await;
-    tracing::info!(card, ?removed, "given back");
-    Ok(())
-}
-
-fn name(card: u32) -> Result<WellKnownName<'static>, Fault> {
-    WellKnownName::try_from(format!("{NAME}{card}"))
-        .map_err(|error| Fault::Broken(error.to_string()))
-}
-
-fn absent(error: &zbus::Error) -> Fault {
-    Fault::Absent(format!("the session's bus: {error}"))
-}
-
-fn broken(error: &zbus::Error) -> Fault {
-    Fault::Broken(format!("the session's bus: {error}"))
 }

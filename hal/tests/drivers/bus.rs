@@ -331,6 +331,12 @@ fn receive(stream: &mut UnixStream) -> Option<Message> {
 
 /// Comes onto the bus under this name; the stream and the unique name.
 pub(crate) fn join(bus: &Bus, name: &str) -> (UnixStream, String) {
+    const DO_NOT_QUEUE: u32 = 4;
+    join_with(bus, name, DO_NOT_QUEUE)
+}
+
+/// The same with these flags of `RequestName`.
+pub(crate) fn join_with(bus: &Bus, name: &str, flags: u32) -> (UnixStream, String) {
     let mut stream = UnixStream::connect(bus.socket()).unwrap();
     let uid = nix::unistd::geteuid().to_string();
     let digits: String = uid.bytes().map(|byte| format!("{byte:02x}")).collect();
@@ -358,7 +364,11 @@ pub(crate) fn join(bus: &Bus, name: &str) -> (UnixStream, String) {
         }
     };
     let unique = ask(1, "Hello", Vec::new())[0].as_text().unwrap().to_owned();
-    let named = ask(2, "RequestName", vec![Value::text(name), Value::number(4)]);
+    let named = ask(
+        2,
+        "RequestName",
+        vec![Value::text(name), Value::number(flags)],
+    );
     assert_eq!(named[0].as_u32(), Some(1), "it owns its name");
     (stream, unique)
 }

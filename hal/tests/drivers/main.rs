@@ -14,6 +14,7 @@ mod modem;
 mod nmea;
 mod phone;
 mod receiver;
+mod reservation;
 mod simulator;
 mod sound;
 mod surroundings;

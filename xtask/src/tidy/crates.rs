@@ -59,19 +59,10 @@ const INSIDE_TESTS: &[(&str, &str)] = &[("homing-oracle", "homingd"), ("homing-o
 
 /// Third-party walls: who alone may name these packages.
 const WALLS: &[(&str, &[&str])] = &[
-    // In hal for D-Bus alone, whose library needs an event loop.
     (
         "tokio",
-        &[
-            "homing-link",
-            "homing-hal",
-            "homingd",
-            "homing",
-            "e2e",
-            "homing-bench",
-        ],
+        &["homing-link", "homingd", "homing", "e2e", "homing-bench"],
     ),
-    ("zbus", &["homing-hal"]),
     ("rumqttc", &["homing-link"]),
     ("rustls", &["homing-link"]),
     ("gpsd_proto", &["homing-hal"]),
