@@ -247,6 +247,7 @@ fn every_script_of_the_packages_is_shell() {
         "alpine/APKBUILD",
         "alpine/homing-daemon.pre-install",
         "alpine/homing-daemon.post-upgrade",
+        "alpine/homing-daemon.pre-deinstall",
         "trial.sh",
         "trial-openrc.sh",
         "trial-tarball.sh",

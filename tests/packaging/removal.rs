@@ -142,6 +142,32 @@ fn a_package_is_not_removed_from_a_phone_that_belongs_to_an_account_but_by_its_p
     );
 }
 
+/// apk takes the files whatever the script says: what it can refuse is to stop the agent.
+#[test]
+fn alpines_package_stops_the_agent_only_for_the_pin() {
+    let phone = Phone::enrolled();
+    let script = phone
+        .script("alpine/homing-daemon.pre-deinstall")
+        .replace("rc-", "echo rc-");
+    let removal = || {
+        let mut command = Command::new("sh");
+        command.args(["-c", &script, "pre-deinstall", "0.1.0"]);
+        command
+    };
+    let set = phone.pin("set", "135790\n135790\n");
+    assert!(set.status.success(), "{}", said(&set));
+    let refused = answered(removal(), "135791\n");
+    assert_eq!(refused.status.code(), Some(1), "{}", said(&refused));
+    assert!(!said(&refused).contains("stop"), "{}", said(&refused));
+    let removed = answered(removal(), "135790\n");
+    assert!(removed.status.success(), "{}", said(&removed));
+    assert!(
+        said(&removed).contains("homingd-agent stop"),
+        "{}",
+        said(&removed)
+    );
+}
+
 #[test]
 fn a_new_pin_needs_the_one_until_now_and_wrong_ones_make_even_the_right_one_wait() {
     let phone = Phone::enrolled();
