@@ -91,7 +91,7 @@ fn at<S: Store, T: Store>(from: &Repository<S>, to: T) -> Result<Repository<T>> 
         Err(error) if error.class == Class::Missing => to.prepare()?,
         Err(error) => return Err(error.into()),
     }
-    Ok(from.copied_to(to))
+    from.copied_to(to)
 }
 
 struct Copying<'a, S, T> {
@@ -270,7 +270,7 @@ fn needed<S: Store>(
         if !blobs.insert((BlobKind::Tree, tree)) {
             continue;
         }
-        for node in reader.tree(&tree)? {
+        for node in reader.tree_with_all_below(&tree)? {
             open.extend(node.subtree);
             let content = node.content.unwrap_or_default();
             blobs.extend(content.into_iter().map(|id| (BlobKind::Data, id)));

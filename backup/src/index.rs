@@ -82,6 +82,19 @@ impl Index {
         self.place_of(kind, id).map(|number| number - 1)
     }
 
+    /// The blob of a number, below [`Index::len`], and its pack.
+    pub(crate) fn at(&self, number: usize) -> (PackNumber, Entry) {
+        let slot = self.slot(number + 1);
+        (PackNumber(slot.pack & !TREE), entry(slot))
+    }
+
+    /// The blob of the number `other`, if it is one of the same kind from the same pack as that of `number`. Blobs of a pack
+    /// have numbers in a row, in the order in which they lie, for they are read so from an index.
+    pub(crate) fn beside(&self, number: usize, other: usize) -> Option<Entry> {
+        let beside = (other < self.count).then(|| self.slot(other + 1))?;
+        (beside.pack == self.slot(number + 1).pack).then(|| entry(beside))
+    }
+
     /// A number for a pack; its name may follow with [`Index::name_pack`].
     pub fn add_pack(&mut self, id: Id) -> PackNumber {
         self.packs.push(id);
@@ -408,7 +421,10 @@ impl<'de> Visitor<'de> for Packs<'_> {
                 length: blob.length,
                 uncompressed: (blob.uncompressed_length != 0).then_some(blob.uncompressed_length),
             });
-            (self.0)(id, entries.collect(), mark);
+            let mut entries: Vec<Entry> = entries.collect();
+            // restic writes them in any order; who reads several together wants theirs in the pack.
+            entries.sort_unstable_by_key(|entry| entry.offset);
+            (self.0)(id, entries, mark);
         }
         Ok(())
     }

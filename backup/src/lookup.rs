@@ -96,7 +96,11 @@ pub fn list<S: Store>(
     };
     while let Some((folder, tree)) = open.pop() {
         let mut below = Vec::new();
-        for node in reader.tree(&tree)? {
+        let nodes = match extent {
+            Extent::Folder => reader.tree(&tree)?,
+            Extent::Everything => reader.tree_with_all_below(&tree)?,
+        };
+        for node in nodes {
             let path = folder.join(OsStr::from_bytes(&node.name));
             if each(&path, &node) {
                 return Ok(());

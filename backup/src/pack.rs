@@ -221,40 +221,63 @@ pub fn parse_header(mut header: &[u8], blobs_bytes: u64) -> Result<Vec<Entry>> {
     }
 }
 
-/// Opens and decompresses a blob and checks its name.
-///
-/// # Errors
-/// What is wrong with it, in words.
-pub fn open_blob(
-    key: &Key,
-    entry: &Entry,
-    sealed: &mut [u8],
-    out: &mut Vec<u8>,
-) -> Result<(), &'static str> {
-    if sealed.len() != entry.length as usize {
-        return Err("the pack ends before it");
+/// Opens blobs. What decompresses them is made once: that takes longer than decompressing a small one.
+pub struct Opener {
+    decompressor: zstd::bulk::Decompressor<'static>,
+}
+
+impl Opener {
+    /// Makes the decompression context.
+    ///
+    /// # Errors
+    /// No memory for it.
+    pub fn new() -> Result<Self> {
+        let decompressor =
+            zstd::bulk::Decompressor::new().map_err(|source| Error::Compression {
+                what: "preparing decompression",
+                source,
+            })?;
+        Ok(Self { decompressor })
     }
-    let plain = key.open(sealed).map_err(|_| "its seal does not fit")?;
-    out.clear();
-    match entry.uncompressed {
-        None => out.extend_from_slice(plain),
-        Some(length) => {
-            let length = length as usize;
-            if length > MAX_BLOB_BYTES {
-                return Err("it claims an absurd size");
-            }
-            out.resize(length, 0);
-            let written = zstd::bulk::decompress_to_buffer(plain, &mut out[..])
-                .map_err(|_| "it does not decompress")?;
-            if written != length {
-                return Err("it decompresses to another size");
+
+    /// Opens and decompresses a blob and checks its name.
+    ///
+    /// # Errors
+    /// What is wrong with it, in words.
+    pub fn open(
+        &mut self,
+        key: &Key,
+        entry: &Entry,
+        sealed: &mut [u8],
+        out: &mut Vec<u8>,
+    ) -> Result<(), &'static str> {
+        if sealed.len() != entry.length as usize {
+            return Err("the pack ends before it");
+        }
+        let plain = key.open(sealed).map_err(|_| "its seal does not fit")?;
+        out.clear();
+        match entry.uncompressed {
+            None => out.extend_from_slice(plain),
+            Some(length) => {
+                let length = length as usize;
+                if length > MAX_BLOB_BYTES {
+                    return Err("it claims an absurd size");
+                }
+                out.resize(length, 0);
+                let written = self
+                    .decompressor
+                    .decompress_to_buffer(plain, &mut out[..])
+                    .map_err(|_| "it does not decompress")?;
+                if written != length {
+                    return Err("it decompresses to another size");
+                }
             }
         }
-    }
-    if Id::of(out) == entry.id {
-        Ok(())
-    } else {
-        Err("its content has another name")
+        if Id::of(out) == entry.id {
+            Ok(())
+        } else {
+            Err("its content has another name")
+        }
     }
 }
 
@@ -293,11 +316,11 @@ mod tests {
         let header = &mut header.to_vec();
         let read = parse_header(key.open(header).unwrap(), blobs.len() as u64).unwrap();
         assert_eq!(read, entries);
-        let mut out = Vec::new();
+        let (mut opener, mut out) = (Opener::new().unwrap(), Vec::new());
         for (entry, content) in entries.iter().zip(contents()) {
             let from = entry.offset as usize;
             let mut sealed = blobs[from..from + entry.length as usize].to_vec();
-            open_blob(&key, entry, &mut sealed, &mut out).unwrap();
+            opener.open(&key, entry, &mut sealed, &mut out).unwrap();
             assert_eq!(out, content);
         }
         assert!(entries[1].uncompressed.is_some() && entries[0].uncompressed.is_none());

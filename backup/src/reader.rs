@@ -3,27 +3,73 @@
 use crate::error::{Error, Result};
 use crate::id::Id;
 use crate::index::{Index, PackNumber};
-use crate::pack::BlobKind;
+use crate::pack::{BlobKind, Entry};
 use crate::repository::Repository;
-use crate::store::{Kind, Name, Store};
+use crate::store::{Class, Kind, Name, Store};
 use crate::tree::{self, Node};
+use std::collections::VecDeque;
+use std::ops::Range;
 
-/// Most bytes read ahead of what was asked for; files of one folder lie side by side in a pack.
-const AHEAD_BYTES: usize = 2 << 20;
-/// Bytes read ahead at first.
-const FIRST_AHEAD: usize = 64 << 10;
+/// Bytes read at once and held at most, for each kind: a pack of data as ours are made, which are up to a quarter larger than
+/// they should be, and some of the one before; and as much of the trees as lies side by side.
+const LIMITS: [Limits; 2] = [
+    Limits {
+        at_once: 10 << 20,
+        held: 14 << 20,
+    },
+    Limits {
+        at_once: 1 << 20,
+        held: 3 << 20,
+    },
+];
+/// Pieces of packs held at once, for each kind: programs that fill several packs at a time spread a file's neighbours over them.
+const WINDOWS: usize = 6;
+/// What nobody wants is read along where it is less than this: a request costs a server, and us, about as much.
+const HOLE_BYTES: u64 = 128 << 10;
+/// Bytes read ahead at first by those who do not say what they will want.
+const FIRST_AHEAD: u64 = 64 << 10;
+/// And at most.
+const MOST_AHEAD: u64 = 1 << 20;
 
-/// Loads blobs of one repository.
+#[derive(Clone, Copy)]
+struct Limits {
+    at_once: u64,
+    held: u64,
+}
+
+/// Loads blobs of one repository. Who says before what will be wanted ([`Reader::want`]) gets it in few requests, and little else.
 pub struct Reader<'r, S> {
     repository: &'r Repository<S>,
     index: Index,
-    /// A piece of a pack, sealed.
-    window: Vec<u8>,
-    pack: Option<PackNumber>,
-    start: usize,
-    ahead: usize,
+    /// A bit for each blob of the index.
+    wanted: Vec<u64>,
+    shelves: [Shelf; 2],
     sealed: Vec<u8>,
     plain: Vec<u8>,
+}
+
+/// What is held of one kind.
+struct Shelf {
+    limits: Limits,
+    /// The last used is last.
+    windows: VecDeque<Window>,
+    /// What is wanted was told.
+    told: bool,
+    /// Bytes to read at once now: less where what was read had to go before it was used, as with neighbours in many packs.
+    at_once: u64,
+    /// Bytes to read ahead where nothing was told.
+    ahead: u64,
+}
+
+/// A piece of a pack, sealed.
+struct Window {
+    pack: PackNumber,
+    /// Where it lies in the pack, as it was asked for.
+    range: Range<u64>,
+    /// What came: less, where the pack is shorter than its index says.
+    bytes: Vec<u8>,
+    /// Bytes of it that are wanted and were not used yet.
+    unused: u64,
 }
 
 impl<S> std::fmt::Debug for Reader<'_, S> {
@@ -43,14 +89,12 @@ impl<'r, S: Store> Reader<'r, S> {
 
     /// With an index that was loaded otherwise.
     #[must_use]
-    pub const fn with_index(repository: &'r Repository<S>, index: Index) -> Self {
+    pub fn with_index(repository: &'r Repository<S>, index: Index) -> Self {
         Self {
             repository,
             index,
-            window: Vec::new(),
-            pack: None,
-            start: 0,
-            ahead: FIRST_AHEAD,
+            wanted: Vec::new(),
+            shelves: LIMITS.map(Shelf::new),
             sealed: Vec::new(),
             plain: Vec::new(),
         }
@@ -68,24 +112,46 @@ impl<'r, S: Store> Reader<'r, S> {
         &self.index
     }
 
+    /// Says that a blob will be asked for, once or more: it may be read together with others that are wanted, and from now on
+    /// nothing else of its kind is read ahead. `false` when no index names it.
+    pub fn want(&mut self, kind: BlobKind, id: &Id) -> bool {
+        let Some(number) = self.index.number(kind, id) else {
+            return false;
+        };
+        self.shelves[shelf_of(kind)].told = true;
+        if self.wanted.is_empty() {
+            self.wanted.resize(self.index.len().div_ceil(64), 0);
+        }
+        if let Some(bits) = self.wanted.get_mut(number / 64) {
+            *bits |= 1 << (number % 64);
+        }
+        true
+    }
+
     /// A blob's checked content, valid until the next call.
     ///
     /// # Errors
     /// It is in no index, its pack cannot be read, or it is damaged.
     pub fn blob(&mut self, kind: BlobKind, id: &Id) -> Result<&[u8]> {
-        let (number, entry) = self.index.find(kind, id).ok_or(Error::NoSuchBlob(*id))?;
-        let (offset, length) = (entry.offset as usize, entry.length as usize);
-        if !self.covers(number, offset, length) {
-            self.load(number, offset, length)?;
+        let number = self.index.number(kind, id).ok_or(Error::NoSuchBlob(*id))?;
+        let (pack, entry) = self.index.at(number);
+        let held = self.shelves[shelf_of(kind)].take(pack, &entry);
+        let mut window = match held {
+            Some(window) => window,
+            None => self.load(number)?,
+        };
+        if let Some(bits) = self.wanted.get_mut(number / 64)
+            && *bits & 1 << (number % 64) != 0
+        {
+            *bits &= !(1 << (number % 64));
+            window.unused = window.unused.saturating_sub(entry.length.into());
         }
-        let from = offset - self.start;
-        let to = (from + length).min(self.window.len());
         self.sealed.clear();
-        self.sealed
-            .extend_from_slice(self.window.get(from..to).unwrap_or_default());
-        let pack = self.index.pack(number);
+        self.sealed.extend_from_slice(window.part(&entry));
+        self.shelves[shelf_of(kind)].windows.push_back(window);
+        let name = self.index.pack(pack);
         self.repository
-            .open_blob(pack, &entry, &mut self.sealed, &mut self.plain)?;
+            .open_blob(name, &entry, &mut self.sealed, &mut self.plain)?;
         Ok(&self.plain)
     }
 
@@ -95,6 +161,18 @@ impl<'r, S: Store> Reader<'r, S> {
     /// As [`Reader::blob`], or it is not a tree.
     pub fn tree(&mut self, id: &Id) -> Result<Vec<Node>> {
         tree::parse(self.blob(BlobKind::Tree, id)?)
+    }
+
+    /// A folder's entries, by one who will go on with all the folders among them.
+    ///
+    /// # Errors
+    /// As [`Reader::tree`].
+    pub fn tree_with_all_below(&mut self, id: &Id) -> Result<Vec<Node>> {
+        let nodes = self.tree(id)?;
+        for tree in nodes.iter().filter_map(|node| node.subtree) {
+            self.want(BlobKind::Tree, &tree);
+        }
+        Ok(nodes)
     }
 
     /// Plain length of a blob in bytes, without loading it.
@@ -109,36 +187,179 @@ impl<'r, S: Store> Reader<'r, S> {
         ))
     }
 
-    fn covers(&self, pack: PackNumber, offset: usize, length: usize) -> bool {
-        self.pack == Some(pack)
-            && offset >= self.start
-            && offset + length <= self.start + self.window.len()
+    /// Reads a blob and its surroundings.
+    fn load(&mut self, number: usize) -> Result<Window> {
+        let (pack, entry) = self.index.at(number);
+        let (range, unused) = self.surroundings(number);
+        let shelf = &mut self.shelves[shelf_of(entry.kind)];
+        let mut bytes = shelf.make_room(range.end - range.start);
+        let name = Name::File(Kind::Pack, self.index.pack(pack));
+        let store = self.repository.store();
+        let mut get = |range: &Range<u64>| {
+            let length = usize::try_from(range.end - range.start).unwrap_or(usize::MAX);
+            store.get_range(name, range.start, length, &mut bytes)
+        };
+        let own = span(&entry);
+        let range = match get(&range) {
+            Ok(()) => range,
+            // What cannot be read may be a neighbour.
+            Err(error) if error.class == Class::Permanent && range != own => {
+                get(&own)?;
+                own
+            }
+            Err(error) => return Err(error.into()),
+        };
+        Ok(Window {
+            pack,
+            range,
+            bytes,
+            unused,
+        })
     }
 
-    fn load(&mut self, pack: PackNumber, offset: usize, length: usize) -> Result<()> {
-        // Reading on where the last piece ended pays for reading more; jumping about does not.
-        let end = self.start + self.window.len();
-        let goes_on = self.pack == Some(pack) && offset >= self.start && offset <= end + self.ahead;
-        self.ahead = if goes_on {
-            (self.ahead * 2).min(AHEAD_BYTES)
+    /// What to read along with a blob: wanted neighbours, first those behind it, for that is the order of most. And how many
+    /// bytes of that are wanted.
+    fn surroundings(&mut self, number: usize) -> (Range<u64>, u64) {
+        let (pack, entry) = self.index.at(number);
+        let own = span(&entry);
+        let shelf = &mut self.shelves[shelf_of(entry.kind)];
+        let most = shelf.most_now(pack, &own);
+        let told = shelf.told;
+        let mut range = own;
+        let mut unused = if self.is_wanted(number) {
+            entry.length.into()
         } else {
-            FIRST_AHEAD
+            0
         };
-        // The beginning of what is wanted may be the end of what is there: it is not fetched once more.
-        let kept = match self.pack == Some(pack) && (self.start..end).contains(&offset) {
-            true => end - offset,
-            false => 0,
-        };
-        self.pack = None;
-        self.window.drain(..self.window.len() - kept);
-        let name = Name::File(Kind::Pack, self.index.pack(pack));
-        let (from, wanted) = (offset + kept, length + self.ahead - kept);
-        self.repository
-            .store()
-            .get_range(name, from as u64, wanted, &mut self.sealed)?;
-        self.window.extend_from_slice(&self.sealed);
-        self.pack = Some(pack);
-        self.start = offset;
-        Ok(())
+        let behind = (number + 1..).map_while(|at| Some((at, self.index.beside(number, at)?)));
+        for (at, other) in behind {
+            let other = span(&other);
+            if other.start < range.end
+                || other.start - range.end > HOLE_BYTES
+                || other.end - range.start > most
+            {
+                break;
+            }
+            if !told || self.is_wanted(at) {
+                unused += other.end - other.start;
+                range.end = other.end;
+            }
+        }
+        // Those who do not tell go forward.
+        let before = (0..number)
+            .rev()
+            .take_while(|_| told)
+            .map_while(|at| Some((at, self.index.beside(number, at)?)));
+        for (at, other) in before {
+            let other = span(&other);
+            if other.end > range.start
+                || range.start - other.end > HOLE_BYTES
+                || range.end - other.start > most
+            {
+                break;
+            }
+            if self.is_wanted(at) {
+                unused += other.end - other.start;
+                range.start = other.start;
+            }
+        }
+        // Where nothing was told nobody counts what is used.
+        (range, if told { unused } else { 0 })
     }
+
+    fn is_wanted(&self, number: usize) -> bool {
+        let bits = self.wanted.get(number / 64).copied().unwrap_or(0);
+        bits & 1 << (number % 64) != 0
+    }
+}
+
+impl Shelf {
+    fn new(limits: Limits) -> Self {
+        Self {
+            limits,
+            windows: VecDeque::new(),
+            told: false,
+            at_once: limits.at_once,
+            ahead: FIRST_AHEAD,
+        }
+    }
+
+    /// The window that holds a blob, out of its row.
+    fn take(&mut self, pack: PackNumber, entry: &Entry) -> Option<Window> {
+        let own = span(entry);
+        let place = self.windows.iter().rposition(|window| {
+            window.pack == pack && window.range.start <= own.start && own.end <= window.range.end
+        })?;
+        self.windows.remove(place)
+    }
+
+    /// How many bytes may be read now. Where nothing was told, reading on where the last piece ended pays for reading more;
+    /// jumping about does not.
+    fn most_now(&mut self, pack: PackNumber, own: &Range<u64>) -> u64 {
+        if self.told {
+            return self.at_once;
+        }
+        let goes_on = self.windows.back().is_some_and(|last| {
+            last.pack == pack && (last.range.end..=last.range.end + self.ahead).contains(&own.start)
+        });
+        self.ahead = match goes_on {
+            true => (self.ahead * 2).min(MOST_AHEAD),
+            false => FIRST_AHEAD,
+        };
+        self.ahead
+    }
+
+    /// Lets windows go until so many bytes fit, first those that are used up; returns a buffer, if possible one of theirs.
+    fn make_room(&mut self, bytes: u64) -> Vec<u8> {
+        let mut buffer = Vec::new();
+        loop {
+            let held: u64 = self.windows.iter().map(Window::memory).sum();
+            if self.windows.len() < WINDOWS && held + bytes <= self.limits.held {
+                return buffer;
+            }
+            let used_up = self.windows.iter().position(|window| window.unused == 0);
+            let Some(gone) = self.windows.remove(used_up.unwrap_or(0)) else {
+                return buffer;
+            };
+            self.at_once = match gone.unused {
+                0 => (self.at_once + self.at_once / 8).min(self.limits.at_once),
+                _ => (self.at_once / 2).max(FIRST_AHEAD),
+            };
+            // One that is far too large would be held for little.
+            let memory = gone.memory();
+            buffer = match (bytes..=bytes.saturating_mul(2)).contains(&memory) {
+                true => gone.bytes,
+                false => Vec::new(),
+            };
+        }
+    }
+}
+
+impl Window {
+    fn memory(&self) -> u64 {
+        self.bytes.capacity() as u64
+    }
+
+    /// The bytes of a blob within it, as far as they came.
+    fn part(&self, entry: &Entry) -> &[u8] {
+        let own = span(entry);
+        let place = |at: u64| {
+            let at = usize::try_from(at - self.range.start).unwrap_or(usize::MAX);
+            at.min(self.bytes.len())
+        };
+        &self.bytes[place(own.start)..place(own.end)]
+    }
+}
+
+const fn shelf_of(kind: BlobKind) -> usize {
+    match kind {
+        BlobKind::Data => 0,
+        BlobKind::Tree => 1,
+    }
+}
+
+/// Where a blob lies in its pack.
+fn span(entry: &Entry) -> Range<u64> {
+    let start = u64::from(entry.offset);
+    start..start + u64::from(entry.length)
 }

@@ -7,9 +7,10 @@ use crate::error::{Error, Result};
 use crate::id::Id;
 use crate::index::Index;
 use crate::key::{KeyFile, Maker};
-use crate::pack::{self, BlobKind, Entry, LENGTH_BYTES};
+use crate::pack::{self, BlobKind, Entry, LENGTH_BYTES, Opener};
 use crate::snapshot::Snapshot;
 use crate::store::{Class, Kind, Name, Store};
+use std::cell::RefCell;
 
 /// First byte of a sealed file that is compressed.
 const COMPRESSED: u8 = 2;
@@ -25,6 +26,7 @@ pub struct Repository<S> {
     store: S,
     key: Key,
     config: Config,
+    opener: RefCell<Opener>,
 }
 
 impl<S> std::fmt::Debug for Repository<S> {
@@ -63,7 +65,16 @@ impl<S: Store> Repository<S> {
             let _ = store.remove(key_name);
             return Err(Error::AlreadyARepository);
         }
-        Ok(Self { store, key, config })
+        Self::of(store, key, config)
+    }
+
+    fn of(store: S, key: Key, config: Config) -> Result<Self> {
+        Ok(Self {
+            store,
+            key,
+            config,
+            opener: RefCell::new(Opener::new()?),
+        })
     }
 
     /// Opens a repository with a password.
@@ -86,7 +97,7 @@ impl<S: Store> Repository<S> {
                 .and_then(|file| file.unwrap_with(*id, password))
                 .and_then(|master| master.map(|master| opened_by(&master, &config)).transpose());
             match opened {
-                Ok(Some((key, config))) => return Ok(Self { store, key, config }),
+                Ok(Some((key, config))) => return Self::of(store, key, config),
                 Ok(None) => {}
                 // Nothing another key could mend.
                 Err(error @ Error::UnknownVersion(_)) => return Err(error),
@@ -98,12 +109,8 @@ impl<S: Store> Repository<S> {
     }
 
     /// This repository's copy in another store, where the same key opens it.
-    pub(crate) fn copied_to<T>(&self, store: T) -> Repository<T> {
-        Repository {
-            store,
-            key: self.key.clone(),
-            config: self.config.clone(),
-        }
+    pub(crate) fn copied_to<T: Store>(&self, store: T) -> Result<Repository<T>> {
+        Repository::of(store, self.key.clone(), self.config.clone())
     }
 
     /// The store below.
@@ -257,7 +264,8 @@ impl<S: Store> Repository<S> {
         sealed: &mut [u8],
         out: &mut Vec<u8>,
     ) -> Result<()> {
-        pack::open_blob(&self.key, entry, sealed, out).map_err(|how| Error::DamagedBlob {
+        let opened = self.opener.borrow_mut().open(&self.key, entry, sealed, out);
+        opened.map_err(|how| Error::DamagedBlob {
             blob: entry.id,
             pack,
             how: how.into(),

@@ -115,7 +115,7 @@ fn trees<S: Store>(
         if !seen.insert(id) {
             continue;
         }
-        let nodes = match reader.tree(&id) {
+        let nodes = match reader.tree_with_all_below(&id) {
             Ok(nodes) => nodes,
             Err(error) => {
                 findings.damage.push(format!("tree {id}: {error}"));

@@ -171,6 +171,9 @@ impl<S: Store> Work<'_, S> {
         for kind in [BlobKind::Data, BlobKind::Tree] {
             let mut open = PackWriter::new(kind);
             for entry in plan.blobs_to_move(kind) {
+                reader.want(kind, &entry.id);
+            }
+            for entry in plan.blobs_to_move(kind) {
                 let content = reader.blob(kind, &entry.id)?;
                 open.add(self.repository.key(), &mut sealer, entry.id, content)?;
                 if open.len() >= PACK_BYTES {

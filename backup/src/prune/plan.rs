@@ -138,7 +138,7 @@ impl Plan {
             if watch() {
                 return Err(Error::Stopped);
             }
-            for node in reader.tree(&id)? {
+            for node in reader.tree_with_all_below(&id)? {
                 if node.kind == NodeKind::Dir {
                     open.extend(node.subtree);
                 }

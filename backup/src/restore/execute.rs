@@ -59,7 +59,7 @@ pub fn execute<S: Store>(
     if !target::hold(&root) {
         return Err(Error::TargetBusy(to.into()));
     }
-    let root = Folder::new(root).map_err(Error::file("looking at", to))?;
+    let root = Folder::new(root, Found::There).map_err(Error::file("looking at", to))?;
     let mut work = Work {
         reader,
         selection,
@@ -73,7 +73,7 @@ pub fn execute<S: Store>(
         seen_bytes: 0,
         buffer: Vec::new(),
     };
-    let ended = work.folder(&root, tree, Found::There);
+    let ended = work.folder(&root, tree);
     // However it ended: what is whole gets its name.
     work.commit();
     ended?;
@@ -121,9 +121,9 @@ impl From<Errno> for Failure {
 }
 
 impl<S: Store> Work<'_, '_, S> {
-    fn folder(&mut self, folder: &Rc<Folder>, tree: Id, found: Found) -> Result<()> {
-        let nodes = self.reader.tree(&tree)?;
-        if found == Found::There {
+    fn folder(&mut self, folder: &Rc<Folder>, tree: Id) -> Result<()> {
+        let nodes = super::nodes(self.reader, &tree, self.selection, &mut self.path)?;
+        if folder.found == Found::There {
             sweep(folder, &nodes);
         }
         for node in nodes {
@@ -164,9 +164,9 @@ impl<S: Store> Work<'_, '_, S> {
     ) -> Result<()> {
         let made = self.make_way(folder, &node).and_then(|()| {
             let (open, found) = target::folder(&folder.open, &node.name)?;
-            Ok((Folder::new(open)?, found))
+            Ok(Folder::new(open, found)?)
         });
-        let (inner, found) = match made {
+        let inner = match made {
             Ok(made) => made,
             Err(Failure::Target(errno)) => {
                 self.refused(errno);
@@ -177,7 +177,7 @@ impl<S: Store> Work<'_, '_, S> {
                 return Ok(());
             }
         };
-        self.folder(&inner, subtree, found)?;
+        self.folder(&inner, subtree)?;
         // Folders on the way to what was chosen keep what they have.
         if choice == Choice::Whole {
             self.later(&inner, Deed::Dress(Box::new(node)));
@@ -187,7 +187,7 @@ impl<S: Store> Work<'_, '_, S> {
 
     /// Something of another kind in the place of a folder is removed, or stays and is an error.
     fn make_way(&self, folder: &Folder, node: &Node) -> Result<(), Failure> {
-        match source::stat(&folder.open, &node.name) {
+        match folder.stat(&node.name) {
             Err(Errno::NOENT) => Ok(()),
             Err(errno) => Err(errno.into()),
             Ok(stat) if source::kind(&stat) == node.kind => Ok(()),
@@ -197,7 +197,7 @@ impl<S: Store> Work<'_, '_, S> {
     }
 
     fn file(&mut self, folder: &Rc<Folder>, node: &Node) -> Result<(), Failure> {
-        let there = match source::stat(&folder.open, &node.name) {
+        let there = match folder.stat(&node.name) {
             Ok(stat) => Some(stat),
             Err(Errno::NOENT) => None,
             Err(errno) => return Err(errno.into()),
@@ -354,22 +354,25 @@ impl<S: Store> Work<'_, '_, S> {
     }
 
     fn fill(&mut self, file: &File, node: &Node) -> Result<(), Failure> {
-        let mut position = 0;
+        let (mut position, mut end) = (0, 0);
         for id in node.content.iter().flatten() {
             let chunk = self
                 .reader
                 .blob(BlobKind::Data, id)
                 .map_err(Failure::Repository)?;
             let length = chunk.len() as u64;
-            // Zeros become a hole: the file gets its length at the end.
+            // Zeros become a hole; a file that ends in one gets its length at the end.
             if chunk.iter().any(|byte| *byte != 0) {
                 file.write_all_at(chunk, position)
                     .map_err(|error| errno(&error))?;
+                end = position + length;
             }
             position += length;
             self.step(length).map_err(Failure::Repository)?;
         }
-        rustix::fs::ftruncate(file, position)?;
+        if end != position {
+            rustix::fs::ftruncate(file, position)?;
+        }
         if position == node.size {
             Ok(())
         } else {
@@ -381,7 +384,7 @@ impl<S: Store> Work<'_, '_, S> {
 
     /// A link, pipe, socket or device; it gets its name when it is complete, and one that is there and stays is not touched.
     fn special(&mut self, folder: &Rc<Folder>, node: &Node) -> Result<(), Failure> {
-        match source::stat(&folder.open, &node.name) {
+        match folder.stat(&node.name) {
             Ok(stat) if self.conflicts == Conflicts::Keep => {
                 return if target::is_same_special(&folder.open, &stat, node) {
                     self.done.already_there += 1;

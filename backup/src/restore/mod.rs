@@ -4,6 +4,14 @@ mod execute;
 mod pending;
 mod plan;
 
+use crate::error::Result;
+use crate::id::Id;
+use crate::pack::BlobKind;
+use crate::reader::Reader;
+use crate::store::Store;
+use crate::tree::Node;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 pub use execute::{Restored, execute};
@@ -66,4 +74,25 @@ impl Selection {
             Choice::Out
         }
     }
+}
+
+/// A folder's entries; the trees of those that were chosen will be wanted next.
+fn nodes<S: Store>(
+    reader: &mut Reader<'_, S>,
+    tree: &Id,
+    selection: &Selection,
+    path: &mut PathBuf,
+) -> Result<Vec<Node>> {
+    let nodes = reader.tree(tree)?;
+    for node in &nodes {
+        let Some(subtree) = node.subtree else {
+            continue;
+        };
+        path.push(OsStr::from_bytes(&node.name));
+        if selection.choice(path) != Choice::Out {
+            reader.want(BlobKind::Tree, &subtree);
+        }
+        path.pop();
+    }
+    Ok(nodes)
 }

@@ -1,9 +1,11 @@
 //! What is written but does not have its name yet: it gets it once it is on the disk. Must not name anything that a power cut could still halve.
 
 use super::Conflicts;
+use crate::os::target::Found;
 use crate::os::{source, target};
 use crate::tree::Node;
 use rustix::fd::{AsFd, OwnedFd};
+use rustix::fs::Stat;
 use rustix::io::Errno;
 use std::path::PathBuf;
 use std::rc::Rc;
@@ -25,12 +27,26 @@ pub(super) struct Folder {
     pub(super) open: OwnedFd,
     /// Its file system.
     pub(super) device: u64,
+    pub(super) found: Found,
 }
 
 impl Folder {
-    pub(super) fn new(open: OwnedFd) -> Result<Rc<Self>, Errno> {
+    pub(super) fn new(open: OwnedFd, found: Found) -> Result<Rc<Self>, Errno> {
         let device = source::number(rustix::fs::fstat(&open)?.st_dev);
-        Ok(Rc::new(Self { open, device }))
+        Ok(Rc::new(Self {
+            open,
+            device,
+            found,
+        }))
+    }
+
+    /// Metadata of what is there already. In a folder that this restore has made nothing is; what somebody puts there
+    /// meanwhile is met when a finished entry gets its name.
+    pub(super) fn stat(&self, name: &[u8]) -> Result<Stat, Errno> {
+        match self.found {
+            Found::Made => Err(Errno::NOENT),
+            Found::There => source::stat(&self.open, name),
+        }
     }
 }
 

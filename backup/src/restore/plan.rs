@@ -5,6 +5,7 @@ use crate::error::{Error, Result};
 use crate::id::Id;
 use crate::os::source;
 use crate::os::target;
+use crate::pack::BlobKind;
 use crate::reader::Reader;
 use crate::store::Store;
 use crate::tree::NodeKind;
@@ -36,7 +37,7 @@ pub struct Plan {
     pub missing_blobs: u64,
 }
 
-/// Walks the chosen part of a tree and looks at what is in the target already.
+/// Walks the chosen part of a tree and looks at what is in the target already. The reader is told what a restore will want.
 ///
 /// # Errors
 /// A tree cannot be loaded, or a chosen path is not in the snapshot.
@@ -78,7 +79,7 @@ fn walk<S: Store>(
     found: &mut [bool],
 ) -> Result<()> {
     mark(selection, path, found);
-    for node in reader.tree(&tree)? {
+    for node in super::nodes(reader, &tree, selection, path)? {
         path.push(OsStr::from_bytes(&node.name));
         let choice = selection.choice(path);
         if choice == Choice::Out {
@@ -106,11 +107,16 @@ fn walk<S: Store>(
             (NodeKind::File, _) if choice == Choice::Whole => {
                 plan.files += 1;
                 plan.bytes += node.size;
-                let content = node.content.iter().flatten();
-                plan.missing_blobs += content
-                    .filter(|id| reader.plain_length(id).is_none())
-                    .count() as u64;
-                conflict &= !there.is_some_and(|stat| target::looks_finished(&stat, &node));
+                let finished = there.is_some_and(|stat| target::looks_finished(&stat, &node));
+                conflict &= !finished;
+                for id in node.content.iter().flatten() {
+                    // What is there already is compared, not fetched.
+                    let known = match finished {
+                        true => reader.index().contains(BlobKind::Data, id),
+                        false => reader.want(BlobKind::Data, id),
+                    };
+                    plan.missing_blobs += u64::from(!known);
+                }
             }
             _ if choice == Choice::Whole => {
                 plan.others += 1;

@@ -30,6 +30,7 @@ pub struct MemoryStore {
     changes: Rc<Cell<u64>>,
     sent: Rc<Cell<u64>>,
     ranges: Rc<Cell<u64>>,
+    range_bytes: Rc<Cell<u64>>,
     /// What time it is for this store, and when what was written.
     now: Rc<Cell<Option<Timestamp>>>,
     times: Rc<RefCell<BTreeMap<Name, Timestamp>>>,
@@ -44,6 +45,7 @@ impl Default for MemoryStore {
             changes: Rc::default(),
             sent: Rc::default(),
             ranges: Rc::default(),
+            range_bytes: Rc::default(),
             now: Rc::default(),
             times: Rc::default(),
             late: Rc::default(),
@@ -83,6 +85,12 @@ impl MemoryStore {
     #[must_use]
     pub fn ranges_read(&self) -> u64 {
         self.ranges.get()
+    }
+
+    /// Bytes that were asked for with them, whether they were there or not.
+    #[must_use]
+    pub fn range_bytes_asked(&self) -> u64 {
+        self.range_bytes.get()
     }
 
     /// Sets the store's own clock, by which it dates what is written from now on. Without one it dates nothing.
@@ -190,6 +198,7 @@ impl Store for MemoryStore {
         buffer: &mut Vec<u8>,
     ) -> Result<(), StoreError> {
         self.ranges.set(self.ranges.get() + 1);
+        self.range_bytes.set(self.range_bytes.get() + length as u64);
         let files = self.files.borrow();
         let bytes = files
             .get(&name)

@@ -8,8 +8,8 @@ use ureq::Body;
 use ureq::http::header::{CONTENT_LENGTH, CONTENT_RANGE, LAST_MODIFIED};
 use ureq::http::{Response, StatusCode};
 
-/// Room made before anything has come; an announcement alone takes no memory.
-const FIRST_ROOM: u64 = 8 << 20;
+/// Room made before anything has come, enough for a pack of ours; an announcement alone takes no more memory.
+const FIRST_ROOM: u64 = 10 << 20;
 /// Bytes read at once.
 const PIECE: usize = 64 << 10;
 

@@ -1,0 +1,212 @@
+//! How much is asked of a store to read what lies in it: few requests, and little that nobody wants. Measures no time.
+#![forbid(unsafe_code)]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on must stop")]
+
+#[expect(dead_code, reason = "this test program uses a part of it")]
+mod forest;
+#[expect(dead_code, reason = "this test program uses a part of it")]
+mod oracle;
+
+use homing_backup::Id;
+use homing_backup::archiver::{self, Unobserved};
+use homing_backup::clock::SystemClock;
+use homing_backup::pack::BlobKind;
+use homing_backup::reader::Reader;
+use homing_backup::repository::Repository;
+use homing_backup::restore::{self, Conflicts, Selection, Unwatched};
+use homing_backup::store::{Kind, LocalStore, MemoryStore, Name, Store};
+use homing_backup::verify::{self, Depth};
+use oracle::{PASSWORD, Restic};
+use std::path::{Path, PathBuf};
+
+/// Packs of the repositories here.
+const PACK_BYTES: u64 = 4 << 20;
+/// Files in each of the folders.
+const FILES: u64 = 40;
+/// Folders in each of the folders that hold any.
+const FOLDERS: u64 = 12;
+
+fn repository() -> Repository<MemoryStore> {
+    let store = MemoryStore::default();
+    Repository::create(store, PASSWORD.as_bytes(), &forest::maker()).unwrap()
+}
+
+fn back_up<S: Store>(repository: &Repository<S>, path: &Path) -> Id {
+    let (options, clock) = (forest::options(), SystemClock);
+    archiver::backup(repository, &[path], &options, &clock, &mut Unobserved)
+        .unwrap()
+        .snapshot
+        .tree
+}
+
+/// Folders with files and folders in turn, so that neither order of them is that of the packs: some 27 MB of noise.
+fn fill(root: &Path, seed: u64) {
+    for number in 0..FOLDERS {
+        let outer = root.join(format!("{:02}", number * 7 % FOLDERS));
+        for place in 0..FILES {
+            let name = format!("{:02}", place * 3 % FILES);
+            let inner = outer.join(format!("{:02}-inner", place % 4 * 10));
+            std::fs::create_dir_all(&inner).unwrap();
+            let content = |more| {
+                let seed = seed + number * 1_000 + place * 10 + more;
+                forest::noise(
+                    seed,
+                    usize::try_from(5_000 + seed * 7_919 % 50_000).unwrap(),
+                )
+            };
+            std::fs::write(outer.join(&name), content(1)).unwrap();
+            std::fs::write(inner.join(&name), content(2)).unwrap();
+        }
+    }
+}
+
+/// Restores into a new folder as the command does; returns requests, bytes asked for, and the folder.
+fn restored(
+    repository: &Repository<MemoryStore>,
+    tree: Id,
+    paths: Vec<PathBuf>,
+) -> (u64, u64, tempfile::TempDir) {
+    let mut reader = Reader::new(repository).unwrap();
+    let store = repository.store();
+    let before = (store.ranges_read(), store.range_bytes_asked());
+    let target = tempfile::tempdir().unwrap();
+    let (selection, to) = (Selection { paths }, target.path());
+    restore::plan(&mut reader, tree, &selection, to).unwrap();
+    let (keep, mut unwatched) = (Conflicts::Keep, Unwatched);
+    let done = restore::execute(&mut reader, tree, &selection, to, keep, &mut unwatched).unwrap();
+    assert_eq!((done.errors, done.already_there), (0, 0));
+    (
+        store.ranges_read() - before.0,
+        store.range_bytes_asked() - before.1,
+        target,
+    )
+}
+
+fn sealed_bytes(repository: &Repository<MemoryStore>, kind: BlobKind) -> u64 {
+    let index = repository.load_index().unwrap();
+    let blobs = index.iter().filter(|(_, entry)| entry.kind == kind);
+    blobs.map(|(_, entry)| u64::from(entry.length)).sum()
+}
+
+#[test]
+fn a_restore_asks_for_each_pack_about_once_and_for_hardly_more_than_it_needs() {
+    let repository = repository();
+    let source = tempfile::tempdir().unwrap();
+    let path = source.path().canonicalize().unwrap();
+    fill(&path, 0);
+    let tree = back_up(&repository, &path);
+    let (requests, asked, target) = restored(&repository, tree, Vec::new());
+    let data = sealed_bytes(&repository, BlobKind::Data);
+    let packs = data.div_ceil(PACK_BYTES);
+    assert!(packs >= 6, "{data}");
+    assert!(
+        requests <= 2 * packs + 4,
+        "{requests} requests, {packs} packs"
+    );
+    // The trees are read twice: for the plan, and for the deed.
+    let needed = data + 2 * sealed_bytes(&repository, BlobKind::Tree);
+    assert!(asked <= needed + needed / 50, "{asked} of {needed} bytes");
+    let inside = target.path().join(path.strip_prefix("/").unwrap());
+    forest::assert_same(&path, &inside);
+}
+
+#[test]
+fn what_other_snapshots_and_other_files_left_between_is_not_asked_for() {
+    let repository = repository();
+    let source = tempfile::tempdir().unwrap();
+    let path = source.path().canonicalize().unwrap();
+    fill(&path, 0);
+    back_up(&repository, &path);
+    // One file of 200 KB between those of each folder: what is chosen lies far apart.
+    let chosen: Vec<PathBuf> = (0..FOLDERS)
+        .map(|number| path.join(format!("{number:02}/05-chosen")))
+        .collect();
+    for (seed, file) in (50_000..).zip(&chosen) {
+        std::fs::write(file, forest::noise(seed, 200_000)).unwrap();
+    }
+    fill(&path, 100_000);
+    let tree = back_up(&repository, &path);
+    let (requests, asked, _target) = restored(&repository, tree, chosen);
+    assert!(requests <= 2 * FOLDERS + 8, "{requests}");
+    let needed = FOLDERS * 200_100 + 2 * sealed_bytes(&repository, BlobKind::Tree);
+    let holes = FOLDERS * (128 << 10);
+    assert!(asked <= needed + holes, "{asked} of {needed} bytes");
+}
+
+#[test]
+fn verifying_a_structure_reads_trees_that_lie_side_by_side_together() {
+    let repository = repository();
+    let source = tempfile::tempdir().unwrap();
+    let path = source.path().canonicalize().unwrap();
+    for number in 0..300 {
+        let folder = path.join(format!("{}/{number}", number % 10));
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::write(folder.join("file"), number.to_string()).unwrap();
+    }
+    back_up(&repository, &path);
+    let before = repository.store().ranges_read();
+    let findings = verify::verify(&repository, Depth::Structure, &mut |_, _| false).unwrap();
+    assert!(findings.damage.is_empty(), "{:?}", findings.damage);
+    let requests = repository.store().ranges_read() - before;
+    assert!(requests <= 30, "{requests} for some 310 trees");
+}
+
+#[test]
+fn a_pack_that_was_cut_short_costs_only_what_lay_behind_the_cut() {
+    let repository = repository();
+    let source = tempfile::tempdir().unwrap();
+    let path = source.path().canonicalize().unwrap();
+    for name in ["a", "b", "c"] {
+        let content = forest::noise(u64::from(name.as_bytes()[0]), 100_000);
+        std::fs::write(path.join(name), content).unwrap();
+    }
+    let tree = back_up(&repository, &path);
+    let index = repository.load_index().unwrap();
+    let data = |entry: &homing_backup::pack::Entry| entry.kind == BlobKind::Data;
+    let (number, _) = index.iter().find(|(_, entry)| data(entry)).unwrap();
+    let name = Name::File(Kind::Pack, index.pack(number));
+    repository.store().tamper(name, |mut bytes| {
+        bytes.truncate(250_000);
+        Some(bytes)
+    });
+    let mut reader = Reader::new(&repository).unwrap();
+    let target = tempfile::tempdir().unwrap();
+    let (all, to, keep) = (Selection::default(), target.path(), Conflicts::Keep);
+    restore::plan(&mut reader, tree, &all, to).unwrap();
+    let done = restore::execute(&mut reader, tree, &all, to, keep, &mut Unwatched).unwrap();
+    assert_eq!((done.files, done.errors), (2, 1));
+}
+
+#[test]
+fn a_repository_of_restics_is_read_in_few_requests_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let Some(restic) = Restic::on(folder.path()) else {
+        return;
+    };
+    restic.run(&["init", "--repository-version", "2"]);
+    let source = tempfile::tempdir().unwrap();
+    let path = source.path().canonicalize().unwrap();
+    fill(&path, 0);
+    restic.run(&["backup", path.to_str().unwrap()]);
+    let local = LocalStore::new(folder.path());
+    let memory = MemoryStore::default();
+    memory
+        .put(Name::Config, &local.get(Name::Config).unwrap())
+        .unwrap();
+    for kind in Kind::ALL {
+        let mut ids = Vec::new();
+        local.list(kind, &mut |id, _| ids.push(id)).unwrap();
+        for id in ids {
+            let name = Name::File(kind, id);
+            memory.put(name, &local.get(name).unwrap()).unwrap();
+        }
+    }
+    let theirs = Repository::open(memory, PASSWORD.as_bytes()).unwrap();
+    let tree = theirs.snapshots().unwrap()[0].1.tree;
+    let (requests, asked, target) = restored(&theirs, tree, Vec::new());
+    let needed = sealed_bytes(&theirs, BlobKind::Data) + 2 * sealed_bytes(&theirs, BlobKind::Tree);
+    assert!(requests <= 40, "{requests}");
+    assert!(asked <= needed + needed / 10, "{asked} of {needed} bytes");
+    let inside = target.path().join(path.strip_prefix("/").unwrap());
+    forest::assert_same(&path, &inside);
+}
