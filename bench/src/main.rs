@@ -30,12 +30,14 @@ cargo xtask bench NAME [--minutes N] [--orders N] [--scale PERCENT]
   command    from the owner's publish to the effect and the signed answer, beside a bare echo and one fsync
   reconnect  from the network's return to the first order answered
   backup     the archive beside restic, borg and, where it is on PATH, rustic
+  scan       of this only how changes among many files are found, beside restic and rustic
   all        the first three, one after the other
   table      only writes the table in bench/README.md again from bench/results/*.json
 
   --minutes N   agent: how long the idleness is watched, 5 to 1440 [default: 5]
   --orders N    command: how many orders of each kind, 20 to 5000 [default: 200]
-  --scale N     backup: percent of the whole sets (7 GB; 500,000 files), which need 45 GB, 1 to 100 [default: 10]
+  --scale N     backup, scan: percent of the whole sets (7 GB; 500,000 files), for which backup needs 60 GB and scan 5,
+                1 to 100 [default: 10]
 
 Each benchmark writes bench/results/NAME.json and the table in bench/README.md.";
 
@@ -81,6 +83,7 @@ fn run(arguments: &[String]) -> Result<(), Error> {
         "agent" => agent::run(wanted.minutes)?,
         "command" => runtime()?.block_on(command::run(wanted.orders))?,
         "backup" => archive::run(wanted.scale)?,
+        "scan" => archive::scan(wanted.scale)?,
         "reconnect" => runtime()?.block_on(reconnect::run())?,
         "all" => {
             runtime()?.block_on(command::run(wanted.orders))?;

@@ -139,7 +139,7 @@ fn archive_rows() -> Vec<Row> {
     let mut rows = vec![
         row("backup", "the phone's set: files", "phone.files"),
     ];
-    rows.extend(programmed());
+    rows.extend(programmed("backup"));
     rows.extend([
         row("backup", "first backup: processor, homing against borg", "ratio.phone.first.cpu_of_borg")
             .reach("≤ 0.82 (27 s where borg took 33)", "max", 0.82, ARCHIVE),
@@ -166,17 +166,29 @@ fn archive_rows() -> Vec<Row> {
             .reach("≤ 1", "max", 1.0, ARCHIVE),
         row("backup", "SQLite, VACUUM: against the best peer", "ratio.phone.sqlite.vacuumed")
             .reach("≤ 1", "max", 1.0, ARCHIVE),
-        row("backup", "many files: one lstat of each, processor", "many.lstat.cpu"),
-        row("backup", "many files, nothing new, homing's whole scan against that", "ratio.many.nothing.cpu_of_lstat")
-            .reach("≤ 2", "max", 2.0, ARCHIVE),
-        row("backup", "many files, nothing new, told so: against the best peer", "ratio.many.nothing_told.cpu")
-            .reach("≤ 1/50", "max", 0.02, ARCHIVE),
-        row("backup", "many files, ten changed, told which: against the best peer", "ratio.many.ten_told.cpu")
-            .reach("≤ 1/50", "max", 0.02, ARCHIVE),
         row("backup", "homing, most memory in anything", "homing.peak_in_anything")
             .reach("≤ 64 MiB", "max", 64.0, ARCHIVE),
     ]);
+    rows.extend(scanned("backup"));
+    rows.extend(programmed("scan"));
+    rows.extend(scanned("scan"));
+    rows.push(row("scan", "homing, most memory in anything", "homing.peak_in_anything")
+        .reach("≤ 64 MiB", "max", 64.0, ARCHIVE));
     rows
+}
+
+/// The search for changes against its floor and the peers.
+#[rustfmt::skip]
+fn scanned(bench: &'static str) -> [Row; 4] {
+    [
+        row(bench, "many files: one lstat of each, processor", "many.lstat.cpu"),
+        row(bench, "many files, nothing new, homing's whole scan against that", "ratio.many.nothing.cpu_of_lstat")
+            .reach("≤ 2", "max", 2.0, ARCHIVE),
+        row(bench, "many files, nothing new, told so: against the best peer", "ratio.many.nothing_told.cpu")
+            .reach("≤ 1/50", "max", 0.02, ARCHIVE),
+        row(bench, "many files, ten changed, told which: against the best peer", "ratio.many.ten_told.cpu")
+            .reach("≤ 1/50", "max", 0.02, ARCHIVE),
+    ]
 }
 
 /// Who is compared, homing first.
@@ -213,10 +225,10 @@ const STEPS: [(&str, &str, &str); 25] = [
 ];
 
 /// Who has no figure of a step has no line.
-fn programmed() -> impl Iterator<Item = Row> {
-    STEPS.into_iter().flat_map(|(what, step, figure)| {
+fn programmed(bench: &'static str) -> impl Iterator<Item = Row> {
+    STEPS.into_iter().flat_map(move |(what, step, figure)| {
         PROGRAMS.map(|program| Row {
-            bench: "backup",
+            bench,
             label: match program {
                 "homing" => format!("{what}: homing").into(),
                 peer => format!("— {peer}").into(),

@@ -4,7 +4,7 @@ use std::process::Command;
 
 use super::lstat;
 use super::{Bench, edits, empty, set};
-use crate::archive::programs::Program;
+use crate::archive::programs::{Archive, Program};
 use crate::error::{Error, written};
 
 /// How often what takes little time is done.
@@ -12,8 +12,28 @@ const TIMES: u32 = 3;
 
 /// Measures everything on this set.
 pub(super) fn measure(bench: &mut Bench) -> Result<(), Error> {
+    let archives = scan(bench, TIMES)?;
+    let to = |archive: &Archive| format!("restored-{}", archive.program.name());
+    for archive in &archives {
+        let name = archive.program.name();
+        // Each has a new folder, and none is removed yet: ext4 looks long for room among files that have just been removed.
+        let to = bench.path(&to(archive));
+        empty(&to)?;
+        let usage = bench.run(&archive.restore(&to))?;
+        bench.note(&format!("many.restore.{name}"), &[usage]);
+        let usage = bench.run(&archive.verify())?;
+        bench.note(&format!("many.verify.{name}"), &[usage]);
+    }
+    for archive in &archives {
+        empty(&bench.path(&to(archive)))?;
+    }
+    Ok(())
+}
+
+/// Looks for changes, or is told of them; the peers look so often.
+pub(super) fn scan(bench: &mut Bench, peers_times: u32) -> Result<Vec<Archive>, Error> {
     let files = bench.path("many");
-    eprintln!("backup: making many files");
+    eprintln!("making many files");
     set::many(&files, bench.scale)?;
     let itself = std::env::current_exe().map_err(|source| Error::Start {
         what: "a walk",
@@ -29,13 +49,17 @@ pub(super) fn measure(bench: &mut Bench) -> Result<(), Error> {
     let mut archives = bench.archives("many")?;
     for archive in &mut archives {
         let name = archive.program.name();
+        let times = match archive.program {
+            Program::Homing => TIMES,
+            _ => peers_times,
+        };
         bench.run(&archive.init())?;
         let usage = bench.run(&archive.backup(&files, None))?;
         bench.note(&format!("many.first.{name}"), &[usage]);
         let stored = bench.stored(archive.program, "many");
         bench.note_bytes(&format!("many.first.{name}.stored"), stored);
         let mut usages = Vec::new();
-        for _ in 0..TIMES {
+        for _ in 0..times {
             usages.push(bench.run(&archive.backup(&files, None))?);
         }
         bench.note(&format!("many.nothing.{name}"), &usages);
@@ -76,14 +100,5 @@ pub(super) fn measure(bench: &mut Bench) -> Result<(), Error> {
             bench.note(name, &usages);
         }
     }
-    let to = bench.path("restored");
-    for archive in &archives {
-        let name = archive.program.name();
-        empty(&to)?;
-        let usage = bench.run(&archive.restore(&to))?;
-        bench.note(&format!("many.restore.{name}"), &[usage]);
-        let usage = bench.run(&archive.verify())?;
-        bench.note(&format!("many.verify.{name}"), &[usage]);
-    }
-    Ok(())
+    Ok(archives)
 }

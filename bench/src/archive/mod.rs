@@ -27,11 +27,10 @@ pub(crate) use lstat::{WORD as LSTAT, walk};
 pub(crate) use set::Scale;
 pub(crate) use usage::{WORD as USAGE, observe};
 
-/// Its name among the results.
-const NAME: &str = "backup";
-
-/// Bytes of the whole sets with a repository of each program, and one restored copy.
-const WHOLE_BYTES: u64 = 45_000_000_000;
+/// Bytes of the whole sets with a repository and a restored copy of each program.
+const WHOLE_BYTES: u64 = 60_000_000_000;
+/// Bytes of the many files alone with two repositories, blocks of the file system included.
+const SCAN_BYTES: u64 = 5_000_000_000;
 
 /// A benchmark under way.
 struct Bench {
@@ -43,48 +42,75 @@ struct Bench {
     figures: BTreeMap<String, f64>,
 }
 
-/// Measures.
+/// Measures everything.
 ///
 /// # Errors
 /// No room, or a program that fails.
 pub(crate) fn run(scale: Scale) -> Result<(), Error> {
-    let mut bench = Bench {
-        scratch: Scratch::new(),
-        scale,
-        record: Record::new(NAME),
-        programs: Program::here(),
-        figures: BTreeMap::new(),
-    };
-    bench.has_room()?;
-    for program in &bench.programs {
-        let question: &'static [&'static str] = match program {
-            Program::Restic => &["version"],
-            _ => &["--version"],
-        };
-        if let Some(binary) = program.binary() {
-            bench.record.program(program.name(), &binary, question);
-        }
-    }
-    bench.record.setting("percent_of_the_whole_set", scale.0);
+    let mut bench = Bench::new("backup", scale, Program::here(), WHOLE_BYTES)?;
     phone::measure(&mut bench)?;
     many::measure(&mut bench)?;
-    figures::ratios(&mut bench);
-    bench.record.write(bench.scratch.path())
+    bench.end()
+}
+
+/// Measures only how changes among many files are found, or told, beside the peers that are quickest at it, who look once.
+///
+/// # Errors
+/// As [`run`].
+pub(crate) fn scan(scale: Scale) -> Result<(), Error> {
+    let mut programs = Program::here();
+    programs.retain(|program| *program != Program::Borg);
+    let mut bench = Bench::new("scan", scale, programs, SCAN_BYTES)?;
+    many::scan(&mut bench, 1)?;
+    bench.end()
 }
 
 impl Bench {
+    fn new(
+        name: &'static str,
+        scale: Scale,
+        programs: Vec<Program>,
+        whole_bytes: u64,
+    ) -> Result<Self, Error> {
+        let mut bench = Self {
+            scratch: Scratch::new(),
+            scale,
+            record: Record::new(name),
+            programs,
+            figures: BTreeMap::new(),
+        };
+        bench.has_room(whole_bytes)?;
+        for program in &bench.programs {
+            let question: &'static [&'static str] = match program {
+                Program::Restic => &["version"],
+                _ => &["--version"],
+            };
+            if let Some(binary) = program.binary() {
+                bench.record.program(program.name(), &binary, question);
+            }
+        }
+        bench.record.setting("percent_of_the_whole_set", scale.0);
+        Ok(bench)
+    }
+
+    /// Works out the ratios and writes everything down.
+    fn end(mut self) -> Result<(), Error> {
+        figures::ratios(&mut self);
+        self.record.write(self.scratch.path())
+    }
+
     fn path(&self, name: &str) -> PathBuf {
         self.scratch.path().join(name)
     }
 
-    fn has_room(&self) -> Result<(), Error> {
+    fn has_room(&self, whole_bytes: u64) -> Result<(), Error> {
         let failed = |errno: nix::Error| Error::Read {
             path: self.scratch.path().to_path_buf(),
             source: errno.into(),
         };
         let disk = nix::sys::statvfs::statvfs(self.scratch.path()).map_err(failed)?;
         let free = disk.blocks_available().saturating_mul(disk.fragment_size());
-        let needed = WHOLE_BYTES / 100 * u64::from(self.scale.0);
+        let needed = whole_bytes / 100 * u64::from(self.scale.0);
         match free >= needed {
             true => Ok(()),
             false => Err(Error::Usage(format!(

@@ -112,8 +112,10 @@ fn database(bench: &mut Bench, archives: &mut [Archive], files: &Path) -> Result
 }
 
 fn restore(bench: &mut Bench, archives: &[Archive], files: &Path) -> Result<(), Error> {
-    let to = bench.path("restored");
+    let to = |archive: &Archive| format!("restored-{}", archive.program.name());
     for archive in archives {
+        // Each has a new folder, and none is removed yet: ext4 looks long for room among files that have just been removed.
+        let to = bench.path(&to(archive));
         empty(&to)?;
         let usage = bench.run(&archive.restore(&to))?;
         bench.note(
@@ -136,7 +138,10 @@ fn restore(bench: &mut Bench, archives: &[Archive], files: &Path) -> Result<(), 
             });
         }
     }
-    empty(&to)
+    for archive in archives {
+        empty(&bench.path(&to(archive)))?;
+    }
+    Ok(())
 }
 
 /// A first backup that is killed when half of it is stored, and another run.

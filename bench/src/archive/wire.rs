@@ -30,14 +30,16 @@ pub(super) fn measure(bench: &mut Bench, files: &Path) -> Result<(), Error> {
         step(bench, "nothing")?;
         edits::ten(files, 100)?;
         step(bench, "ten")?;
-        let to = bench.path("restored");
+        let to = bench.path(&format!("fetched-{}", program.name()));
         empty(&to)?;
         let usage = bench.run(&archive.restore(&to))?;
         let name = format!("wire.restore.{}", program.name());
         bench.note(&name, &[usage]);
         note(bench, &name, server.traffic());
-        empty(&to)?;
         empty(&folder)?;
+    }
+    for program in bench.programs.clone() {
+        empty(&bench.path(&format!("fetched-{}", program.name())))?;
     }
     Ok(())
 }
