@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use self::message::{Kind, Message, PROLOGUE};
@@ -36,27 +36,6 @@ pub struct Bus {
     /// The beginning of a message that has not come whole yet: a deadline in the middle of one loses nothing.
     inbox: Vec<u8>,
     calls: VecDeque<Message>,
-}
-
-/// The socket of the session's bus that this process belongs to: as its address says, else at its usual place. `None` where
-/// neither is a path.
-#[must_use]
-pub fn session_socket() -> Option<PathBuf> {
-    let address = std::env::var("DBUS_SESSION_BUS_ADDRESS").unwrap_or_default();
-    let usual = || Some(Path::new(&std::env::var_os("XDG_RUNTIME_DIR")?).join("bus"));
-    socket_in(&address).or_else(usual)
-}
-
-/// The first path in addresses such as `unix:path=/run/user/1000/bus,guid=…;…`. One with escapes (`%20`) is none of those
-/// that session managers make.
-fn socket_in(addresses: &str) -> Option<PathBuf> {
-    let unix = addresses
-        .split(';')
-        .filter_map(|address| address.strip_prefix("unix:"));
-    unix.flat_map(|pairs| pairs.split(','))
-        .filter_map(|pair| pair.strip_prefix("path="))
-        .find(|path| path.starts_with('/') && !path.contains('%'))
-        .map(PathBuf::from)
 }
 
 /// Whom a method call is for.
@@ -96,6 +75,15 @@ impl Bus {
     /// As [`Bus::at`].
     pub fn open(roots: &Roots, limit: Limit<'_>) -> Result<Self, Fault> {
         Self::at(&roots.run.join("dbus/system_bus_socket"), limit)
+    }
+
+    /// Connects to the bus of the session that this process's user has, where systemd and elogind put it.
+    ///
+    /// # Errors
+    /// As [`Bus::at`].
+    pub fn open_session(roots: &Roots, limit: Limit<'_>) -> Result<Self, Fault> {
+        let user = nix::unistd::geteuid().to_string();
+        Self::at(&roots.run.join("user").join(user).join("bus"), limit)
     }
 
     /// Connects to the bus at this socket and says hello.
@@ -344,27 +332,5 @@ fn fault(doing: &str, message: &Message) -> Fault {
         "InProgress" | "Retry" | "LimitsExceeded" => Fault::Busy(detail),
         "NoReply" | "Timeout" => Fault::TimedOut(detail),
         _ => Fault::Broken(detail),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_sessions_socket_is_the_first_path_of_its_addresses() {
-        let path = |addresses| socket_in(addresses).map(|path| path.display().to_string());
-        assert_eq!(
-            path("unix:abstract=/tmp/x,guid=1;unix:guid=2,path=/run/user/1000/bus").as_deref(),
-            Some("/run/user/1000/bus")
-        );
-        for none in [
-            "",
-            "tcp:host=localhost,port=1",
-            "unix:path=bus",
-            "unix:path=/a%20b",
-        ] {
-            assert_eq!(path(none), None, "{none}");
-        }
     }
 }

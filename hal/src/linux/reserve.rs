@@ -1,7 +1,7 @@
 //! A user's session gives a sound card up while the siren claims it: holds `org.freedesktop.ReserveDevice1.AudioN` on the session's bus, which PipeWire's session manager and PulseAudio respect. It opens no card.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use super::alsa::claim;
@@ -21,6 +21,8 @@ const PRIORITY: i32 = i32::MAX;
 const REPLACE_EXISTING: u32 = 2;
 const DO_NOT_QUEUE: u32 = 4;
 const EXISTS: u32 = 3;
+/// How long the bus itself may take, on a phone that is starting a session.
+const BUS: Duration = Duration::from_secs(10);
 /// How long a holder may take to give a device up before it is asked again.
 const ANSWER: Duration = Duration::from_secs(2);
 /// How often the claims are looked at. The siren is sounding: nobody sleeps meanwhile.
@@ -33,17 +35,8 @@ const AGAIN: Duration = Duration::from_secs(1);
 /// # Errors
 /// [`Fault::Absent`] when there is no session bus; [`Fault::Broken`] when it ends or refuses names.
 pub fn serve(roots: &Roots) -> Result<(), Fault> {
-    let nowhere = || Fault::Absent("this process belongs to no session with a bus".into());
-    serve_at(&dbus::session_socket().ok_or_else(nowhere)?, roots)
-}
-
-/// The same on the bus at this socket.
-///
-/// # Errors
-/// As [`serve`].
-pub fn serve_at(socket: &Path, roots: &Roots) -> Result<(), Fault> {
     let cancel = Cancel::new();
-    let bus = Bus::at(socket, soon(&cancel))?;
+    let bus = Bus::open_session(roots, within(BUS, &cancel))?;
     Session {
         bus,
         cancel,
@@ -64,9 +57,9 @@ struct Session {
     held: BTreeSet<u32>,
 }
 
-fn soon(cancel: &Cancel) -> Limit<'_> {
+fn within(time: Duration, cancel: &Cancel) -> Limit<'_> {
     Limit {
-        until: Instant::now() + ANSWER,
+        until: Instant::now() + time,
         cancel,
     }
 }
@@ -108,7 +101,7 @@ impl Session {
             interface: INTERFACE,
         };
         let priority = vec![Value::Signed('i', PRIORITY.into())];
-        let limit = soon(&self.cancel);
+        let limit = within(ANSWER, &self.cancel);
         match self.bus.call(holder, "RequestRelease", priority, limit) {
             Ok(given) if given.is_true() => {}
             // It went meanwhile.
@@ -126,7 +119,7 @@ impl Session {
 
     fn request(&mut self, card: u32, flags: u32) -> Result<u32, Fault> {
         let body = vec![Value::text(&format!("{NAME}{card}")), Value::number(flags)];
-        let limit = soon(&self.cancel);
+        let limit = within(BUS, &self.cancel);
         let answer = self
             .bus
             .call(dbus::of_the_bus(), "RequestName", body, limit)?;
@@ -137,7 +130,7 @@ impl Session {
 
     fn give_back(&mut self, card: u32) -> Result<(), Fault> {
         let body = vec![Value::text(&format!("{NAME}{card}"))];
-        let limit = soon(&self.cancel);
+        let limit = within(BUS, &self.cancel);
         let answer = self
             .bus
             .call(dbus::of_the_bus(), "ReleaseName", body, limit)?;
@@ -152,7 +145,7 @@ impl Session {
         let cancel = &self.cancel;
         while let Some(call) = self.bus.next_call(Limit { until, cancel })? {
             let said = reply(&call, &self.claimed);
-            self.bus.answer(&call, said, soon(cancel))?;
+            self.bus.answer(&call, said, within(BUS, cancel))?;
         }
         Ok(())
     }

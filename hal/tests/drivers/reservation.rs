@@ -33,8 +33,12 @@ impl Session {
         let folder = bus.folder.path().join("homing-siren");
         std::fs::create_dir(&folder).unwrap();
         std::fs::write(folder.join("audio0"), "").unwrap();
-        let (socket, roots) = (bus.socket(), bus.roots());
-        let helper = thread::spawn(move || reserve::serve_at(&socket, &roots));
+        let user = nix::unistd::geteuid().to_string();
+        let sessions = bus.folder.path().join("user").join(user);
+        std::fs::create_dir_all(&sessions).unwrap();
+        std::os::unix::fs::symlink(bus.socket(), sessions.join("bus")).unwrap();
+        let roots = bus.roots();
+        let helper = thread::spawn(move || reserve::serve(&roots));
         let cancel = Cancel::new();
         let until = Instant::now() + PATIENCE;
         let limit = Limit {
@@ -161,7 +165,10 @@ fn a_sound_server_that_keeps_the_card_is_asked_again_until_the_claim_is_over() {
 #[test]
 fn without_a_bus_the_helper_says_so() {
     let folder = tempfile::tempdir().unwrap();
-    let socket = folder.path().join("bus");
-    let said = reserve::serve_at(&socket, &homing_hal::Roots::default());
+    let roots = homing_hal::Roots {
+        run: folder.path().into(),
+        ..homing_hal::Roots::default()
+    };
+    let said = reserve::serve(&roots);
     assert!(matches!(said, Err(Fault::Absent(_))), "{said:?}");
 }
