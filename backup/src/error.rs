@@ -17,7 +17,7 @@ pub enum Error {
     #[error("the bytes were not sealed with this key, or are damaged")]
     Forged,
     /// No key file opens with this password.
-    #[error("wrong password: none of the repository's {keys} keys opens with it")]
+    #[error("{}", wrong_password(*keys))]
     WrongPassword {
         /// How many key files were tried.
         keys: usize,
@@ -161,6 +161,14 @@ pub enum Error {
     /// Somebody asked to stop; everything stored so far is indexed.
     #[error("stopped on request; the same command goes on")]
     Stopped,
+}
+
+fn wrong_password(keys: usize) -> String {
+    match keys {
+        0 => "the repository has no key file left, so that no password opens it".into(),
+        1 => "wrong password: it does not open the repository's key".into(),
+        keys => format!("wrong password: it opens none of the repository's {keys} keys"),
+    }
 }
 
 impl Error {

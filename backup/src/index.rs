@@ -111,12 +111,10 @@ impl Index {
 
     /// Notes a blob. One that is known already stays where it was first found.
     pub fn insert(&mut self, pack: PackNumber, entry: &Entry) {
-        if self.find(entry.kind, &entry.id).is_some() {
+        self.make_room(self.count + 1);
+        let Err(free) = self.probe(entry.kind, &entry.id) else {
             return;
-        }
-        if (self.count + 1) * 4 > self.table.len() * 3 {
-            self.grow();
-        }
+        };
         if self.count.is_multiple_of(RUN) {
             self.runs.push(Vec::with_capacity(RUN));
         }
@@ -135,7 +133,8 @@ impl Index {
             });
         }
         self.count += 1;
-        self.enter(self.count);
+        // Memory ends long before 2^32 blobs.
+        self.table[free] = u32::try_from(self.count).unwrap_or(0);
     }
 
     /// Where a blob lies: the pack's number and the place in it.
@@ -147,19 +146,24 @@ impl Index {
 
     /// Number of a blob's slot, counted from 1.
     fn place_of(&self, kind: BlobKind, id: &Id) -> Option<usize> {
-        if self.table.is_empty() {
-            return None;
+        match self.table.is_empty() {
+            true => None,
+            false => self.probe(kind, id).ok(),
         }
+    }
+
+    /// Number of a blob's slot, counted from 1, or the free place in the table, which is never full, where that belongs.
+    fn probe(&self, kind: BlobKind, id: &Id) -> Result<usize, usize> {
         let mask = self.table.len() - 1;
         let mut at = place(id) & mask;
         loop {
             let number = self.table[at] as usize;
             if number == 0 {
-                return None;
+                return Err(at);
             }
             let slot = self.slot(number);
             if slot.id == *id && slot_kind(slot) == kind {
-                return Some(number);
+                return Ok(number);
             }
             at = (at + 1) & mask;
         }
@@ -200,8 +204,15 @@ impl Index {
         self.table[at] = u32::try_from(number).unwrap_or(0);
     }
 
-    fn grow(&mut self) {
-        let size = (self.table.len() * 2).max(1024);
+    /// Makes the table ready for so many blobs: who knows their number spares it from growing step by step.
+    pub(crate) fn make_room(&mut self, blobs: usize) {
+        let mut size = self.table.len().max(1024);
+        while blobs.saturating_mul(4) > size.saturating_mul(3) {
+            size *= 2;
+        }
+        if size == self.table.len() {
+            return;
+        }
         self.table = Vec::new();
         self.table = vec![0; size];
         for number in 1..=self.count {

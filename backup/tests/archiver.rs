@@ -11,7 +11,6 @@ use forest::Forest;
 use homing_backup::archiver::{self, Unobserved};
 use homing_backup::clock::SystemClock;
 use homing_backup::reader::Reader;
-use homing_backup::repository::Repository;
 use homing_backup::store::LocalStore;
 use oracle::{PASSWORD, Restic};
 use std::os::unix::fs::PermissionsExt;
@@ -34,12 +33,7 @@ fn random_trees_and_their_changes_are_restored_by_restic_identically() {
     let Some(restic) = Restic::on(folder.path()) else {
         return;
     };
-    let ours = Repository::create(
-        LocalStore::new(folder.path()),
-        PASSWORD.as_bytes(),
-        &forest::maker(),
-    )
-    .unwrap();
+    let ours = forest::repository(LocalStore::new(folder.path()), PASSWORD);
     for seed in 0..4 {
         let mut forest = Forest::grow(seed);
         for _ in 0..3 {
@@ -66,12 +60,7 @@ fn restic_sees_no_difference_between_our_snapshot_and_its_own() {
     let Some(restic) = Restic::on(folder.path()) else {
         return;
     };
-    let ours = Repository::create(
-        LocalStore::new(folder.path()),
-        PASSWORD.as_bytes(),
-        &forest::maker(),
-    )
-    .unwrap();
+    let ours = forest::repository(LocalStore::new(folder.path()), PASSWORD);
     let forest = Forest::grow(77);
     forest.add_large(12 << 20);
     let done = archiver::backup(
@@ -113,7 +102,7 @@ fn restic_sees_no_difference_between_our_snapshot_and_its_own() {
 #[test]
 fn a_second_run_without_changes_stores_nothing_but_a_snapshot() {
     let store = homing_backup::store::MemoryStore::default();
-    let ours = Repository::create(store.clone(), PASSWORD.as_bytes(), &forest::maker()).unwrap();
+    let ours = forest::repository(store.clone(), PASSWORD);
     let forest = Forest::grow(5);
     let run = || {
         archiver::backup(
@@ -148,7 +137,7 @@ fn a_second_run_without_changes_stores_nothing_but_a_snapshot() {
 #[test]
 fn a_gigabyte_of_holes_costs_one_chunk() {
     let store = homing_backup::store::MemoryStore::default();
-    let ours = Repository::create(store, PASSWORD.as_bytes(), &forest::maker()).unwrap();
+    let ours = forest::repository(store, PASSWORD);
     let folder = tempfile::tempdir().unwrap();
     let file = std::fs::File::create(folder.path().join("sparse")).unwrap();
     file.set_len(5 << 30).unwrap();
@@ -170,7 +159,7 @@ fn a_gigabyte_of_holes_costs_one_chunk() {
 #[test]
 fn a_database_is_cut_on_blocks_and_an_overwritten_part_costs_only_itself() {
     let store = homing_backup::store::MemoryStore::default();
-    let ours = Repository::create(store.clone(), PASSWORD.as_bytes(), &forest::maker()).unwrap();
+    let ours = forest::repository(store.clone(), PASSWORD);
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().canonicalize().unwrap();
     let mut content = forest::noise(1, 20 << 20);
@@ -196,7 +185,7 @@ fn a_database_is_cut_on_blocks_and_an_overwritten_part_costs_only_itself() {
 #[test]
 fn what_cannot_be_read_is_counted_and_named_in_the_snapshot() {
     let store = homing_backup::store::MemoryStore::default();
-    let ours = Repository::create(store, PASSWORD.as_bytes(), &forest::maker()).unwrap();
+    let ours = forest::repository(store, PASSWORD);
     // /proc has files that root may list but nobody may read.
     let path = std::path::Path::new("/proc/self/attr");
     if std::fs::read(path.join("exec")).is_ok() {
@@ -238,7 +227,7 @@ fn a_folder_on_the_way_may_be_closed_to_readers() {
         return;
     }
     let store = homing_backup::store::MemoryStore::default();
-    let ours = Repository::create(store, PASSWORD.as_bytes(), &forest::maker()).unwrap();
+    let ours = forest::repository(store, PASSWORD);
     let done = archiver::backup(
         &ours,
         &[&path],
@@ -254,7 +243,7 @@ fn a_folder_on_the_way_may_be_closed_to_readers() {
 #[test]
 fn patterns_and_declared_caches_are_left_out() {
     let store = homing_backup::store::MemoryStore::default();
-    let ours = Repository::create(store, PASSWORD.as_bytes(), &forest::maker()).unwrap();
+    let ours = forest::repository(store, PASSWORD);
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().canonicalize().unwrap();
     std::fs::create_dir(path.join("cache")).unwrap();

@@ -29,7 +29,7 @@ fn at(seconds: i64) -> Timestamp {
 fn repository() -> (MemoryStore, Repository<MemoryStore>) {
     let store = MemoryStore::default();
     store.set_clock(at(NOON));
-    let ours = Repository::create(store.clone(), PASSWORD.as_bytes(), &forest::maker()).unwrap();
+    let ours = forest::repository(store.clone(), PASSWORD);
     (store, ours)
 }
 
@@ -301,12 +301,7 @@ fn a_dead_process_known_by_its_state_file_leaves_no_lock_behind() {
 #[test]
 fn restic_honours_our_locks_and_we_honour_those_of_restic() {
     let folder = tempfile::tempdir().unwrap();
-    let ours = Repository::create(
-        LocalStore::new(folder.path()),
-        PASSWORD.as_bytes(),
-        &forest::maker(),
-    )
-    .unwrap();
+    let ours = forest::repository(LocalStore::new(folder.path()), PASSWORD);
     let Some(restic) = Restic::on(folder.path()) else {
         return;
     };
@@ -362,11 +357,11 @@ fn of_two_who_make_one_repository_at_once_one_succeeds_and_the_others_key_harms_
 #[test]
 fn the_key_of_a_maker_who_died_too_late_does_not_hide_the_one_that_fits() {
     let store = MemoryStore::default();
-    Repository::create(store.clone(), PASSWORD.as_bytes(), &forest::maker()).unwrap();
+    forest::repository(store.clone(), PASSWORD);
     // Four keys that open nothing: whichever is tried first, the right one is found.
     for _ in 0..4 {
         let other = MemoryStore::default();
-        Repository::create(other.clone(), PASSWORD.as_bytes(), &forest::maker()).unwrap();
+        forest::repository(other.clone(), PASSWORD);
         for name in other.names() {
             if matches!(name, Name::File(Kind::Key, _)) {
                 store.put(name, &other.get(name).unwrap()).unwrap();
@@ -379,7 +374,7 @@ fn the_key_of_a_maker_who_died_too_late_does_not_hide_the_one_that_fits() {
 #[test]
 fn a_second_maker_who_looked_too_early_is_told_and_takes_its_key_away() {
     let (first, second) = (MemoryStore::default(), MemoryStore::default());
-    let made = Repository::create(first.clone(), PASSWORD.as_bytes(), &forest::maker()).unwrap();
+    let made = forest::repository(first.clone(), PASSWORD);
     drop(made);
     // The second one's look came before the config, its writing after it.
     second.inject(Fault::None);

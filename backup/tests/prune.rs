@@ -75,12 +75,7 @@ fn bytes_of_packs<S: Store>(repository: &Repository<S>) -> u64 {
 #[test]
 fn what_no_snapshot_needs_is_marked_and_after_a_day_removed_and_restic_is_content() {
     let folder = tempfile::tempdir().unwrap();
-    let ours = Repository::create(
-        LocalStore::new(folder.path()),
-        PASSWORD.as_bytes(),
-        &forest::maker(),
-    )
-    .unwrap();
+    let ours = forest::repository(LocalStore::new(folder.path()), PASSWORD);
     let restic = Restic::on(folder.path());
     let check = || restic.iter().for_each(Restic::check);
     let mut forest = Forest::grow(41);
@@ -130,7 +125,7 @@ fn what_no_snapshot_needs_is_marked_and_after_a_day_removed_and_restic_is_conten
 #[test]
 fn a_marked_pack_that_is_needed_again_is_taken_back() {
     let store = MemoryStore::default();
-    let ours = Repository::create(store.clone(), PASSWORD.as_bytes(), &forest::maker()).unwrap();
+    let ours = forest::repository(store.clone(), PASSWORD);
     let forest = Forest::grow(42);
     let done = back_up(&ours, &forest);
     let name = Name::File(Kind::Snapshot, done.id);
@@ -149,7 +144,7 @@ fn a_marked_pack_that_is_needed_again_is_taken_back() {
 #[test]
 fn a_prune_that_dies_at_any_change_loses_nothing_and_the_next_ends_it() {
     let empty = MemoryStore::default();
-    let ours = Repository::create(empty.clone(), PASSWORD.as_bytes(), &forest::maker()).unwrap();
+    let ours = forest::repository(empty.clone(), PASSWORD);
     let mut forest = Forest::grow(43);
     forest.add_large(3 << 20);
     back_up(&ours, &forest);
@@ -189,7 +184,7 @@ fn a_prune_that_dies_at_any_change_loses_nothing_and_the_next_ends_it() {
 #[test]
 fn a_repository_that_lacks_a_needed_pack_is_not_pruned() {
     let store = MemoryStore::default();
-    let ours = Repository::create(store.clone(), PASSWORD.as_bytes(), &forest::maker()).unwrap();
+    let ours = forest::repository(store.clone(), PASSWORD);
     let forest = Forest::grow(44);
     forest.add_large(3 << 20);
     back_up(&ours, &forest);
@@ -204,7 +199,7 @@ fn a_repository_that_lacks_a_needed_pack_is_not_pruned() {
 fn a_lost_index_is_rebuilt_from_the_packs() {
     let folder = tempfile::tempdir().unwrap();
     let store = LocalStore::new(folder.path());
-    let ours = Repository::create(store.clone(), PASSWORD.as_bytes(), &forest::maker()).unwrap();
+    let ours = forest::repository(store.clone(), PASSWORD);
     let forest = Forest::grow(45);
     back_up(&ours, &forest);
     for (id, _) in ours.list(Kind::Index).unwrap() {
@@ -222,12 +217,7 @@ fn a_lost_index_is_rebuilt_from_the_packs() {
 #[test]
 fn restic_forgets_and_prunes_in_our_repository_and_we_go_on() {
     let folder = tempfile::tempdir().unwrap();
-    let ours = Repository::create(
-        LocalStore::new(folder.path()),
-        PASSWORD.as_bytes(),
-        &forest::maker(),
-    )
-    .unwrap();
+    let ours = forest::repository(LocalStore::new(folder.path()), PASSWORD);
     let Some(restic) = Restic::on(folder.path()) else {
         return;
     };
@@ -252,7 +242,7 @@ fn prune_at(ours: &Repository<MemoryStore>, now: Timestamp) -> Result<Pruned, Er
 #[test]
 fn a_clock_that_the_repository_contradicts_marks_and_removes_nothing() {
     let store = MemoryStore::default();
-    let ours = Repository::create(store.clone(), PASSWORD.as_bytes(), &forest::maker()).unwrap();
+    let ours = forest::repository(store.clone(), PASSWORD);
     let forest = Forest::grow(47);
     let done = back_up(&ours, &forest);
     let name = Name::File(Kind::Snapshot, done.id);
@@ -297,7 +287,7 @@ fn a_clock_that_the_repository_contradicts_marks_and_removes_nothing() {
 #[test]
 fn a_clock_that_the_store_contradicts_removes_nothing() {
     let store = MemoryStore::default();
-    let ours = Repository::create(store.clone(), PASSWORD.as_bytes(), &forest::maker()).unwrap();
+    let ours = forest::repository(store.clone(), PASSWORD);
     let now = SystemClock.now().seconds;
     let forest = Forest::grow(48);
     let done = back_up(&ours, &forest);
@@ -321,7 +311,7 @@ fn a_clock_that_the_store_contradicts_removes_nothing() {
 #[test]
 fn a_clock_that_was_ahead_while_it_backed_up_and_still_is_makes_no_true_snapshot_old() {
     let store = MemoryStore::default();
-    let ours = Repository::create(store.clone(), PASSWORD.as_bytes(), &forest::maker()).unwrap();
+    let ours = forest::repository(store.clone(), PASSWORD);
     let forest = Forest::grow(54);
     let true_one = back_up(&ours, &forest);
     store.set_clock(SystemClock.now());
@@ -347,8 +337,7 @@ fn a_clock_that_was_ahead_while_it_backed_up_and_still_is_makes_no_true_snapshot
 fn marks_that_a_wrong_clock_made_count_from_now() {
     for wrong in [0, 100 * 365 * DAY] {
         let store = MemoryStore::default();
-        let ours =
-            Repository::create(store.clone(), PASSWORD.as_bytes(), &forest::maker()).unwrap();
+        let ours = forest::repository(store.clone(), PASSWORD);
         let done = back_up(&ours, &Forest::grow(50));
         store.remove(Name::File(Kind::Snapshot, done.id)).unwrap();
         let believing = |seconds: i64| {
@@ -370,7 +359,7 @@ fn marks_that_a_wrong_clock_made_count_from_now() {
 #[test]
 fn what_another_machine_is_just_uploading_is_marked_at_most_and_taken_back() {
     let store = MemoryStore::default();
-    let ours = Repository::create(store.clone(), PASSWORD.as_bytes(), &forest::maker()).unwrap();
+    let ours = forest::repository(store.clone(), PASSWORD);
     back_up(&ours, &Forest::grow(51));
     // A run of another machine without a lock: its packs are there, its index not yet.
     let forest = Forest::grow(52);
@@ -404,12 +393,7 @@ fn what_another_machine_is_just_uploading_is_marked_at_most_and_taken_back() {
 #[test]
 fn remnants_of_uploads_that_were_cut_off_are_removed_by_who_is_alone() {
     let folder = tempfile::tempdir().unwrap();
-    let ours = Repository::create(
-        LocalStore::new(folder.path()),
-        PASSWORD.as_bytes(),
-        &forest::maker(),
-    )
-    .unwrap();
+    let ours = forest::repository(LocalStore::new(folder.path()), PASSWORD);
     back_up(&ours, &Forest::grow(53));
     let (pack, _) = ours.list(Kind::Pack).unwrap()[0];
     let hex = pack.to_string();

@@ -27,8 +27,7 @@ const FILES: u64 = 40;
 const FOLDERS: u64 = 12;
 
 fn repository() -> Repository<MemoryStore> {
-    let store = MemoryStore::default();
-    Repository::create(store, PASSWORD.as_bytes(), &forest::maker()).unwrap()
+    forest::repository(MemoryStore::default(), PASSWORD)
 }
 
 fn back_up<S: Store>(repository: &Repository<S>, path: &Path) -> Id {

@@ -222,6 +222,23 @@ fn every_refusal_is_one_sentence_with_its_own_exit_code() {
 }
 
 #[test]
+fn a_relative_cache_home_is_ignored_as_specified_and_that_is_told() {
+    let place = Place::with_repository();
+    let backup = |cache: &str| {
+        let mut command = place.command(&["backup", "notes"]);
+        command.env("HOME", place.path("home"));
+        command.env("XDG_CACHE_HOME", cache).output().unwrap()
+    };
+    let told = backup("elsewhere");
+    assert_eq!(code(&told), 0, "{}", said(&told));
+    assert!(said(&told).contains("XDG_CACHE_HOME is elsewhere"));
+    assert!(!place.path("elsewhere").exists());
+    assert!(place.path("home/.cache/homing/archive").exists());
+    // Set to nothing it counts as not set.
+    assert_eq!(said(&backup("")), "");
+}
+
+#[test]
 fn a_password_in_an_address_is_refused_and_not_repeated() {
     let place = Place::new();
     let output = Command::new(env!("CARGO_BIN_EXE_homing"))

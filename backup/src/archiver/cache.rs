@@ -65,12 +65,14 @@ impl Known {
         let Ok(file) = File::open(file) else {
             return known;
         };
+        let bytes = file.metadata().map_or(0, |data| data.len()).min(MOST_BYTES);
         let mut reader = BufReader::with_capacity(1 << 18, file);
         let mut start = [0; MAGIC.len() + 32];
         if reader.read_exact(&mut start).is_err() || start != header(repository) {
             return known;
         }
         known.end = start.len() as u64;
+        index.make_room(usize::try_from(bytes).unwrap_or(0) / BLOB_BYTES);
         let mut body = Vec::new();
         while let Some(id) = read_segment(&mut reader, &mut body) {
             if there.contains(&id) && !known.files.contains(&id) {

@@ -7,6 +7,7 @@
 use homing_backup::archiver::{Caches, FileSystems, Options};
 use homing_backup::key::Maker;
 use homing_backup::reader::Reader;
+use homing_backup::repository::Repository;
 use homing_backup::store::Store;
 use homing_backup::{Id, Timestamp};
 use rustix::fs::{AtFlags, CWD, FileType, Mode, Timespec, Timestamps, XattrFlags};
@@ -21,6 +22,11 @@ pub(crate) fn maker() -> Maker {
         host: "phone".into(),
         at: Timestamp::new(1_790_000_000, 5),
     }
+}
+
+/// A new repository in a store.
+pub(crate) fn repository<S: Store>(store: S, password: &str) -> Repository<S> {
+    Repository::create(store, password.as_bytes(), &maker()).unwrap()
 }
 
 pub(crate) fn options() -> Options {

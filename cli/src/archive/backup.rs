@@ -138,6 +138,12 @@ where
     names.sort_unstable();
     let which = Id::of(&names.join(&0));
     let name = format!("{}-{}", repository.config().id.short(), which.short());
+    if let Some(path) = commands::ignored_cache_home() {
+        let path = harmless(&path.to_string_lossy());
+        out.warn(&format!(
+            "XDG_CACHE_HOME is {path}, which is no absolute path and is ignored: ~/.cache is used"
+        ));
+    }
     let folder = commands::cache_folder()?.join("homing/archive").join(name);
     match std::fs::create_dir_all(&folder) {
         Ok(()) => Some(folder),

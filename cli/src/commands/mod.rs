@@ -149,6 +149,12 @@ pub(crate) fn cache_folder() -> Option<PathBuf> {
     absolute("XDG_CACHE_HOME").or_else(|| absolute("HOME").map(|home| home.join(".cache")))
 }
 
+/// A relative `XDG_CACHE_HOME`, which the specification tells programs to ignore: whoever set it should hear of that.
+pub(crate) fn ignored_cache_home() -> Option<PathBuf> {
+    let path = PathBuf::from(std::env::var_os("XDG_CACHE_HOME")?);
+    (path.is_relative() && !path.as_os_str().is_empty()).then_some(path)
+}
+
 /// Runs something that waits, on this one thread.
 pub(crate) fn waiting<R>(future: impl Future<Output = Result<R, Error>>) -> Result<R, Error> {
     let runtime = tokio::runtime::Builder::new_current_thread()

@@ -141,7 +141,7 @@ pub(super) fn answered(
     answer: Result<Response<Body>, ureq::Error>,
 ) -> Result<Response<Body>, StoreError> {
     let answer =
-        answer.map_err(|failed| error(what, address, &failed.to_string(), class(&failed)))?;
+        answer.map_err(|failed| error(what, address, &in_words(&failed), class(&failed)))?;
     let status = answer.status();
     if wanted.contains(&status) {
         return Ok(answer);
@@ -149,9 +149,23 @@ pub(super) fn answered(
     let class = meaning(status);
     let reason = match class {
         Class::Full => "there is no room left on the server".into(),
+        Class::Denied if status == StatusCode::UNAUTHORIZED => {
+            format!(
+                "the server answers {status}: it wants a user and a password, or others than these"
+            )
+        }
         _ => format!("the server answers {status}"),
     };
     Err(error(what, address, &reason, class))
+}
+
+/// Why there was no answer at all.
+fn in_words(failed: &ureq::Error) -> String {
+    match failed {
+        ureq::Error::Io(source) => format!("no connection to the server: {source}"),
+        ureq::Error::HostNotFound => "no server of that name is known".into(),
+        other => other.to_string(),
+    }
 }
 
 /// What a status says that is no success.
