@@ -1,7 +1,7 @@
 //! A real mosquitto, run from the folder that `homing init` wrote. It replaces nothing in the shipped configuration but the port and the user it runs as.
 
-use crate::wait::{PATIENCE, free_port, wait_until};
-use crate::{Proc, foreign};
+use crate::wait::{PATIENCE, wait_until};
+use crate::{Proc, foreign, free_port};
 use nix::sys::signal::Signal;
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
@@ -125,10 +125,21 @@ impl Broker {
         self.process = Some(process);
     }
 
-    /// SIGHUP: it reads the ACL and the revocation list again, as after `homing device revoke`.
+    /// SIGHUP: it reads the ACL and the revocation list again, as after `homing device revoke`. Who comes afterwards is
+    /// judged by them.
+    ///
+    /// # Panics
+    /// When it does not say that it does.
+    #[track_caller]
     pub fn reload(&self) {
         if let Some(process) = &self.process {
+            // It says so and does it before it looks at any client again.
+            let reloads = || process.log().matches("Reloading config.").count();
+            let before = reloads();
             process.signal(Signal::SIGHUP);
+            wait_until(PATIENCE, "the broker to read its files again", || {
+                (reloads() > before).then_some(())
+            });
         }
     }
 

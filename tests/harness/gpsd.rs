@@ -1,7 +1,7 @@
 //! A real gpsd that hears the simulated receiver over TCP. It must not change what either says.
 
-use crate::wait::{PATIENCE, free_port, wait_until};
-use crate::{Proc, foreign};
+use crate::wait::{PATIENCE, wait_until};
+use crate::{Proc, foreign, free_port};
 use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -70,10 +70,15 @@ mod tests {
     use std::net::TcpListener;
 
     /// GGA and RMC of one epoch with their checksums, as a receiver sends them each second.
-    fn epoch(second: u32) -> String {
+    fn epoch(number: u32) -> String {
+        let (minute, second) = (number / 60, number % 60);
         let sentences = [
-            format!("GPGGA,1200{second:02}.00,5230.9762,N,01322.6620,E,1,08,0.9,34.0,M,45.0,M,,"),
-            format!("GPRMC,1200{second:02}.00,A,5230.9762,N,01322.6620,E,2.5,90.0,221126,,,A"),
+            format!(
+                "GPGGA,12{minute:02}{second:02}.00,5230.9762,N,01322.6620,E,1,08,0.9,34.0,M,45.0,M,,"
+            ),
+            format!(
+                "GPRMC,12{minute:02}{second:02}.00,A,5230.9762,N,01322.6620,E,2.5,90.0,221126,,,A"
+            ),
         ];
         sentences
             .iter()
@@ -92,8 +97,8 @@ mod tests {
         let feeder = std::thread::spawn(move || {
             let (mut stream, _) = receiver.accept().unwrap();
             // Ends when gpsd goes away, which closes the stream.
-            for second in 0..60 {
-                if stream.write_all(epoch(second).as_bytes()).is_err() {
+            for number in 0..3_600 {
+                if stream.write_all(epoch(number).as_bytes()).is_err() {
                     return;
                 }
                 std::thread::park_timeout(Duration::from_millis(100));

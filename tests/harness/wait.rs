@@ -1,6 +1,5 @@
-//! Waiting for a condition with a deadline, and free ports. The only place of the harness that lets time pass.
+//! Waiting for a condition with a deadline. The only place of the harness that lets time pass.
 
-use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
 /// How long a test waits for what takes milliseconds on an idle machine; two busy cores may need seconds.
@@ -31,20 +30,6 @@ pub fn wait_until<T>(
         );
         std::thread::park_timeout(LOOK_EVERY);
     }
-}
-
-/// A port of 127.0.0.1 that nobody listened on a moment ago.
-///
-/// # Panics
-/// When the system has no port left.
-#[must_use]
-pub fn free_port() -> u16 {
-    TcpListener::bind(("127.0.0.1", 0))
-        .and_then(|listener| listener.local_addr())
-        .map_or_else(
-            |error| panic!("no free port on 127.0.0.1: {error}"),
-            |address| address.port(),
-        )
 }
 
 #[cfg(test)]

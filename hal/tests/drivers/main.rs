@@ -13,6 +13,12 @@ mod linux;
 mod modem;
 mod nmea;
 mod phone;
+#[expect(
+    unreachable_pub,
+    reason = "it is public where it lives, in the harness"
+)]
+#[path = "../../../tests/harness/port.rs"]
+mod port;
 mod receiver;
 mod reservation;
 mod simulator;

@@ -15,6 +15,8 @@ use homing_hal::conformance::eventually;
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::port::free_port;
+
 /// How long a peer may be silent before a test gives up on it.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -102,11 +104,7 @@ impl Gpsd {
             );
             return None;
         };
-        let port = TcpListener::bind("127.0.0.1:0")
-            .unwrap()
-            .local_addr()
-            .unwrap()
-            .port();
+        let port = free_port();
         let child = Command::new(program)
             .args(["-N", "-n", "-S", &port.to_string()])
             .arg(format!("tcp://127.0.0.1:{nmea}"))

@@ -12,6 +12,12 @@ mod household;
 mod misbehaviour;
 mod mosquitto;
 mod names;
+#[expect(
+    unreachable_pub,
+    reason = "it is public where it lives, in the harness"
+)]
+#[path = "../../../tests/harness/port.rs"]
+mod port;
 mod proxy;
 mod session;
 mod weather;

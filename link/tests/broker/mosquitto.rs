@@ -3,7 +3,7 @@
 use std::{
     fs,
     io::{BufRead, BufReader},
-    net::{Ipv4Addr, SocketAddr, TcpListener},
+    net::{Ipv4Addr, SocketAddr},
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -16,6 +16,7 @@ use tempfile::TempDir;
 use crate::{
     DEADLINE,
     household::{ALWAYS, Household, Identity, Years},
+    port::free_port,
 };
 
 const SHIPPED_CONF: &str = include_str!("../../../mqtt-broker-config/mosquitto.conf");
@@ -53,10 +54,7 @@ impl Mosquitto {
             .prefix("homing-link-")
             .tempdir()
             .expect("a folder");
-        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
-            .and_then(|socket| socket.local_addr())
-            .expect("a port")
-            .port();
+        let port = free_port();
         let (_, lines) = mpsc::channel();
         let mut broker = Self {
             household,
