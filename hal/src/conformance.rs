@@ -14,8 +14,10 @@ use crate::capability::power::Power;
 use crate::capability::siren::{LONGEST_MIXER, SoundCard};
 use crate::fault::{Cancel, Fault, Probe};
 
-/// How late a driver may be beyond its deadline: the scheduling of a loaded build host, not a property of any driver.
-const GRACE: Duration = Duration::from_secs(2);
+/// How late a driver may be beyond its deadline: the scheduling of a loaded build host, not a property of any driver. Far less than the minute for which a driver would go on that does not obey.
+const GRACE: Duration = Duration::from_secs(15);
+/// How long a condition may take to come true there.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A working source near `expected` (latitude, longitude in degrees): it is ready, finds the phone within `deadline` with an honest radius, and can be cancelled.
 ///
@@ -306,12 +308,12 @@ fn within<T>(deadline: Duration, call: impl FnOnce() -> T) -> T {
     value
 }
 
-/// Waits for a condition, up to five seconds.
+/// Waits for a condition, up to twenty seconds.
 ///
 /// # Panics
 /// With `what` when it does not come true.
 pub fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
-    let until = Instant::now() + Duration::from_secs(5);
+    let until = Instant::now() + PATIENCE;
     while !holds() {
         assert!(Instant::now() < until, "it never happened: {what}");
         let soon = Instant::now() + Duration::from_millis(10);
