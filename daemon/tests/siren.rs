@@ -42,18 +42,22 @@ fn a_phone_muted_while_it_sounds_is_loud_again_within_a_second() {
         r#"{"set":"mixer","volume":0,"mute":true}"#,
         r#"{"set":"route","to":"headset"}"#,
     ] {
+        let before = phone.hushed_ms();
         phone.ask(change);
-        let muted = Instant::now();
+        let until = Instant::now() + PATIENCE;
         loop {
             let mixer = phone.ask(r#"{"get":"world"}"#)["mixer"].clone();
             if mixer["volume"] == 100 && mixer["mute"] == false && mixer["route"] == "speaker" {
                 break;
             }
-            assert!(muted.elapsed() < Duration::from_secs(1), "{mixer}");
+            assert!(Instant::now() < until, "{mixer}");
             phone::pause();
         }
         // The ear listens over one second: at most half of it was mute.
         phone.listen_until(|heard| is_heard(heard) && heard["level_dbfs"].as_f64().unwrap() > -7.0);
+        // Measured in sound, so that a crowded machine does not count.
+        let hushed = phone.hushed_ms() - before;
+        assert!(hushed <= 1_000, "{hushed} ms");
     }
 }
 
@@ -69,14 +73,17 @@ fn hardly_any_sound_comes_after_the_order_to_stop() {
     assert_eq!(report.reason.as_deref(), Some("stopped"));
     assert_eq!(siren.exit_code(), Some(0));
     let after = phone.played_ms() - played;
-    assert!(after <= 200, "{after} ms");
+    // Two blocks wait in the card and one more may be on its way there: as much comes where the siren's process has to wait
+    // for a processor just then.
+    assert!(after <= 300, "{after} ms");
 }
 
 #[test]
 fn a_siren_that_was_killed_carries_on_when_it_is_started_again_and_keeps_the_deadline() {
     let phone = Phone::new();
     let began = Instant::now();
-    phone.order(FIRST, Duration::from_secs(3));
+    let lasting = Duration::from_secs(6);
+    phone.order(FIRST, lasting);
     let killed = phone.start_siren(&[]);
     phone.listen_until(is_heard);
     killed.signal(Signal::SIGKILL);
@@ -85,11 +92,10 @@ fn a_siren_that_was_killed_carries_on_when_it_is_started_again_and_keeps_the_dea
     let mut siren = phone.start_siren(&[]);
     phone.listen_until(|heard| heard["played_ms"].as_u64().unwrap() > played + 300);
     assert_eq!(siren.exit_code(), Some(0));
-    let lasted = began.elapsed();
-    assert!(
-        (Duration::from_millis(2900)..Duration::from_secs(4)).contains(&lasted),
-        "{lasted:?}"
-    );
+    assert!(began.elapsed() >= lasting - Duration::from_millis(100));
+    // A time of its own for the second siren would show in the sound.
+    let sounded = phone.played_ms();
+    assert!(sounded <= 6_300, "{sounded} ms of 6 s");
     let report = phone.read_report(|report| report.phase == Phase::Ended);
     assert_eq!(report.reason.as_deref(), Some("deadline"));
     assert_eq!(intent::load(&phone.siren()).unwrap(), Found::Nothing);
@@ -141,13 +147,21 @@ fn a_ringing_phone_shakes_and_blinks_and_does_neither_afterwards_though_its_sire
             phone::pause();
         }
     };
-    phone.order(FIRST, PATIENCE);
-    let killed = phone.start_siren(&[]);
-    wait_for("torch", &|torch| torch["pulses"].as_u64() >= Some(2));
-    wait_for("torch", &|torch| torch["on"] == true);
-    killed.signal(Signal::SIGKILL);
-    drop(killed);
-    assert_eq!(pulsing("torch")["on"], true, "nobody ends it");
+    phone.order(FIRST, PATIENCE * 3);
+    let until = Instant::now() + PATIENCE;
+    loop {
+        let seen = pulsing("torch")["pulses"].as_u64().unwrap();
+        let killed = phone.start_siren(&[]);
+        wait_for("torch", &|torch| torch["pulses"].as_u64() >= Some(seen + 2));
+        wait_for("torch", &|torch| torch["on"] == true);
+        killed.signal(Signal::SIGKILL);
+        drop(killed);
+        // It may have ended the pulse just before it was killed: one that shines is wanted, which nobody ends.
+        if pulsing("torch")["on"] == true {
+            break;
+        }
+        assert!(Instant::now() < until, "no pulse outlives its siren");
+    }
     let mut next = phone.start_siren(&[]);
     let before = pulsing("vibrator")["pulses"].as_u64();
     wait_for("vibrator", &|vibrator| vibrator["pulses"].as_u64() > before);
@@ -201,7 +215,10 @@ fn a_resident_siren_serves_one_order_after_the_other() {
     let phone = Phone::new();
     let mut siren = phone.start_siren(&["--resident"]);
     for command in [FIRST, SECOND] {
-        phone.order(command, Duration::from_millis(500));
+        phone.order(command, Duration::from_secs(5));
+        phone.read_report(|report| {
+            report.command.as_deref() == Some(command) && report.phase == Phase::Sounding
+        });
         let report = phone.read_report(|report| {
             report.command.as_deref() == Some(command) && report.phase == Phase::Ended
         });
@@ -230,7 +247,7 @@ fn a_busy_sound_card_is_reported_and_sounds_once_it_is_free() {
 #[test]
 fn a_sound_card_that_breaks_while_it_sounds_is_heard_again_once_it_works() {
     let phone = Phone::new();
-    phone.order(FIRST, PATIENCE);
+    phone.order(FIRST, PATIENCE * 3);
     let _siren = phone.start_siren(&[]);
     phone.listen_until(is_heard);
     phone.ask(r#"{"fail":"siren","how":"broken"}"#);

@@ -18,7 +18,7 @@ use phone::{Phone, Process};
 const RING: &str = "00112233445566778899aabbccddeeff";
 /// How long each ring is, on a busy machine long enough to be traced into its beginning; a siren whose tracer is gone ends
 /// with it.
-const LASTING: Duration = Duration::from_secs(3);
+const LASTING: Duration = Duration::from_secs(5);
 /// System calls that have to do with files and their descriptors.
 const CALLS: &str = "openat,read,pread64,write,pwrite64,ftruncate,rename,renameat,renameat2,unlink,unlinkat,link,\
                      linkat,mkdir,fchmod,fstat,newfstatat,statx,inotify_add_watch";

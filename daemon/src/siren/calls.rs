@@ -17,9 +17,27 @@ const ANSWER_TIME: Duration = Duration::from_secs(3);
 const FIRST_ANSWER: Duration = Duration::from_millis(150);
 /// How long calls may silence one order. A person's call is spared; whoever keeps a line open against the siren gains
 /// no more than this.
-pub(super) const PATIENCE: Duration = Duration::from_secs(180);
+const LONGEST_SILENCE: Duration = Duration::from_secs(180);
 /// Stack of the asking thread, bytes: D-Bus messages are read by recursion to a bounded depth, and only touched pages cost memory.
 const STACK: usize = 256 * 1024;
+
+/// How long calls may keep the siren silent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CallPatience {
+    /// How long the first sound of an order waits for the first answer.
+    pub first_answer: Duration,
+    /// How long calls may silence one order.
+    pub silence: Duration,
+}
+
+impl Default for CallPatience {
+    fn default() -> Self {
+        Self {
+            first_answer: FIRST_ANSWER,
+            silence: LONGEST_SILENCE,
+        }
+    }
+}
 
 /// Opens the driver anew for each sound: one that hangs keeps its thread, not the next sound.
 pub type OpenCalls = Box<dyn Fn() -> Option<Box<dyn Calls>> + Send>;
@@ -31,8 +49,8 @@ pub(super) struct CallWatch {
 }
 
 impl CallWatch {
-    /// Begins to ask; without a driver, or without a thread, there is no call.
-    pub(super) fn begin(open: Option<&OpenCalls>) -> Self {
+    /// Begins to ask, and waits so long for the first answer; without a driver, or without a thread, there is no call.
+    pub(super) fn begin(open: Option<&OpenCalls>, first_answer: Duration) -> Self {
         let watch = Self {
             ongoing: Arc::default(),
             cancel: Cancel::new(),
@@ -47,7 +65,7 @@ impl CallWatch {
             .stack_size(STACK);
         match thread.spawn(move || ask(calls, &ongoing, &cancel, &answered)) {
             // Whoever does not answer in time is not waited for.
-            Ok(_) => drop(first.recv_timeout(FIRST_ANSWER)),
+            Ok(_) => drop(first.recv_timeout(first_answer)),
             Err(error) => tracing::warn!(%error, "a call would not be noticed"),
         }
         watch

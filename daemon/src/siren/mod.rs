@@ -20,7 +20,7 @@ use std::time::Duration;
 use homing_hal::capability::siren::{SirenOutput, SoundCard};
 use homing_hal::{Fault, Hal, Probe, Roots};
 
-pub use self::calls::OpenCalls;
+pub use self::calls::{CallPatience, OpenCalls};
 pub use self::sounder::{End, Residence, Sounder};
 pub use self::wake::Wake;
 use crate::config::{self, Source};
@@ -62,7 +62,10 @@ pub fn run(source: &Source, residence: Residence) -> Result<(), ExitError> {
             settings.ring.longest,
         )
         .with_attention(attention)
-        .with_calls(calls(settings.hal.clone(), roots.clone()), calls::PATIENCE);
+        .with_calls(
+            calls(settings.hal.clone(), roots.clone()),
+            CallPatience::default(),
+        );
         match sounder.serve(residence)? {
             End::Idle | End::Told => break,
             End::Reload => match config::load(source) {

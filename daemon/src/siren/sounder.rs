@@ -8,7 +8,7 @@ use homing_hal::capability::siren::{SirenOutput, SoundCard};
 use homing_hal::fault::Fault;
 
 use super::BLOCK;
-use super::calls::{CallWatch, OpenCalls};
+use super::calls::{CallPatience, CallWatch, OpenCalls};
 use super::intent::{self, Found, Intent};
 use super::mixer::Memory;
 use super::report::{DEADLINE, INTERRUPTED, Phase, Report, STOPPED};
@@ -70,8 +70,7 @@ pub struct Sounder<'a> {
     card: &'a mut dyn SoundCard,
     rhythm: Rhythm,
     calls: Option<OpenCalls>,
-    /// How long calls may silence one order.
-    call_patience: Duration,
+    call_patience: CallPatience,
     wake: &'a mut Wake,
     folder: PathBuf,
     boot_id: String,
@@ -147,7 +146,7 @@ impl<'a> Sounder<'a> {
             card,
             rhythm: Rhythm::default(),
             calls: None,
-            call_patience: Duration::ZERO,
+            call_patience: CallPatience::default(),
             wake,
             folder,
             boot_id,
@@ -164,9 +163,9 @@ impl<'a> Sounder<'a> {
         self
     }
 
-    /// The same, silent while somebody speaks on the phone; for so long in one order, and not longer.
+    /// The same, silent while somebody speaks on the phone; for so long, and not longer.
     #[must_use]
-    pub fn with_calls(mut self, calls: OpenCalls, patience: Duration) -> Self {
+    pub fn with_calls(mut self, calls: OpenCalls, patience: CallPatience) -> Self {
         self.calls = Some(calls);
         self.call_patience = patience;
         self
@@ -238,7 +237,7 @@ impl<'a> Sounder<'a> {
         notify::status("sounding");
         tracing::info!(command = %intent.command, "the siren begins");
         let mut sound = Sound::new(intent);
-        let calls = CallWatch::begin(self.calls.as_ref());
+        let calls = CallWatch::begin(self.calls.as_ref(), self.call_patience.first_answer);
         let silence = loop {
             notify::alive();
             if self.told() {
@@ -252,7 +251,7 @@ impl<'a> Sounder<'a> {
             if self.follow(&mut sound, now) == Some(Silence::Withdrawn) {
                 break Silence::Withdrawn;
             }
-            if calls.ongoing() && sound.silenced < self.call_patience {
+            if calls.ongoing() && sound.silenced < self.call_patience.silence {
                 self.yield_to_call(&mut sound, now, left)?;
                 continue;
             }

@@ -129,6 +129,13 @@ impl Phone {
             .unwrap()
     }
 
+    /// Milliseconds of it that nobody could hear.
+    pub(crate) fn hushed_ms(&self) -> u64 {
+        self.ask(r#"{"get":"siren"}"#)["hushed_ms"]
+            .as_u64()
+            .unwrap()
+    }
+
     /// Orders the siren to sound from now on.
     pub(crate) fn order(&self, command: &str, lasting: Duration) {
         let now = boottime::now_ms().unwrap();

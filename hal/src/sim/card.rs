@@ -90,6 +90,8 @@ pub struct Card {
     /// When the sound written so far ends.
     ends: Instant,
     written: u64,
+    /// Of the blocks that are forgotten, those that nobody could hear.
+    hushed: u64,
     muted_by_user: Mute,
 }
 
@@ -106,6 +108,8 @@ pub struct Heard {
     pub route: Route,
     /// Sound that has played since the simulator began, milliseconds.
     pub played_ms: u64,
+    /// What of it nobody could hear: muted, turned down to nothing, or in a headset, milliseconds.
+    pub hushed_ms: u64,
 }
 
 impl Card {
@@ -118,6 +122,7 @@ impl Card {
             rest: Vec::new(),
             ends: now,
             written: 0,
+            hushed: 0,
             muted_by_user: mixer.mute,
         }
     }
@@ -208,13 +213,24 @@ impl Card {
         };
         let waiting = self.blocks.iter().filter(|block| block.plays > now).count() * BLOCK;
         let played = self.written.saturating_sub(waiting as u64);
+        let hushed = self
+            .blocks
+            .iter()
+            .filter(|block| block.plays <= now && self.is_hushed(block))
+            .count() as u64;
         Heard {
             level_dbfs,
             heard: level_dbfs >= HEARD_DBFS,
             muted_by_user: self.muted_by_user,
             route: self.mixer().route,
             played_ms: played * 1000 / u64::from(SAMPLE_RATE),
+            hushed_ms: (self.hushed + hushed) * BLOCK as u64 * 1000 / u64::from(SAMPLE_RATE),
         }
+    }
+
+    /// Whether a block plays to nobody.
+    fn is_hushed(&self, block: &Block) -> bool {
+        self.gain_at(block.plays) <= 0.0
     }
 
     fn gain_at(&self, instant: Instant) -> f64 {
@@ -231,7 +247,8 @@ impl Card {
     /// Forgets what no ear reaches any more, so that nothing grows.
     fn forget(&mut self, now: Instant) {
         let old = |instant: Instant| now.saturating_duration_since(instant) > EAR * 2;
-        while self.blocks.front().is_some_and(|block| old(block.plays)) {
+        while let Some(block) = self.blocks.front().filter(|block| old(block.plays)) {
+            self.hushed += u64::from(self.is_hushed(block));
             self.blocks.pop_front();
         }
         while self.states.get(1).is_some_and(|(since, _)| old(*since)) {
@@ -321,8 +338,13 @@ mod tests {
             },
         );
         assert!(card.heard(now + EAR).heard);
+        assert_eq!(card.heard(now + EAR).hushed_ms, 0);
         let later = card.heard(now + EAR * 2 + Duration::from_millis(20));
         assert!(!later.heard, "{}", later.level_dbfs);
+        assert_eq!((later.played_ms, later.hushed_ms), (2_000, 1_000));
+        // What is too old for any ear still counts.
+        card.set(now + EAR * 9, LOUD);
+        assert_eq!(card.heard(now + EAR * 9).hushed_ms, 1_000);
         assert_eq!(later.muted_by_user, Mute::On);
     }
 

@@ -80,7 +80,8 @@ fn a_call_that_is_there_before_the_order_is_not_disturbed_and_the_order_ends_at_
 #[test]
 fn a_call_that_does_not_end_silences_an_order_only_so_long() {
     let mut siren = siren(&Arc::new(AtomicBool::new(true)), false);
-    siren.call_patience = Duration::from_millis(600);
+    // Long enough for the report of it to be read.
+    siren.call_patience.silence = Duration::from_secs(5);
     siren.order(FIRST, PATIENCE * 3);
     siren.start();
     siren.read_report(|report| report.phase == Phase::Failed);
@@ -93,6 +94,7 @@ fn a_call_that_does_not_end_silences_an_order_only_so_long() {
 #[test]
 fn who_never_says_whether_somebody_speaks_does_not_silence_it() {
     let mut siren = siren(&Arc::new(AtomicBool::new(true)), true);
+    siren.call_patience = CallPatience::default();
     siren.order(FIRST, PATIENCE);
     siren.start();
     siren.hear(is_play);

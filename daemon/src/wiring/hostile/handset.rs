@@ -18,7 +18,6 @@ use homing_protocol::id::{CommandId, DeviceId};
 use homing_protocol::measure::{Battery, Charging, Position, PositionSource};
 use homing_protocol::receipt::CommandState;
 use homing_protocol::topic::device_filters;
-use nix::time::{ClockId, clock_gettime};
 
 use crate::agent::{Body, embody, open_state, outlast};
 use crate::brain::Brain;
@@ -27,6 +26,7 @@ use crate::error::Error;
 use crate::keystore::Identity;
 use crate::siren::intent::{self, Found};
 use crate::siren::report::{self, Phase, Report};
+use crate::wiring::house::processor_time;
 use crate::worker::{Input, Search};
 use crate::{boottime, wallclock};
 
@@ -132,13 +132,6 @@ pub(super) struct Handset {
 
 /// 2026-01-01 00:00 UTC.
 pub(super) const TODAY_S: u64 = 1_767_225_600;
-
-/// What this thread has computed so far: how long opening takes must not depend on what else the machine does.
-fn processor_time() -> Duration {
-    clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID)
-        .map(Duration::from)
-        .expect("Linux has had this clock since 2.6.12")
-}
 
 impl Handset {
     /// A phone that has joined, in a folder that holds its identity, started now.
