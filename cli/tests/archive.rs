@@ -265,7 +265,7 @@ fn a_server_that_is_not_there_is_tried_for_the_time_given_and_then_named() {
             "--repository",
             "rest:http://127.0.0.1:1/",
             "--patience",
-            "1s",
+            "3s",
         ])
         .arg("--password-file")
         .arg(place.path("password"))

@@ -157,7 +157,9 @@ fn two_machines_that_changed_the_account_apart_end_with_one_list_and_everybody_i
     let _ = apart.household.owner.homing(&taking).expect_success();
     assert_eq!(clients(&apart.household.owner), clients(&apart.tablet));
     for machine in [&apart.household.owner, &apart.tablet] {
-        assert_eq!(alarms(machine), "[]");
+        wait_until(PATIENCE, "nothing to be open any more", || {
+            (alarms(machine) == "[]").then_some(())
+        });
     }
 }
 

@@ -44,7 +44,7 @@ fn an_order_waits_for_a_phone_that_is_switched_off() {
     household.handset.stop();
     let waiting = household
         .owner
-        .json(&["ring", PHONE, "--for", "1s", "--wait", "1s"]);
+        .json(&["ring", PHONE, "--for", "1s", "--wait", "5s"]);
     // It has left this machine; that it arrived nobody claims.
     assert_eq!(waiting["state"], "sent");
     let listed = household.owner.json(&["devices"]);

@@ -71,7 +71,7 @@ fn an_owner_whose_clock_is_a_day_behind_or_ahead_finds_the_phone() {
     let household = joined_at(now());
     located_and_rung(&household, -DAY);
     // By the phone's clock even this one has expired long ago; that it quotes a beacon of a moment ago proves it young.
-    let short = ["ring", PHONE, "--for", "1s", "--within", "1h"];
+    let short = ["ring", PHONE, "--for", "1m", "--within", "1h"];
     assert_eq!(homing_at(&household, -DAY, &short)["state"], "running");
     located_and_rung(&household, DAY);
     leaves_no_contact_in_the_future(&household);

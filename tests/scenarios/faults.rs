@@ -413,7 +413,7 @@ fn a_broker_that_is_away_or_none_or_anothers_keeps_orders_queued_and_says_why() 
 
     household.broker.stop();
     let unhappy = |reason: &str| {
-        let located = household.owner.homing(&["locate", PHONE, "--wait", "1s"]);
+        let located = household.owner.homing(&["locate", PHONE, "--wait", "5s"]);
         let why = sentences(&located, 75, 2);
         assert!(why.to_lowercase().contains(reason), "{why}");
         assert!(why.contains("stays queued"), "{why}");

@@ -182,7 +182,7 @@ fn a_thief_with_the_stolen_certificate_but_no_keys_fools_nobody() {
     household.handset.stop();
     let waiting = household
         .owner
-        .json(&["ring", PHONE, "--for", "1s", "--wait", "1s"]);
+        .json(&["ring", PHONE, "--for", "1s", "--wait", "5s"]);
     let order = waiting["id"].as_str().unwrap();
     let (before, quiet) = shown(&household);
     assert!(!warned(&quiet), "{quiet}");
@@ -282,7 +282,7 @@ fn an_old_beacon_that_the_broker_puts_back_is_harmless() {
         .expect_success();
     let fresh = Owner::new(&household.scratch.folder("fresh"), PASSPHRASE);
     let _ = fresh.homing(&["recover", "--kit", &kit]).expect_success();
-    let rung = fresh.json(&["ring", PHONE, "--for", "1s"]);
+    let rung = fresh.json(&["ring", PHONE, "--for", "1m"]);
     assert_eq!(rung["state"], "running", "{rung}");
 }
 
@@ -306,7 +306,7 @@ fn a_bundle_used_twice_raises_an_alarm_and_the_first_phone_stays() {
     copy.stop();
     let rung = household
         .owner
-        .json(&["ring", PHONE, "--for", "1s", "--wait", "30s"]);
+        .json(&["ring", PHONE, "--for", "1m", "--wait", "30s"]);
     assert_eq!(rung["state"], "running", "{rung}");
     household.sim.wait_heard(PATIENCE);
     assert_eq!(sim.siren()["played_ms"], 0);

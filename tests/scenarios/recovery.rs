@@ -120,7 +120,7 @@ fn a_stolen_machine_loses_every_right_when_the_account_is_recovered() {
     );
     let found = stolen.homing(&["locate", PHONE, "--wait", "1s"]);
     assert_eq!(found.status.code(), Some(75), "{found}");
-    let still = kept.household.owner.json(&["ring", PHONE, "--for", "1s"]);
+    let still = kept.household.owner.json(&["ring", PHONE, "--for", "1m"]);
     assert_eq!(still["state"], "running", "{still}");
 }
 

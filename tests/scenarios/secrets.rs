@@ -14,11 +14,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-/// Where the phone lies: no clock shows 67 or 20.2252851 seconds.
-const PLACE: (f64, f64) = (67.855_799_5, 20.225_285_1);
+/// Where the phone lies: no clock shows 67 seconds, nor 120.
+const PLACE: (f64, f64) = (67.855_799_5, 120.225_285_1);
 const POSITION: &str = "the position";
 /// The same in 10⁻⁷ degrees.
-const PLACE_E7: [i32; 2] = [678_557_995, 202_252_851];
+const PLACE_E7: [i32; 2] = [678_557_995, 1_202_252_851];
 
 /// Looks at the arguments and environments of our programs while they run.
 struct Watchman {
@@ -246,7 +246,7 @@ fn of_the_phone(household: &Household) -> Vec<Secret> {
 
 /// The position as text, as the protocol's bytes and as floating point. The phone remembers it in its journal.
 fn position() -> Secret {
-    let digits = ["67.85579", "20.22528", "678557995", "202252851"];
+    let digits = ["67.85579", "120.22528", "678557995", "1202252851"];
     let texts = digits.map(|text| text.as_bytes().to_vec());
     let encoded = PLACE_E7.map(|e7| [&[0x1a][..], &e7.to_be_bytes()].concat());
     let floats = [PLACE.0.to_le_bytes(), PLACE.1.to_le_bytes()].map(|float| float.to_vec());
