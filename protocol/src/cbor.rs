@@ -310,7 +310,7 @@ mod tests {
 
     #[test]
     fn other_encodings_of_the_same_value_are_refused() {
-        let bad: [&[u8]; 10] = [
+        let bad: [&[u8]; 11] = [
             &[0xa1, 0x01, 0x18, 0x05],             // 5 in two bytes
             &[0xbf, 0x01, 0x05, 0xff],             // indefinite map
             &[0xa2, 0x02, 0x00, 0x01, 0x00],       // unsorted
@@ -321,10 +321,33 @@ mod tests {
             &[0xa1, 0x61, 0x61, 0x05],             // a text key
             &[0xa1, 0x20, 0x05],                   // a negative key
             &[0x81, 0x81, 0x81, 0x81, 0x81, 0x00], // too deep
+            &[
+                0xa1, 0x01, 0xa1, 0x01, 0xa1, 0x01, 0xa1, 0x01, 0xa1, 0x01, 0x00,
+            ], // maps too deep
         ];
         for bytes in bad {
             assert_eq!(decode(bytes), Err(Malformed::NotCanonical), "{bytes:02x?}");
         }
+    }
+
+    #[test]
+    fn containers_may_nest_as_deep_as_a_message_needs() {
+        let deepest: [&[u8]; 2] = [
+            &[0x81, 0x81, 0x81, 0x81, 0x00],
+            &[0xa1, 0x01, 0xa1, 0x01, 0xa1, 0x01, 0xa1, 0x01, 0x00],
+        ];
+        for bytes in deepest {
+            assert!(decode(bytes).is_ok(), "{bytes:02x?}");
+        }
+    }
+
+    #[test]
+    fn a_text_is_as_long_as_its_reader_accepts_and_no_longer() {
+        let bytes = Map::new().text(1, "seven").encode();
+        let value = decode(&bytes).expect("canonical");
+        let read = |longest| Fields::of(&value).and_then(|mut fields| fields.text(1, longest));
+        assert_eq!(read(5), Ok("seven"));
+        assert_eq!(read(4), Err(Malformed::Field(1)));
     }
 
     #[test]
@@ -334,5 +357,12 @@ mod tests {
         let mut fields = Fields::of(&value).expect("map");
         assert_eq!(fields.uint(1), Ok(1));
         assert_eq!(fields.end(), Err(Malformed::UnknownField(9)));
+        // A key that no message has: it has no name among ours.
+        let bytes = [
+            0xa1, 0x1b, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x00,
+        ];
+        let value = decode(&bytes).expect("canonical");
+        let fields = Fields::of(&value).expect("map");
+        assert_eq!(fields.end(), Err(Malformed::UnknownField(-1)));
     }
 }

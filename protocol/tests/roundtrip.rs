@@ -27,7 +27,7 @@ use messages::{
     key_set, report, status,
 };
 use proptest::prelude::*;
-use sample::{Draws, EPOCH, address, kem, secret, short, signing};
+use sample::{Draws, EPOCH, address, fixed, kem, secret, short, signing};
 use std::sync::LazyLock;
 
 /// The list in which the owner may do everything.
@@ -143,6 +143,8 @@ proptest! {
 
     #[test]
     fn a_bundle_is_read_as_it_was_written(bundle in bundle()) {
+        let printed = format!("{bundle:?}");
+        prop_assert_eq!(printed, format!("Bundle({:?}, secret)", bundle.address));
         let file = bundle.encode();
         let read = Bundle::decode(&file).expect("valid");
         prop_assert_eq!(read.encode(), file);
@@ -151,6 +153,8 @@ proptest! {
 
     #[test]
     fn a_keyring_is_read_as_it_was_written(find in find_part(), full in full_part(), generation in 0..=LARGEST) {
+        let printed = (format!("{find:?}"), format!("{full:?}"));
+        prop_assert_eq!(&printed, &(format!("FindPart({}, secret)", find.account), "FullPart(secret)".to_owned()));
         let mut draws = Draws::new("keyring");
         let blob = WRAPPING.wrap(generation, &find, &full, &mut draws).expect("small enough");
         prop_assert_eq!(draws.taken.len(), 4, "one nonce for each part");
@@ -210,4 +214,37 @@ fn a_key_of_small_order_signs_nothing() {
         signed::verify(&message, &weak, b"context"),
         Err(homing_protocol::Malformed::Signature)
     );
+}
+
+#[test]
+fn whatever_is_printed_by_mistake_has_its_name_and_nothing_secret() {
+    let (key, reading) = (signing("owner"), kem("reader"));
+    let kit = KitSecret(short::<16>("kit").into());
+    let code = RecoveryCode(short::<20>("recovery code").into());
+    let hex = |bytes: &[u8]| -> String { bytes.iter().map(|byte| format!("{byte:02x}")).collect() };
+    let secrets = [
+        hex(&fixed("owner")),
+        hex(&fixed("reader")),
+        hex(&fixed("one-time secret")),
+        hex(&kit.0[..]),
+        hex(&code.0[..]),
+    ];
+    for (name, printed) in [
+        ("SigningKey(", format!("{key:?}")),
+        ("VerifyingKey(", format!("{:?}", key.public())),
+        ("KemSecret(", format!("{reading:?}")),
+        ("KemPublic(", format!("{:?}", reading.public())),
+        ("Psk(", format!("{:?}", secret())),
+        ("KitSecret(", format!("{kit:?}")),
+        ("RecoveryCode(", format!("{code:?}")),
+        ("WrappingKeys(", format!("{:?}", *WRAPPING)),
+    ] {
+        assert!(printed.starts_with(name), "{printed}");
+        let plain = printed.to_lowercase().replace([' ', '-'], "");
+        for secret in &secrets {
+            assert!(!plain.contains(&secret[..16]), "{name} shows what it keeps");
+        }
+        // Lists of numbers are another way to show bytes.
+        assert!(!printed.contains(", 1"), "{printed}");
+    }
 }

@@ -438,3 +438,37 @@ proptest! {
         prop_assert_ne!(codec::decode(&bytes), Ok(record));
     }
 }
+
+#[test]
+fn of_what_was_told_to_be_signed_again_the_newest_sixty_four_are_kept() {
+    let mut state = State::default();
+    for number in 0..70u8 {
+        state.apply(&Record::Told {
+            digest: [number; 32],
+        });
+    }
+    let facts = state.facts();
+    let told = facts.iter().filter_map(|fact| match fact {
+        Record::Told { digest } => Some(digest[0]),
+        _ => None,
+    });
+    assert_eq!(told.collect::<Vec<_>>(), (6..70).collect::<Vec<_>>());
+}
+
+#[test]
+fn of_the_runs_of_numbers_that_were_passed_over_the_newest_sixty_four_are_kept() {
+    let mut state = State::default();
+    for _ in 0..70 {
+        state.apply(&Record::Resumed {
+            beacon: 1,
+            receipts: 0,
+            head: None,
+            reports: state.reports + 9,
+        });
+        state.apply(&Record::Report {
+            counter: state.reports + 1,
+        });
+    }
+    let runs: Vec<_> = (6..70).map(|run| (run * 10 + 1, run * 10 + 9)).collect();
+    assert_eq!(state.passed_over, runs);
+}

@@ -2,9 +2,11 @@
 
 use crate::house::*;
 use crate::locate::PLACE;
+use homing_policy::record::Place;
 use homing_policy::track::{MOST_REPORTS, due_in_ms};
 use homing_policy::{Effect, Event, Outgoing, Record, SearchOutcome, TrackSettings};
 use homing_protocol::command::Op;
+use homing_protocol::id::BootId;
 use homing_protocol::measure::{Battery, Charging, Position};
 use homing_protocol::receipt::CommandState::*;
 
@@ -15,6 +17,7 @@ const SETTINGS: TrackSettings = TrackSettings {
     last_gasp_percent: 20,
 };
 const MINUTE_MS: u64 = 60_000;
+const BOOT: BootId = BootId([1; 16]);
 
 fn at(percent: u8) -> Battery {
     Battery {
@@ -86,6 +89,63 @@ fn a_slow_drift_is_movement_as_soon_as_it_is_far_enough() {
     assert!(phone.state.place.is_some_and(|place| !place.moving));
     found(&mut phone, north(60));
     assert!(phone.state.place.is_some_and(|place| place.moving));
+}
+
+#[test]
+fn distances_are_measured_along_the_globe_and_the_short_way_around_it() {
+    let place = |latitude_e7, longitude_e7| Place {
+        boot: BOOT,
+        boottime_ms: 0,
+        latitude_e7,
+        longitude_e7,
+        accuracy_dm: 50,
+        moving: false,
+    };
+    // At 60 degrees north a degree of longitude is half as long as at the equator: 10⁻⁷ of it are 5.6 mm.
+    for (from, to, left) in [
+        ((600_000_000, 100_000_000), (600_000_000, 100_014_400), true),
+        ((600_000_000, 100_000_000), (600_000_000, 99_985_600), true),
+        (
+            (600_000_000, 100_000_000),
+            (600_000_000, 100_007_000),
+            false,
+        ),
+        ((0, 100_000_000), (0, 100_007_000), true),
+        ((0, 100_000_000), (0, 100_004_000), false),
+        (
+            (600_000_000, 1_799_999_900),
+            (600_000_000, -1_799_999_900),
+            false,
+        ),
+        (
+            (600_000_000, 1_799_991_000),
+            (600_000_000, -1_799_991_000),
+            true,
+        ),
+        ((0, -900_000_000), (0, 900_000_000), true),
+    ] {
+        let position = Position {
+            latitude_e7: to.0,
+            longitude_e7: to.1,
+            ..PLACE
+        };
+        let place = place(from.0, from.1);
+        assert_eq!(place.is_left_by(&position), left, "{from:?} {to:?}");
+    }
+    // Two radii of 60 m explain 110 m and not 130.
+    let wide = Place {
+        accuracy_dm: 600,
+        ..place(0, 0)
+    };
+    for (metres, left) in [(110, false), (130, true)] {
+        let position = Position {
+            latitude_e7: metres * 90,
+            longitude_e7: 0,
+            accuracy_dm: 600,
+            ..PLACE
+        };
+        assert_eq!(wide.is_left_by(&position), left, "{metres} m");
+    }
 }
 
 #[test]
@@ -170,6 +230,17 @@ fn the_last_gasp_comes_once_and_again_only_after_a_recovery() {
     assert!(look(&mut phone, at(16)).is_empty());
     assert!(look(&mut phone, at(26)).is_empty());
     assert_eq!(look(&mut phone, at(19)), gasp);
+}
+
+#[test]
+fn where_no_last_gasp_is_wanted_an_empty_battery_is_no_reason_for_one() {
+    let mut phone = Phone::new();
+    let never = TrackSettings {
+        last_gasp_percent: 0,
+        ..SETTINGS
+    };
+    let _ = look_with(&mut phone, never, at(80));
+    assert!(look_with(&mut phone, never, at(0)).is_empty());
 }
 
 #[test]

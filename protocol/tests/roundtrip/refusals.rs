@@ -241,6 +241,7 @@ fn a_parameter_out_of_its_range_is_told_and_cannot_be_sent_by_mistake() {
         (5, Map::new().uint(0, 0).uint(1, 1)),
         (5, Map::new().uint(0, 2).uint(1, 1)),
         (5, Map::new().uint(0, 1).uint(1, 1025)),
+        (5, Map::new().uint(0, 5_000).uint(1, 6_024)),
     ];
     for (code, params) in bad {
         let what = format!("{code} {params:?}");
