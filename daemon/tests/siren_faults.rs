@@ -120,7 +120,7 @@ fn whatever_file_operation_of_the_siren_fails_once_the_phone_is_heard_and_left_a
     assert!(sites.len() >= 12, "only {} sites: {sites:?}", sites.len());
     std::thread::scope(|scope| {
         // They mostly wait for sound to be played.
-        for part in sites.chunks(sites.len().div_ceil(4)) {
+        for part in sites.chunks(sites.len().div_ceil(6)) {
             scope.spawn(move || {
                 for (number, (call, path)) in part.iter().enumerate() {
                     let fault = match call.as_str() {

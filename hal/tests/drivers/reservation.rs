@@ -146,7 +146,8 @@ fn a_sound_server_that_yields_loses_the_card_to_the_siren() {
     session.wait_until("the siren to have the card", |owner| {
         owner.is_ok_and(|owner| owner != server)
     });
-    assert_eq!(asked.load(Ordering::SeqCst), 1);
+    // Asked, and not robbed; once more where its answer came too late.
+    assert!(asked.load(Ordering::SeqCst) >= 1);
     assert_eq!(session.end(), Ok(()));
 }
 
