@@ -1,6 +1,7 @@
 //! The guided tour behind ./demo; it must not show anything that the real programs did not do.
 #![forbid(unsafe_code)]
 
+mod emulated;
 mod household;
 mod stage;
 mod thief;
@@ -16,12 +17,20 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 const HELP: &str = "\
-homing-demo [--once]
+homing-demo [--qemu] [--once]
 
 Shows a simulated phone enrolled, located, rung and attacked, through a real mosquitto and a real gpsd on
 loopback, in one temporary folder. Then stays until Ctrl-C, with commands to paste.
 
+  --qemu   a shorter tour with the ARM homingd in an emulated phone; `cargo xtask demo --qemu` prepares it
   --once   end after the tour; exit code 1 when a step failed";
+
+/// Whose tour it is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Phone {
+    Simulated,
+    Emulated,
+}
 
 /// What follows the tour.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -35,9 +44,11 @@ static WAITING: AtomicBool = AtomicBool::new(false);
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let afterwards = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        [] => Afterwards::Stay,
-        ["--once"] => Afterwards::End,
+    let (phone, afterwards) = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        [] => (Phone::Simulated, Afterwards::Stay),
+        ["--once"] => (Phone::Simulated, Afterwards::End),
+        ["--qemu"] => (Phone::Emulated, Afterwards::Stay),
+        ["--qemu", "--once"] | ["--once", "--qemu"] => (Phone::Emulated, Afterwards::End),
         ["--help" | "-h"] => {
             println!("{HELP}");
             return ExitCode::SUCCESS;
@@ -48,7 +59,7 @@ fn main() -> ExitCode {
         }
     };
     match handle_ends() {
-        Ok(()) => show(afterwards),
+        Ok(()) => show(phone, afterwards),
         Err(error) => {
             eprintln!("homing-demo: signals could not be handled: {error}");
             ExitCode::from(70)
@@ -74,23 +85,24 @@ fn handle_ends() -> std::io::Result<()> {
     Ok(())
 }
 
-fn show(afterwards: Afterwards) -> ExitCode {
+fn show(phone: Phone, afterwards: Afterwards) -> ExitCode {
     // A step that fails panics with a sentence; the stage prints it, without a backtrace.
     std::panic::set_hook(Box::new(|_| {}));
     let stage = Stage::new();
     let began = Instant::now();
-    let outcome = catch_unwind(AssertUnwindSafe(|| {
-        let mut household = Household::set_up(&stage);
-        tour::run(&stage, &mut household);
-        stage.say(&format!(
-            "That was the tour: {} s.",
-            began.elapsed().as_secs()
-        ));
-        if afterwards == Afterwards::Stay {
-            // Before the words that invite Ctrl-C, which may come at once.
-            WAITING.store(true, Ordering::SeqCst);
-            household.print_commands(&stage);
-            wait_for_the_end();
+    let outcome = catch_unwind(AssertUnwindSafe(|| match phone {
+        Phone::Simulated => {
+            let mut household = Household::set_up(&stage);
+            tour::run(&stage, &mut household);
+            stay(&stage, began, afterwards, || {
+                household.print_commands(&stage)
+            });
+        }
+        Phone::Emulated => {
+            let household = emulated::run(&stage);
+            stay(&stage, began, afterwards, || {
+                household.print_commands(&stage)
+            });
         }
     }));
     e2e::clean_up();
@@ -108,6 +120,20 @@ fn show(afterwards: Afterwards) -> ExitCode {
             stage.fail(sentence);
             ExitCode::FAILURE
         }
+    }
+}
+
+/// The tour is over; whoever wants to play with the household is told how.
+fn stay(stage: &Stage, began: Instant, afterwards: Afterwards, invite: impl FnOnce()) {
+    stage.say(&format!(
+        "That was the tour: {} s.",
+        began.elapsed().as_secs()
+    ));
+    if afterwards == Afterwards::Stay {
+        // Before the words that invite Ctrl-C, which may come at once.
+        WAITING.store(true, Ordering::SeqCst);
+        invite();
+        wait_for_the_end();
     }
 }
 

@@ -3,8 +3,7 @@
 use crate::finding::is_at_the_receiver;
 use crate::household::{Home, connected_after, figures, kit};
 use crate::sound::{contents, hush, is_the_siren};
-use crate::wav::Recording;
-use e2e::{Fittings, GUEST_PATIENCE, PHONE, Sound, wait_until};
+use e2e::{Fittings, GUEST_PATIENCE, PHONE, Recording, Sound, wait_until};
 use serde_json::json;
 use std::time::Duration;
 

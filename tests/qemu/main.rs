@@ -8,4 +8,3 @@ mod pace;
 mod power;
 mod sound;
 mod system;
-mod wav;

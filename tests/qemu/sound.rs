@@ -1,8 +1,7 @@
 //! The siren on a real sound card: heard in QEMU's recording, whoever mutes it and whoever dies, and the mixer as before.
 
 use crate::household::{Home, every_kit};
-use crate::wav::Recording;
-use e2e::{Fittings, GUEST_PATIENCE, Guest, PHONE, Sound, wait_until};
+use e2e::{Fittings, GUEST_PATIENCE, Guest, PHONE, Recording, Sound, wait_until};
 use serde_json::json;
 use std::time::{Duration, Instant};
 

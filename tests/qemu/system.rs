@@ -1,11 +1,11 @@
 //! The whole system: the flashed image joins by itself under a real systemd, and the siren takes the loudspeaker from a session's PipeWire and gives it back.
 
-use crate::finding::is_at_the_receiver;
+use crate::finding::{is_at_the_receiver, memory};
 use crate::household::{Home, Machine, every_kit, figures};
 use crate::sound::{hush, is_the_siren, kill};
-use crate::wav::Recording;
 use e2e::{
-    Firmware, Fittings, GUEST_PATIENCE, Guest, PHONE, Scratch, Sound, SystemKit, wait_until,
+    Firmware, Fittings, GUEST_PATIENCE, Guest, PHONE, Recording, Scratch, Sound, SystemKit,
+    wait_until,
 };
 use serde_json::json;
 use std::path::Path;
@@ -49,11 +49,17 @@ fn a_flashed_phone_joins_by_the_bundle_on_its_boot_partition_and_a_second_one_is
         size_mib > 2_000,
         "the system has {size_mib} MiB of its card"
     );
-    is_confined(guest);
+    is_confined(guest, "homingd-agent", "homing", MAY_NOTHING);
+    let exposed = exposure(guest, "homingd-agent");
+    assert!(exposed <= 1.5, "the agent is exposed: {exposed}");
 
     let _receiver = home.guest().receiver();
-    is_at_the_receiver(&home.ask(&["locate", PHONE, "--wait", "120s"]));
+    let order = home.order_position();
+    assert_eq!(home.wait_end(&order), "done");
+    is_at_the_receiver(&home.wait_position());
     let booted = home.guest().run("systemd-analyze time").text;
+    let connected = home.guest().run("journalctl -b -u homingd-agent -o short-monotonic --no-pager | grep -m 1 'connected to'").text;
+    let held = memory(home.guest());
     let fingerprint = home.guest().status()["fingerprint"].clone();
     home.power_cut();
 
@@ -66,28 +72,52 @@ fn a_flashed_phone_joins_by_the_bundle_on_its_boot_partition_and_a_second_one_is
     assert_ne!(status["fingerprint"], fingerprint, "{status}");
     drop(second);
     let devices = home.ask(&["devices"]);
-    println!(
-        "FIGURES {}",
-        json!({ "systemd-analyze": booted, "devices": devices })
-    );
+    figures(&json!({
+        "systemd-analyze": booted,
+        "connected, by the journal": connected,
+        "agent": held,
+        "the agent's exposure": exposed,
+        "devices": devices,
+    }));
 }
 
-/// The agent runs as the unit says: another user, no right, no new one, and a filter on system calls.
+/// Bit 5 of a set of capabilities: CAP_KILL (linux/capability.h).
+const MAY_KILL: &str = "0000000000000020";
+const MAY_NOTHING: &str = "0000000000000000";
+
+/// A service runs as its unit says: another user, no right but those named, no new one, a filter on system calls, and a system that it
+/// cannot write.
 #[track_caller]
-fn is_confined(guest: &mut Guest) {
-    let status = guest
-        .run("cat /proc/$(systemctl show -p MainPID --value homingd-agent)/status; id -u homing")
-        .expect_success()
-        .text;
+fn is_confined(guest: &mut Guest, service: &str, user: &str, rights: &str) {
+    let line = format!(
+        "pid=$(systemctl show -p MainPID --value {service}); cat /proc/$pid/status; \
+         echo Root: $(grep ' / / ' /proc/$pid/mountinfo | tail -1 | cut -d ' ' -f 6); \
+         echo Net: $(readlink /proc/$pid/ns/net); echo Ours: $(readlink /proc/1/ns/net); id -u {user}"
+    );
+    let status = guest.run(&line).expect_success().text;
     let field = |key: &str| {
         let line = status.lines().find_map(|line| line.strip_prefix(key));
         line.map(|rest| rest.split_whitespace().next().unwrap_or("").to_owned())
     };
-    assert_eq!(field("CapEff:").as_deref(), Some("0000000000000000"));
-    assert_eq!(field("CapBnd:").as_deref(), Some("0000000000000000"));
-    assert_eq!(field("NoNewPrivs:").as_deref(), Some("1"));
-    assert_eq!(field("Seccomp:").as_deref(), Some("2"));
+    for set in ["CapEff:", "CapBnd:", "CapPrm:"] {
+        assert_eq!(field(set).as_deref(), Some(rights), "{set} {status}");
+    }
+    assert_eq!(field("NoNewPrivs:").as_deref(), Some("1"), "{status}");
+    assert_eq!(field("Seccomp:").as_deref(), Some("2"), "{status}");
     assert_eq!(field("Uid:").as_deref(), status.lines().last(), "{status}");
+    let root = field("Root:").unwrap_or_default();
+    assert!(root.starts_with("ro"), "{status}");
+    let alone = field("Net:") != field("Ours:");
+    assert_eq!(alone, service == "homingd-siren", "its network: {status}");
+}
+
+/// What systemd itself says of a running service, from 0 (confined) to 10.
+#[track_caller]
+fn exposure(guest: &mut Guest, service: &str) -> f64 {
+    let line = format!("systemd-analyze security --no-pager {service} | grep exposure.level");
+    let said = guest.run(&line).expect_success().text;
+    let number = said.split_whitespace().find_map(|word| word.parse().ok());
+    number.unwrap_or_else(|| panic!("no number in {said:?}"))
 }
 
 #[test]
@@ -122,6 +152,8 @@ fn a_phone_whose_session_plays_through_pipewire_is_heard_whoever_mutes_or_dies_a
     assert_eq!(mixer(home.guest()), before, "as the user had left it");
     let politely = pipewire(home.guest()) == server;
     plays(home.guest(), &wav);
+    let exposed = exposure(home.guest(), "homingd-siren");
+    assert!(exposed <= 1.5, "the siren is exposed: {exposed}");
     figures(&json!({
         "level, dBFS": sound.level_dbfs(),
         "sounding, s": sound.sounding().as_secs_f64(),
@@ -141,6 +173,7 @@ fn ring_through_deaths(home: &mut Home, wav: &Path) -> Recording {
         let state = home.guest().run("cat /var/lib/homing/siren/state.json");
         state.text.contains(r#""phase":"sounding""#).then_some(())
     });
+    is_confined(home.guest(), "homingd-siren", "homing-siren", MAY_KILL);
     let begun = Recording::read(wav);
     let heard = |more: Duration| {
         let wanted = Recording::read(wav).sounding() + more;

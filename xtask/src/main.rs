@@ -14,6 +14,7 @@ mod package;
 mod qemu;
 mod tidy;
 mod tools;
+mod translator;
 
 use std::process::ExitCode;
 
@@ -24,7 +25,7 @@ cargo xtask COMMAND
   ci [--full]        the same as test; --full all stories in the emulated phone, the release and the packages
   tidy               the project's own rules: who may depend on whom, headers, lengths, manual pages, features
   man                renders the manual pages in docs/man to target/man, for man(1)
-  demo [--once]      the guided tour on this machine; --once ends after it, with an error code if a step failed
+  demo [--qemu]      the guided tour on this machine, with --qemu in an emulated phone; --once ends after it
   arm [--target T]   homingd for a phone's processor, static, in the profile for phones; T is aarch64 or armv7
   qemu [STORY...]    the stories of tests/qemu: homingd on ARM in an emulated phone, with a real gpsd and a real broker
   image [ARGS...]    a disk for a phone (arm64) that joins its account at the first start, in target/image
@@ -121,10 +122,12 @@ fn help_of(command: &str) -> &'static str {
              programs first, because the manual pages are compared with what they print for --help."
         }
         "demo" => {
-            "cargo xtask demo [--once]\n\n\
+            "cargo xtask demo [--qemu] [--once]\n\n\
              A simulated phone is enrolled, located, rung and attacked, through a real mosquitto and a\n\
              real gpsd, on loopback and in one temporary directory. Afterwards it stays running until\n\
-             Ctrl-C; --once ends after the tour, with an error code when a step failed."
+             Ctrl-C; --once ends after the tour, with an error code when a step failed.\n\
+             --qemu shows a shorter tour with the ARM homingd in an emulated phone: the image of\n\
+             `cargo xtask image`, made where it can be (root, Debian, mmdebstrap), else kernel and RAM disk."
         }
         "arm" => {
             "cargo xtask arm [--target aarch64|armv7]\n\n\

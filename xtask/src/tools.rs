@@ -114,13 +114,22 @@ fn missing(tools: &'static [Tool], store: &std::path::Path) -> Vec<&'static Tool
         .collect()
 }
 
+/// Debian's packages by name; what the other distributions call those of a household, too.
 fn sentence(missing: &[&Tool]) -> String {
     let programs: Vec<&str> = missing.iter().map(|tool| tool.program).collect();
+    let mut packages: Vec<&str> = missing.iter().map(|tool| tool.package).collect();
+    packages.dedup();
+    let elsewhere = match missing.iter().any(|tool| tool.program.starts_with("mosq")) {
+        true => {
+            ", `apk add mosquitto mosquitto-clients gpsd` (Alpine, postmarketOS), \
+             `dnf install mosquitto gpsd` (Fedora) or `pacman -S mosquitto gpsd` (Arch)"
+        }
+        false => "; elsewhere in the package that holds it",
+    };
     format!(
-        "{} must be installed for the tests and the demo: `apt-get install mosquitto mosquitto-clients gpsd` \
-         (Debian, Mobian), `apk add mosquitto mosquitto-clients gpsd` (Alpine, postmarketOS), \
-         `dnf install mosquitto gpsd` (Fedora) or `pacman -S mosquitto gpsd` (Arch)",
-        programs.join(", ")
+        "{} must be installed for this: `apt-get install {}` (Debian, Mobian){elsewhere}",
+        programs.join(", "),
+        packages.join(" ")
     )
 }
 
@@ -146,6 +155,13 @@ mod tests {
     fn the_sentence_names_the_programs_and_the_packages() {
         let sentence = sentence(&[&TOOLS[0], &TOOLS[3]]);
         assert!(sentence.starts_with("mosquitto, gpsd must be installed"));
-        assert!(sentence.contains("apt-get install mosquitto mosquitto-clients gpsd"));
+        assert!(sentence.contains("`apt-get install mosquitto gpsd`"));
+        let other = Tool {
+            program: "mcopy",
+            variable: "",
+            package: "mtools",
+        };
+        let sentence = super::sentence(&[&other]);
+        assert!(sentence.contains("`apt-get install mtools`") && !sentence.contains("mosquitto"));
     }
 }

@@ -3,11 +3,13 @@
 mod archive;
 mod kit;
 mod receiver;
+mod recording;
 mod shell;
 mod system;
 
 pub use kit::Kit;
 pub use receiver::SerialReceiver;
+pub use recording::Recording;
 pub use shell::Said;
 pub use system::{Firmware, SystemKit};
 

@@ -1,8 +1,8 @@
 //! The system that an image is made of: Debian's arm64 packages as one archive, made once and kept by their list. It puts nothing of ours into it.
 
-use super::translator::Translator;
 use crate::debian::apt;
 use crate::house;
+use crate::translator::Translator;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -72,7 +72,7 @@ pub(super) fn missing() -> Option<String> {
     ["mmdebstrap", "arch-test", "tar", "chroot"]
         .into_iter()
         .find(|name| house::program(name).is_none())
-        .map(|name| format!("{name} is not here (packages mmdebstrap, arch-test)"))
+        .map(|name| format!("{name} is not here: `apt-get install mmdebstrap arch-test`"))
 }
 
 /// The archive, made now where no earlier one was made of the same list.

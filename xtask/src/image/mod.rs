@@ -3,17 +3,16 @@
 mod base;
 mod disk;
 mod root;
-mod translator;
 
 use crate::arm::{self, Profile};
 use crate::debian::apt::{self, Apt};
 use crate::tools::Found;
+use crate::translator::Translator;
 use crate::{house, man, package};
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
-use translator::Translator;
 
 /// `cargo xtask image [--bundle FILE] [--from FOLDER]`.
 ///
@@ -125,7 +124,7 @@ impl Parts {
     /// One sentence: this machine or its network does not give it.
     fn find() -> Result<Self, String> {
         let tools = disk::tools()?;
-        let translator = Translator::find()?;
+        let translator = Translator::find("arm64")?;
         translator.run(|| Ok(()))?;
         let base = base::provide(&folder(), &translator)?;
         Ok(Self {

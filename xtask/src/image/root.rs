@@ -1,8 +1,8 @@
 //! The root file system of an image: Debian's system, our package, and what makes a phone of it. It writes no disk.
 
-use super::translator::Translator;
 use crate::debian::apt;
 use crate::house;
+use crate::translator::Translator;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 

@@ -2,6 +2,7 @@
 
 use crate::debian::apt;
 use crate::house;
+use crate::translator::Translator;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -18,10 +19,26 @@ pub(super) fn run(architecture: &str, folder: &Path) -> Result<(), String> {
         eprintln!("SKIPPED: the packages' trial: {reason}");
         return Ok(());
     }
+    let translator = match Translator::find(architecture) {
+        Ok(found) => found,
+        Err(reason) => {
+            eprintln!("SKIPPED: the packages' trial: {reason}");
+            return Ok(());
+        }
+    };
     crate::man::run()?;
     let made = super::build(
         architecture,
         &[folder.join("homingd"), folder.join("homing")],
+    )?;
+    translator.run(|| live(architecture, folder, &made))
+}
+
+/// Lintian, then each package's life.
+fn live(architecture: &str, folder: &Path, made: &[PathBuf]) -> Result<(), String> {
+    house::output(
+        &format!("starting a program of {architecture}"),
+        Command::new(folder.join("homingd")).arg("--version"),
     )?;
     let debs: Vec<&PathBuf> = made
         .iter()
@@ -94,16 +111,15 @@ fn missing(architecture: &str, folder: &Path) -> Option<String> {
             homingd.display()
         ));
     }
-    let starts = house::output("starting it", Command::new(&homingd).arg("--version"));
-    if starts.is_err() {
-        return Some(format!(
-            "this kernel does not start programs for {architecture} (package qemu-user-static registers an emulator)"
-        ));
-    }
-    ["mmdebstrap", "dpkg-deb", "chroot", "unshare"]
-        .into_iter()
-        .find(|name| house::program(name).is_none())
-        .map(|name| format!("{name} is not here"))
+    [
+        ("mmdebstrap", "mmdebstrap"),
+        ("dpkg-deb", "dpkg"),
+        ("unshare", "util-linux"),
+        ("script", "bsdutils"),
+    ]
+    .into_iter()
+    .find(|(name, _)| house::program(name).is_none())
+    .map(|(name, package)| format!("{name} is not here (package {package})"))
 }
 
 /// A minimal Debian as a tar archive, made once.

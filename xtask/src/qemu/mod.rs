@@ -19,7 +19,7 @@ static QEMU: [Tool; 1] = [Tool {
 }];
 
 /// Names and values, most of them paths.
-type Variables = Vec<(&'static str, OsString)>;
+pub(crate) type Variables = Vec<(&'static str, OsString)>;
 
 /// Which stories are told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,7 +41,7 @@ pub(crate) enum Stage {
 
 impl Stage {
     /// The variables, or the one that tells each story why it is skipped.
-    pub(crate) fn variables(&self) -> Vec<(&'static str, OsString)> {
+    pub(crate) fn variables(&self) -> Variables {
         match self {
             Self::Ready(variables) => variables.clone(),
             Self::Missing(reason) => vec![("HOMING_TEST_GUEST_REASON", reason.into())],
@@ -66,7 +66,7 @@ pub(crate) fn run(stories: &[String]) -> Result<(), String> {
     house::announce("the stories in the emulated phone");
     let mut command = house::cargo();
     command
-        .args(["test", "--locked", "--package", "e2e", "--test", "qemu"])
+        .args(["test", "--locked", "--workspace", "--test", "qemu"])
         .args(["--", "--nocapture", "--test-threads=1"])
         .args(stories)
         .envs(&found)

@@ -1,10 +1,11 @@
-//! What QEMU recorded of the guest's sound card: how loud, which tones, for how long muted. It knows nothing of the guest.
+//! What QEMU recorded of a guest's sound card: how loud, which tones, for how long muted. It must not know the guest.
 
 use std::path::Path;
 use std::time::Duration;
 
 /// A recording, first channel.
-pub(crate) struct Recording {
+#[derive(Debug)]
+pub struct Recording {
     rate: u32,
     samples: Vec<i16>,
 }
@@ -16,7 +17,8 @@ const SILENT_DBFS: f64 = -20.0;
 
 impl Recording {
     /// Reads a WAV file that may still be growing: QEMU writes the lengths in its header when it ends.
-    pub(crate) fn read(path: &Path) -> Self {
+    #[must_use]
+    pub fn read(path: &Path) -> Self {
         let bytes = std::fs::read(path).unwrap_or_default();
         Self::parse(&bytes).unwrap_or(Self {
             rate: 48_000,
@@ -38,7 +40,8 @@ impl Recording {
     }
 
     /// What was recorded since `earlier` was read.
-    pub(crate) fn after(mut self, earlier: &Self) -> Self {
+    #[must_use]
+    pub fn after(mut self, earlier: &Self) -> Self {
         self.samples
             .drain(..earlier.samples.len().min(self.samples.len()));
         self
@@ -55,7 +58,8 @@ impl Recording {
     }
 
     /// How much of it is not silent.
-    pub(crate) fn sounding(&self) -> Duration {
+    #[must_use]
+    pub fn sounding(&self) -> Duration {
         let loud = self
             .pieces()
             .filter(|piece| level_dbfs(piece) > SILENT_DBFS);
@@ -64,7 +68,8 @@ impl Recording {
 
     /// All silence between the first and the last piece that is not silent: a card that stops is not recorded, so this
     /// is sound that was muted.
-    pub(crate) fn muted(&self) -> Duration {
+    #[must_use]
+    pub fn muted(&self) -> Duration {
         let (mut muted, mut present, mut began) = (0, 0, false);
         for piece in self.pieces() {
             if level_dbfs(piece) > SILENT_DBFS {
@@ -78,7 +83,8 @@ impl Recording {
     }
 
     /// The level of all that is not silent, dB below full scale (a full-scale sine: -3.01).
-    pub(crate) fn level_dbfs(&self) -> f64 {
+    #[must_use]
+    pub fn level_dbfs(&self) -> f64 {
         let loud: Vec<i16> = self
             .pieces()
             .filter(|piece| level_dbfs(piece) > SILENT_DBFS)
@@ -89,7 +95,8 @@ impl Recording {
     }
 
     /// The strongest tone of each piece that is not silent, Hz, of tones 100 Hz apart from 500 Hz to 8 kHz.
-    pub(crate) fn tones(&self) -> Vec<u32> {
+    #[must_use]
+    pub fn tones(&self) -> Vec<u32> {
         self.pieces()
             .filter(|piece| level_dbfs(piece) > SILENT_DBFS)
             .filter_map(|piece| {
