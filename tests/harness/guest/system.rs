@@ -15,14 +15,20 @@ const CARD_BYTES: u64 = 3 << 30;
 /// How long the host may take to copy a disk.
 const COPYING: Duration = Duration::from_secs(120);
 
-/// What the stories need in the system beyond what phones have: a shell to type into, the host under the name in the
-/// broker's certificate, and gpsd at the serial port (at a fixed speed: its search for one takes minutes here).
-const STORY_FILES: [(&str, &str); 3] = [
+/// What the stories need in the system beyond what phones have: a shell to type into, more patience than a phone's with
+/// what starts (an emulated one takes minutes), the host under the name in the broker's certificate, and gpsd at the serial
+/// port (at a fixed speed: its search for one takes minutes here).
+const STORY_FILES: [(&str, &str); 4] = [
+    (
+        "etc/systemd/system.conf.d/story.conf",
+        "[Manager]\nDefaultTimeoutStartSec=10min\n",
+    ),
     (
         "etc/systemd/system/story-shell.service",
-        "[Unit]\nDescription=The story types here\nBindsTo=dev-hvc0.device\nAfter=dev-hvc0.device\n\
+        "[Unit]\nDescription=The story types here\n\
          [Service]\nEnvironment=HOME=/root\nKillMode=process\n\
-         ExecStart=/bin/sh -c 'exec 3<>/dev/hvc0; stty -echo -onlcr <&3; echo ready >&3; \
+         ExecStart=/bin/sh -c 'until [ -c /dev/hvc0 ]; do sleep 1; done; \
+         exec 3<>/dev/hvc0; stty -echo -onlcr <&3; echo ready >&3; \
          while :; do sh /dev/hvc0 <&3 >&3 2>&3; done'\n",
     ),
     ("etc/hosts", "10.0.2.2 localhost\n127.0.1.1 phone\n"),
@@ -89,7 +95,7 @@ impl SystemKit {
             .open(card)
             .and_then(|file| file.set_len(CARD_BYTES))
             .unwrap_or_else(|error| panic!("could not enlarge {}: {error}", card.display()));
-        let mut script = String::new();
+        let mut script = "mkdir /etc/systemd/system.conf.d\n".to_owned();
         let text = STORY_FILES.map(|(path, text)| (path, text.as_bytes().to_vec()));
         let files = text.into_iter().chain([("root-tone.wav", tone())]);
         for (number, (path, content)) in files.enumerate() {
