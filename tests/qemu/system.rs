@@ -237,7 +237,10 @@ fn is_held(guest: &mut Guest) -> bool {
 /// The user's own sound, loud, is heard in the recording.
 #[track_caller]
 fn plays(guest: &mut Guest, wav: &Path) {
-    let loud = "wpctl set-mute @DEFAULT_AUDIO_SINK@ 0; wpctl set-volume @DEFAULT_AUDIO_SINK@ 1.0";
+    // There and back: root has turned the card's own switch and volume behind PipeWire's back, which would take what it
+    // believes to be so for done.
+    let loud = "wpctl set-mute @DEFAULT_AUDIO_SINK@ 1; wpctl set-volume @DEFAULT_AUDIO_SINK@ 0.5; \
+                wpctl set-mute @DEFAULT_AUDIO_SINK@ 0; wpctl set-volume @DEFAULT_AUDIO_SINK@ 1.0";
     let _ = guest.run(&as_person(loud)).expect_success();
     let before = Recording::read(wav);
     let _ = guest
@@ -247,7 +250,13 @@ fn plays(guest: &mut Guest, wav: &Path) {
     let tones = heard.tones();
     let users = tones.iter().filter(|tone| **tone == USERS_TONE).count();
     // A second is played; a crowded machine drops some of it.
-    assert!(users >= 20, "{users} of {} pieces: {tones:?}", tones.len());
+    assert!(
+        users >= 20,
+        "{users} of {} pieces: {tones:?}; {}; {}",
+        tones.len(),
+        mixer(guest),
+        guest.run(&as_person("wpctl status")).text
+    );
 }
 
 /// The user plays without end, in the background.

@@ -21,7 +21,7 @@ const COPYING: Duration = Duration::from_secs(120);
 const STORY_FILES: [(&str, &str); 4] = [
     (
         "etc/systemd/system.conf.d/story.conf",
-        "[Manager]\nDefaultTimeoutStartSec=10min\n",
+        "[Manager]\nDefaultTimeoutStartSec=10min\nDefaultDeviceTimeoutSec=10min\n",
     ),
     (
         "etc/systemd/system/story-shell.service",

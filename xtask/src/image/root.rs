@@ -38,6 +38,9 @@ const FILES: [(&str, &str); 6] = [
 /// Units that an image starts and Debian or our package does not by itself: unit, what wants it.
 const ENABLED: [(&str, &str); 1] = [("homingd-enrol.service", "multi-user.target")];
 
+/// Units of Debian's that have nothing to do on a phone's card (they check ext4 in LVM's snapshots) and take part of its start.
+const MASKED: [&str; 2] = ["e2scrub_reap.service", "e2scrub_all.timer"];
+
 /// Unpacks the base into `root`, installs `package` there and makes a phone of it.
 ///
 /// # Errors
@@ -77,6 +80,12 @@ pub(super) fn make(
         link(
             &Path::new("/usr/lib/systemd/system").join(unit),
             &wants.join(unit),
+        )?;
+    }
+    for unit in MASKED {
+        link(
+            Path::new("/dev/null"),
+            &root.join("etc/systemd/system").join(unit),
         )?;
     }
     apt::make_folder(&root.join("boot/efi"))?;

@@ -113,7 +113,11 @@ fn programs(architecture: &str) -> Result<[PathBuf; 2], String> {
 
 fn for_arm(target: &'static Target) -> Result<Vec<PathBuf>, String> {
     let way = arm::find(target)?;
-    arm::build(&way, target, Profile::Phone, &[arm::HOMINGD, HOMING])
+    // One after the other: together they would share the features of both, and the phone's program would be another one than
+    // that of the image and of the stories.
+    let mut built = arm::build(&way, target, Profile::Phone, &[arm::HOMINGD])?;
+    built.extend(arm::build(&way, target, Profile::Phone, &[HOMING])?);
+    Ok(built)
 }
 
 /// For this machine, with its own C library.

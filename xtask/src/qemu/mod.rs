@@ -67,7 +67,8 @@ pub(crate) fn run(stories: &[String]) -> Result<(), String> {
     let mut command = house::cargo();
     command
         .args(["test", "--locked", "--workspace", "--test", "qemu"])
-        .args(["--", "--nocapture", "--test-threads=1"])
+        // Two at a time: an emulated phone's start keeps one core busy.
+        .args(["--", "--nocapture", "--test-threads=2"])
         .args(stories)
         .envs(&found)
         .envs(stage.variables());
