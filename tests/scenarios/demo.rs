@@ -46,6 +46,28 @@ fn a_tour_that_is_interrupted_leaves_nothing_either() {
     });
 }
 
+#[test]
+fn a_tour_in_an_emulated_phone_that_nobody_prepared_says_so_and_ends() {
+    let scratch = Scratch::new();
+    let temporary = scratch.folder("tmp");
+    let mut command = Command::new(ours("homing-demo"));
+    command
+        .args(["--qemu", "--once"])
+        .env("TMPDIR", &temporary)
+        .env_remove("HOMING_TEST_GUEST")
+        .env_remove("HOMING_TEST_SYSTEM")
+        .env("HOMING_TEST_GUEST_REASON", "QEMU is not here")
+        .env("HOMING_TEST_SYSTEM_REASON", "there is no image")
+        .stdin(Stdio::null());
+    let mut demo = Proc::start("demo", scratch.path(), &mut command);
+    assert_eq!(demo.wait(PROMISED).code(), Some(1));
+    let told = demo.log();
+    assert!(told.contains("there is no image"), "{told}");
+    assert!(told.contains("QEMU is not here"), "{told}");
+    let left: Vec<_> = std::fs::read_dir(&temporary).unwrap().flatten().collect();
+    assert!(left.is_empty(), "files are left: {left:?}");
+}
+
 /// How many processes name this folder on their command line.
 fn running_in(folder: &std::path::Path) -> usize {
     let name = folder.display().to_string();

@@ -25,10 +25,9 @@ const STORY_FILES: [(&str, &str); 4] = [
     ),
     (
         "etc/systemd/system/story-shell.service",
-        "[Unit]\nDescription=The story types here\n\
+        "[Unit]\nDescription=The story types here\nBindsTo=dev-hvc0.device\nAfter=dev-hvc0.device\n\
          [Service]\nEnvironment=HOME=/root\nKillMode=process\n\
-         ExecStart=/bin/sh -c 'until [ -c /dev/hvc0 ]; do sleep 1; done; \
-         exec 3<>/dev/hvc0; stty -echo -onlcr <&3; echo ready >&3; \
+         ExecStart=/bin/sh -c 'exec 3<>/dev/hvc0; stty -echo -onlcr <&3; echo ready >&3; \
          while :; do sh /dev/hvc0 <&3 >&3 2>&3; done'\n",
     ),
     ("etc/hosts", "10.0.2.2 localhost\n127.0.1.1 phone\n"),

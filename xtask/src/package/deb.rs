@@ -36,11 +36,10 @@ pub(crate) fn build(
     into: &Path,
 ) -> Result<PathBuf, String> {
     documents(content, root, version)?;
-    let name = format!("{}.lintian-overrides", content.name);
-    let overrides = house::root().join("packaging/debian").join(name);
-    let to = root.join("usr/share/lintian/overrides").join(content.name);
-    if overrides.is_file() {
-        tree::install(&overrides, &to, 0o644)?;
+    let overrides = overrides(content.name, architecture)?;
+    if !overrides.is_empty() {
+        let to = root.join("usr/share/lintian/overrides").join(content.name);
+        tree::write(&to, &overrides, 0o644)?;
     }
     let files = tree::files(root)?;
     let control = root.join("DEBIAN");
@@ -79,6 +78,22 @@ pub(crate) fn build(
             .args([root, &package]),
     )?;
     Ok(package)
+}
+
+/// What lintian is told to let pass, with the reasons.
+fn overrides(name: &str, architecture: &str) -> Result<String, String> {
+    let file = house::root().join(format!("packaging/debian/{name}.lintian-overrides"));
+    let mut text = match file.is_file() {
+        true => read(&file)?,
+        false => String::new(),
+    };
+    if architecture != "amd64" {
+        text.push_str(&format!(
+            "# One file for Debian's and Alpine's phones, whose C libraries differ: `cargo xtask arm`.\n\
+             {name}: statically-linked-binary [usr/bin/{name}]\n"
+        ));
+    }
+    Ok(text)
 }
 
 /// What the package needs, with the C library where the programs are not static.
@@ -195,6 +210,14 @@ fn read(path: &Path) -> Result<String, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_static_program_is_meant_to_be_one_on_arm_alone() {
+        let line = "homing: statically-linked-binary [usr/bin/homing]";
+        assert!(overrides("homing", "armhf").unwrap().contains(line));
+        assert_eq!(overrides("homing", "amd64"), Ok(String::new()));
+        assert!(overrides("homingd", "amd64").unwrap().contains("init.d"));
+    }
 
     #[test]
     fn the_control_file_has_the_fields_debian_asks_for() {
