@@ -282,8 +282,8 @@ pub(crate) fn wait_played_out(household: &Household) -> u64 {
         if now != last.0 {
             last = (now, Instant::now());
         }
-        // The siren writes a block each 100 ms: a second without one is its end, also on a busy machine.
-        (last.1.elapsed() > Duration::from_secs(1)).then_some(now)
+        // The siren writes a block each 100 ms: two seconds without one are its end, also on a busy machine.
+        (last.1.elapsed() > Duration::from_secs(2)).then_some(now)
     })
 }
 

@@ -241,7 +241,7 @@ fn a_receiver_of_the_kernel_that_is_absent_or_has_gone_is_said_to_be() {
     device.far = None;
     let ended = device
         .driver()
-        .locate(Duration::from_millis(700), &Cancel::new());
+        .locate(Duration::from_secs(3), &Cancel::new());
     assert!(matches!(ended, Err(Fault::Absent(_))), "{ended:?}");
 }
 

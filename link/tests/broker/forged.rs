@@ -18,7 +18,7 @@ use crate::household::{ALWAYS, Household};
 pub(crate) enum Manners {
     /// Answers CONNECT with this reason code.
     RefusesConnect(u8),
-    /// Answers everything but PUBLISH, with a server keep-alive of 1 s.
+    /// Answers everything but PUBLISH, with a server keep-alive of 2 s: on a crowded machine a ping may take one.
     NeverAcknowledges,
     /// Answers PUBLISH only in full groups of this many, last first.
     AcknowledgesBackwards(usize),
@@ -71,7 +71,7 @@ fn serve(
             // CONNACK: no session; property 19 = server keep-alive.
             1 => match manners {
                 Manners::RefusesConnect(code) => vec![0x20, 3, 0, code, 0],
-                Manners::NeverAcknowledges => vec![0x20, 6, 0, 0, 3, 19, 0, 1],
+                Manners::NeverAcknowledges => vec![0x20, 6, 0, 0, 3, 19, 0, 2],
                 _ => vec![0x20, 3, 0, 0, 0],
             },
             8 => {
