@@ -209,8 +209,12 @@ fn unhush(guest: &mut Guest) {
 /// A user with a session of their own that lasts, and a sound server that has found the card.
 #[track_caller]
 fn log_in(guest: &mut Guest) {
+    // Waited for by its own name: the bus gives a service 25 s to start, which an emulated phone may not keep.
     let _ = guest
-        .run("useradd -m -u 1000 -G audio person && loginctl enable-linger person")
+        .run(
+            "useradd -m -u 1000 -G audio person && systemctl start systemd-logind && \
+             loginctl enable-linger person",
+        )
         .expect_success();
     wait_until(GUEST_PATIENCE, "the session's sink", || {
         has_sink(guest).then_some(())
