@@ -182,7 +182,7 @@ impl<S: Store, T: Store> Copying<'_, S, T> {
             .map(|(id, entries)| (*id, entries.clone()))
             .collect();
         for some in missing.chunks(PACKS_AN_INDEX) {
-            let id = self.to.save_file(Kind::Index, &index::to_json(some))?;
+            let id = self.to.save_index(some, &[])?;
             self.read_back(Name::File(Kind::Index, id))?;
         }
         Ok(())

@@ -12,6 +12,8 @@ const COMPRESSED_ENTRY: usize = 41;
 pub const LENGTH_BYTES: usize = 4;
 /// No blob is bigger, compressed or not: trees of enormous folders are the largest.
 pub const MAX_BLOB_BYTES: usize = 1 << 30;
+/// Room for a pack of the usual size, by a quarter larger than it should be, with the header of its smallest blobs.
+const ROOM_BYTES: usize = 12 << 20;
 /// What a blob is for. The two never share a pack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum BlobKind {
@@ -76,6 +78,10 @@ impl PackWriter {
         // A pack that could not be stored may be filled further.
         if let Some((_, blobs)) = self.finished.take() {
             self.bytes.truncate(blobs);
+        }
+        if self.bytes.capacity() == 0 {
+            // What is not used of it takes no memory; growing would for a moment take twice what is there.
+            self.bytes.reserve_exact(ROOM_BYTES);
         }
         let start = self.bytes.len();
         let too_big = |_| Error::Malformed("a pack of more than 4 GiB");

@@ -2,15 +2,16 @@
 
 use crate::chunker::Chunker;
 use crate::config::{Config, VERSION};
-use crate::crypto::{Key, KeyBytes};
+use crate::crypto::{Key, KeyBytes, NONCE_BYTES};
 use crate::error::{Error, Result};
 use crate::id::Id;
-use crate::index::Index;
+use crate::index::{self, Index, Mark};
 use crate::key::{KeyFile, Maker};
 use crate::pack::{self, BlobKind, Entry, LENGTH_BYTES, Opener};
 use crate::snapshot::Snapshot;
 use crate::store::{Class, Kind, Name, Store};
 use std::cell::RefCell;
+use std::io::BufWriter;
 
 /// First byte of a sealed file that is compressed.
 const COMPRESSED: u8 = 2;
@@ -18,6 +19,8 @@ const COMPRESSED: u8 = 2;
 const MAX_FILE_BYTES: usize = 1 << 30;
 /// Compression of JSON files, as of blobs.
 const LEVEL: i32 = 3;
+/// Bytes of an index's text that are compressed at once.
+const PIECE: usize = 64 << 10;
 /// Bytes read of a pack's end at first: enough for the header of some two thousand blobs.
 const HEADER_GUESS: u64 = 80 * 1024;
 
@@ -180,6 +183,33 @@ impl<S: Store> Repository<S> {
         let sealed = self.key.sealed(&plain)?;
         let id = Id::of(&sealed);
         self.store.put(Name::File(kind, id), &sealed)?;
+        Ok(id)
+    }
+
+    /// Stores an index file, as [`Repository::save_file`] would; its text, which is much larger, is never in memory as a whole.
+    ///
+    /// # Errors
+    /// The store fails.
+    pub(crate) fn save_index(
+        &self,
+        packs: &[(Id, Vec<Entry>)],
+        marked: &[(Id, Vec<Entry>, Mark)],
+    ) -> Result<Id> {
+        let mut start = vec![0; NONCE_BYTES];
+        start.push(COMPRESSED);
+        let written = zstd::stream::write::Encoder::new(start, LEVEL).and_then(|encoder| {
+            let mut text = BufWriter::with_capacity(PIECE, encoder);
+            index::write_json(&mut text, packs, marked)?;
+            let encoder = text.into_inner().map_err(|error| error.into_error())?;
+            encoder.finish()
+        });
+        let mut sealed = written.map_err(|source| Error::Compression {
+            what: "compressing an index",
+            source,
+        })?;
+        self.key.seal(&mut sealed, 0)?;
+        let id = Id::of(&sealed);
+        self.store.put(Name::File(Kind::Index, id), &sealed)?;
         Ok(id)
     }
 

@@ -3,7 +3,7 @@
 use crate::clock::Clock;
 use crate::error::Result;
 use crate::id::Id;
-use crate::index::{self, Index, PackNumber};
+use crate::index::{Index, PackNumber};
 use crate::lock::Lock;
 use crate::pack::{BlobKind, Entry, PackWriter};
 use crate::repository::Repository;
@@ -203,8 +203,7 @@ impl<'r, S: Store> Writer<'r, S> {
             return Ok(());
         }
         self.lock.confirm()?;
-        let json = index::to_json(&self.unindexed);
-        self.repository.save_file(Kind::Index, &json)?;
+        self.repository.save_index(&self.unindexed, &[])?;
         self.unindexed.clear();
         self.unindexed_bytes = 0;
         Ok(())

@@ -255,8 +255,7 @@ impl<S: Store> Work<'_, S> {
         written: &mut Vec<Id>,
     ) -> Result<()> {
         if file.weight() >= least {
-            let json = index::to_json_with_marks(&file.packs, &file.marked);
-            written.push(self.repository.save_file(Kind::Index, &json)?);
+            written.push(self.repository.save_index(&file.packs, &file.marked)?);
             *file = IndexFile::default();
         }
         Ok(())

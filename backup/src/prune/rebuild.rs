@@ -3,7 +3,6 @@
 use crate::clock::Clock;
 use crate::error::{Error, Result};
 use crate::id::Id;
-use crate::index;
 use crate::lock::{Lock, Sharing};
 use crate::pack::Entry;
 use crate::repository::Repository;
@@ -64,13 +63,13 @@ fn rebuild<S: Store>(
             Err(error) => rebuilt.damaged.push(error.to_string()),
         }
         if blobs >= super::INDEX_BLOBS {
-            written.push(repository.save_file(Kind::Index, &index::to_json(&packs))?);
+            written.push(repository.save_index(&packs, &[])?);
             packs.clear();
             blobs = 0;
         }
     }
     if !packs.is_empty() {
-        written.push(repository.save_file(Kind::Index, &index::to_json(&packs))?);
+        written.push(repository.save_index(&packs, &[])?);
     }
     lock.confirm()?;
     for (id, _) in old {

@@ -1,5 +1,7 @@
 //! Which blob lies where, compactly: 48 bytes and a table slot for each. Reads and writes index JSON; loads no files.
 
+mod text;
+
 use crate::error::{Error, Result};
 use crate::id::Id;
 use crate::pack::{BlobKind, Entry};
@@ -7,6 +9,9 @@ use crate::timestamp::Timestamp;
 use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use std::fmt;
+
+pub(crate) use text::write_json;
+pub use text::{to_json, to_json_with_marks};
 
 /// Slots are allocated in runs, so that growing never copies or doubles what is there.
 const RUN: usize = 1 << 14;
@@ -286,56 +291,6 @@ pub fn read_packs(json: &[u8], each: &mut dyn FnMut(Id, Vec<Entry>, Option<Mark>
             what: "an index",
             source,
         })
-}
-
-/// Writes an index file's JSON.
-#[must_use]
-pub fn to_json(packs: &[(Id, Vec<Entry>)]) -> Vec<u8> {
-    to_json_with_marks(packs, &[])
-}
-
-/// Writes an index file's JSON, with packs that are to be removed.
-#[must_use]
-pub fn to_json_with_marks(
-    packs: &[(Id, Vec<Entry>)],
-    marked: &[(Id, Vec<Entry>, Mark)],
-) -> Vec<u8> {
-    let mut out = b"{\"packs\":[".to_vec();
-    for (number, (pack, entries)) in packs.iter().enumerate() {
-        write_pack(&mut out, number, pack, entries);
-        out.push(b'}');
-    }
-    if !marked.is_empty() {
-        out.extend_from_slice(b"],\"packs_to_delete\":[");
-    }
-    for (number, (pack, entries, mark)) in marked.iter().enumerate() {
-        write_pack(&mut out, number, pack, entries);
-        out.extend_from_slice(format!(",\"time\":\"{}\"}}", mark.at).as_bytes());
-    }
-    out.extend_from_slice(b"]}");
-    out
-}
-
-/// All of a pack but its closing brace.
-fn write_pack(out: &mut Vec<u8>, number: usize, pack: &Id, entries: &[Entry]) {
-    use std::io::Write;
-    let comma = if number == 0 { "" } else { "," };
-    // Writing into a vector cannot fail.
-    let _ = write!(out, "{comma}{{\"id\":\"{pack}\",\"blobs\":[");
-    for (number, entry) in entries.iter().enumerate() {
-        let comma = if number == 0 { "" } else { "," };
-        let (id, kind) = (entry.id, entry.kind.name());
-        let (offset, length) = (entry.offset, entry.length);
-        let _ = write!(
-            out,
-            "{comma}{{\"id\":\"{id}\",\"type\":\"{kind}\",\"offset\":{offset},\"length\":{length}"
-        );
-        if let Some(uncompressed) = entry.uncompressed {
-            let _ = write!(out, ",\"uncompressed_length\":{uncompressed}");
-        }
-        out.push(b'}');
-    }
-    out.push(b']');
 }
 
 #[derive(Deserialize)]
