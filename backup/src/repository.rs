@@ -21,6 +21,8 @@ const MAX_FILE_BYTES: usize = 1 << 30;
 const LEVEL: i32 = 3;
 /// Bytes of an index's text that are compressed at once.
 const PIECE: usize = 64 << 10;
+/// How far back an index's text is searched for repetitions, as a power of two: they lie side by side, and more takes memory.
+const WINDOW_LOG: u32 = 17;
 /// Bytes read of a pack's end at first: enough for the header of some two thousand blobs.
 const HEADER_GUESS: u64 = 80 * 1024;
 
@@ -197,7 +199,8 @@ impl<S: Store> Repository<S> {
     ) -> Result<Id> {
         let mut start = vec![0; NONCE_BYTES];
         start.push(COMPRESSED);
-        let written = zstd::stream::write::Encoder::new(start, LEVEL).and_then(|encoder| {
+        let written = zstd::stream::write::Encoder::new(start, LEVEL).and_then(|mut encoder| {
+            encoder.window_log(WINDOW_LOG)?;
             let mut text = BufWriter::with_capacity(PIECE, encoder);
             index::write_json(&mut text, packs, marked)?;
             let encoder = text.into_inner().map_err(|error| error.into_error())?;
