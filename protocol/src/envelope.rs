@@ -266,3 +266,47 @@ pub fn carried(bytes: &[u8], kind: MessageType, signer: KeyId) -> Result<&[u8], 
     }
     unpad(&bytes[HEADER_LEN..], &BUCKETS)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_header_with_any_part_of_another_version_is_refused() {
+        let good = carry(MessageType::Beacon, KeyId([1; KeyId::LEN]), b"content").expect("short");
+        assert!(Header::read(&good).is_ok());
+        for at in 0..4 {
+            let mut other = good.clone();
+            other[at] = 0xee;
+            assert_eq!(Header::read(&other), Err(Malformed::Format), "byte {at}");
+        }
+        let longer = [&good[..], &[0]].concat();
+        assert_eq!(Header::read(&longer), Err(Malformed::Length));
+    }
+
+    #[test]
+    fn what_is_padded_otherwise_than_we_pad_is_refused() {
+        let (_, good) = pad(&[7; 510], &BUCKETS).expect("short");
+        assert_eq!(unpad(&good, &BUCKETS), Ok(&[7; 510][..]));
+        let padded = |content: usize, size: usize, last: u8| {
+            let mut bytes = u16::try_from(content)
+                .expect("short")
+                .to_be_bytes()
+                .to_vec();
+            bytes.resize(size - 1, 0);
+            bytes.push(last);
+            bytes
+        };
+        assert!(unpad(&padded(509, 512, 0), &BUCKETS).is_ok());
+        // A byte in the padding, a bucket that is larger than needed, a length beyond the end.
+        for (content, size, last) in [(509, 512, 1), (510, 1024, 0), (511, 512, 0)] {
+            let bytes = padded(content, size, last);
+            assert_eq!(
+                unpad(&bytes, &BUCKETS),
+                Err(Malformed::Padding),
+                "{content}"
+            );
+        }
+        assert_eq!(unpad(&[0], &BUCKETS), Err(Malformed::Length));
+    }
+}

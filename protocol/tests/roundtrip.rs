@@ -9,6 +9,7 @@ mod sample;
 #[path = "roundtrip/sizes.rs"]
 mod sizes;
 
+use homing_protocol::Malformed;
 use homing_protocol::authority::{AuthorityList, Capabilities, ClientKind, Entry};
 use homing_protocol::beacon::Beacon;
 use homing_protocol::cbor::LARGEST;
@@ -133,6 +134,8 @@ proptest! {
         prop_assert_eq!(opened, Ok(claim.clone()));
         let other = homing_protocol::keys::Psk([7; 32].into());
         prop_assert!(Claim::open(&envelope, &address(), EPOCH, &kem("owner"), &other).is_err());
+        let opened = Claim::open(&envelope, &address(), EPOCH + 1, &kem("owner"), &secret());
+        prop_assert_eq!(opened, Err(Malformed::Misdirected));
         let certificate = DeviceCertificate { address: address(), epoch: EPOCH, keys: claim.keys };
         let answer = Answer { certificate: certificate.sign(&root), key_set: set.sign(&root).expect("short enough") };
         let envelope = answer.seal(&address(), &kem("device").public(), &secret(), &mut Draws::new("answer")).expect("fits");

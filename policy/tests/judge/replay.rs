@@ -2,11 +2,15 @@
 
 use crate::house::*;
 use homing_policy::state::{MOST_BEACONS, MOST_COMMANDS, MOST_SPACES_OF_CLIENT};
+use homing_policy::window::{Space, Verdict, WIDTH};
 use homing_policy::{Event, Outgoing};
 use homing_protocol::Refusal;
 use homing_protocol::command::{BeaconReference, Command};
-use homing_protocol::id::{BeaconNonce, CommandId, SessionId};
+use homing_protocol::id::{BeaconNonce, ClientId, CommandId, SessionId};
 use homing_protocol::receipt::CommandState::*;
+use proptest::collection::vec;
+use proptest::prelude::*;
+use std::collections::BTreeSet;
 
 #[test]
 fn a_known_command_is_answered_again_and_done_once_under_whatever_number() {
@@ -261,4 +265,44 @@ fn a_flood_of_stale_signatures_is_remembered_within_bounds() {
     phone.check_facts();
     let told = phone.state.facts().len();
     assert!(told < 200, "{told}");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_window_says_what_a_list_of_all_numbers_would(steps in vec((0u8..10, 1u64..40), 1..60)) {
+        let mut space = Space::new(ClientId([1; ClientId::LEN]), SessionId([2; SessionId::LEN]));
+        let mut all = BTreeSet::new();
+        for (kind, by) in steps {
+            // Mostly a little ahead or behind, now and then a leap over nearly, or more than, the whole window.
+            let seq = match kind {
+                0 => space.high + WIDTH - 20 + by,
+                1..=3 => space.high.saturating_sub(by * 30).max(1),
+                _ => space.high + by % 5 + 1,
+            };
+            if space.judge(seq) != Verdict::TooOld {
+                space.mark(seq);
+                all.insert(seq);
+            }
+        }
+        let high = all.last().copied().unwrap_or(0);
+        let lowest = high.saturating_sub(WIDTH - 1).max(1);
+        prop_assert_eq!(space.high, high);
+        let seen: Vec<u64> = all.range(lowest..).copied().collect();
+        prop_assert_eq!(space.seen().collect::<Vec<_>>(), seen);
+        let shown = space.shown();
+        prop_assert!(shown.missing.last() != Some(&0), "no byte that says nothing");
+        for seq in 1..=high + 3 {
+            let verdict = match seq {
+                _ if seq < lowest => Verdict::TooOld,
+                _ if all.contains(&seq) => Verdict::Seen,
+                _ => Verdict::New,
+            };
+            prop_assert_eq!(space.judge(seq), verdict, "{}", seq);
+            // What lies farther back than a beacon's bitmap counts as seen there.
+            let told = seq + 128 < high || all.contains(&seq);
+            prop_assert_eq!(shown.has_seen(seq), told, "{}", seq);
+        }
+    }
 }

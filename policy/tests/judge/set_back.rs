@@ -249,6 +249,23 @@ fn a_resume_counts_on_and_kills_everything_signed_before_it() {
 }
 
 #[test]
+fn a_ring_that_quotes_the_last_beacon_before_it_was_noticed_is_signed_again() {
+    let (house, mut phone) = (House::new(), Phone::new());
+    phone.beacon();
+    let last = newest(&phone);
+    let _ = phone.receive(&house.sign(&locate(1, 1).quoting(Some(quoting(20)))));
+    assert!(phone.state.set_back.is_some());
+    assert!(!is_loud(
+        &phone.receive(&house.sign(&ring(2, 2).quoting(last)))
+    ));
+    assert_eq!(phone.refusals.last(), Some(&Refusal::UnknownBeacon));
+    phone.beacon();
+    assert!(is_loud(
+        &phone.receive(&house.sign(&ring(3, 2).quoting(newest(&phone))))
+    ));
+}
+
+#[test]
 fn a_resume_of_an_earlier_time_does_not_come_back() {
     let (house, mut phone) = (House::new(), Phone::new());
     // Signed for beacon 1 of the past that was lost; the phone has made another beacon 1 since.
