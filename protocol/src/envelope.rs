@@ -280,6 +280,16 @@ mod tests {
             other[at] = 0xee;
             assert_eq!(Header::read(&other), Err(Malformed::Format), "byte {at}");
         }
+        let signer = KeyId([1; KeyId::LEN]);
+        let carried = |kind, signer| carried(&good, kind, signer).map(<[u8]>::to_vec);
+        assert_eq!(
+            carried(MessageType::Beacon, signer),
+            Ok(b"content".to_vec())
+        );
+        let other = carried(MessageType::Receipt, signer);
+        assert_eq!(other, Err(Malformed::Format));
+        let other = carried(MessageType::Beacon, KeyId([2; KeyId::LEN]));
+        assert_eq!(other, Err(Malformed::Signature));
         let longer = [&good[..], &[0]].concat();
         assert_eq!(Header::read(&longer), Err(Malformed::Length));
     }

@@ -409,6 +409,59 @@ mod tests {
     }
 
     #[test]
+    fn a_keyring_is_opened_again_only_by_keys_of_its_own_salt_and_cost() {
+        let rng = &mut UnwrapErr(getrandom::SysRng);
+        let (kit, code) = (KitSecret::generate(rng), RecoveryCode::generate(rng));
+        let (find, full) = parts(rng);
+        let keys = WrappingKeys::create("open sesame", &kit, &code, PassphraseCost::FLOOR, rng)
+            .expect("keys");
+        let mut blob = |generation| {
+            let bytes = keys.wrap(generation, &find, &full, rng).expect("wrap");
+            Keyring::parse(&bytes).expect("parse")
+        };
+        let (first, second) = (blob(1), blob(2));
+        assert!(first.stretches_like(&second));
+        let (found, ..) = second.open_again(&keys).expect("opens");
+        assert_eq!(found.account, find.account);
+        let mut salted = second.clone();
+        salted.salt[0] ^= 1;
+        let mut slower = second.clone();
+        slower.cost.passes += 1;
+        for other in [salted, slower] {
+            assert!(!first.stretches_like(&other));
+            assert_eq!(other.open_again(&keys).err(), Some(Malformed::Field(2)));
+        }
+        assert!(PassphraseCost::DEFAULT.acceptable());
+    }
+
+    #[test]
+    fn a_keyring_holds_as_many_phones_and_as_long_a_certificate_as_readers_accept() {
+        let rng = &mut UnwrapErr(getrandom::SysRng);
+        let (kit, code) = (KitSecret::generate(rng), RecoveryCode::generate(rng));
+        let (mut find, full) = parts(rng);
+        let keys = WrappingKeys::create("open sesame", &kit, &code, PassphraseCost::FLOOR, rng)
+            .expect("keys");
+        let phone = KnownDevice {
+            device: crate::id::DeviceId::random(rng),
+            name: "pocket".into(),
+            certificate: Vec::new(),
+            key_set: Vec::new(),
+            tls_serial: Vec::new(),
+        };
+        find.devices = vec![phone.clone(); MOST_DEVICES];
+        find.ca_pem = "C".repeat(16 * 1024);
+        assert!(keys.wrap(1, &find, &full, rng).is_ok());
+        find.devices.push(phone);
+        assert_eq!(keys.wrap(1, &find, &full, rng), Err(Malformed::TooMany));
+        find.devices.clear();
+        find.ca_pem.push('C');
+        assert!(matches!(
+            keys.wrap(1, &find, &full, rng),
+            Err(Malformed::Field(_))
+        ));
+    }
+
+    #[test]
     fn each_way_in_opens_the_keyring_and_can_write_the_next_one() {
         let rng = &mut UnwrapErr(getrandom::SysRng);
         let (kit, code) = (KitSecret::generate(rng), RecoveryCode::generate(rng));

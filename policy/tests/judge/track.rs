@@ -5,6 +5,7 @@ use crate::locate::PLACE;
 use homing_policy::record::Place;
 use homing_policy::track::{MOST_REPORTS, due_in_ms};
 use homing_policy::{Effect, Event, Outgoing, Record, SearchOutcome, TrackSettings};
+use homing_protocol::authority::Capabilities;
 use homing_protocol::command::Op;
 use homing_protocol::id::BootId;
 use homing_protocol::measure::{Battery, Charging, Position};
@@ -303,6 +304,18 @@ fn what_has_expired_is_written_down_once() {
     let written = phone.journal.records.len();
     for _ in 0..3 {
         let _ = phone.hear(&Event::ReportsExpired { through: 5 });
+    }
+    assert_eq!(phone.journal.records.len(), written + 1);
+}
+
+#[test]
+fn what_a_reader_has_stored_is_written_down_once() {
+    let mut phone = Phone::new();
+    found(&mut phone, PLACE);
+    let written = phone.journal.records.len();
+    for through in [1, 1, 0] {
+        let rights = Capabilities::find();
+        let _ = phone.hear(&Event::ReportsStored { through, rights });
     }
     assert_eq!(phone.journal.records.len(), written + 1);
 }
