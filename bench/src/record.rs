@@ -109,7 +109,7 @@ fn machine(scratch: &Path) -> Value {
         "processor": line_of("/proc/cpuinfo", "model name"),
         "cores": cores,
         "memory": line_of("/proc/meminfo", "MemTotal"),
-        "kernel": first_line(&read("/proc/sys/kernel/osrelease")),
+        "kernel": release(&read("/proc/sys/kernel/osrelease")),
         "architecture": std::env::consts::ARCH,
         // Of the last minute and of the last quarter of an hour: what else ran beside the benchmark.
         "load": first_line(&read("/proc/loadavg")),
@@ -154,6 +154,12 @@ fn line_of(path: &str, name: &str) -> String {
 
 fn read(path: &str) -> String {
     std::fs::read_to_string(path).unwrap_or_default()
+}
+
+/// Major and minor number: what follows them names a build, and says nothing of speed.
+fn release(text: &str) -> String {
+    let numbers: Vec<_> = text.trim().splitn(3, '.').take(2).collect();
+    numbers.join(".")
 }
 
 fn first_line(text: &str) -> String {

@@ -101,5 +101,7 @@ pub(crate) fn read_zone() {
 /// The offset of that moment: summer's times are summer's also in winter. Beside other threads (a name look-up) `time` does not ask libc, and the offset of the start has to do.
 fn local(time: OffsetDateTime) -> OffsetDateTime {
     let offset = UtcOffset::local_offset_at(time).ok();
-    time.to_offset(offset.or(OFFSET.get().copied()).unwrap_or(UtcOffset::UTC))
+    let offset = offset.or(OFFSET.get().copied()).unwrap_or(UtcOffset::UTC);
+    // The last hours of the year 9999 are in the next one elsewhere, where no calendar of ours goes.
+    time.checked_to_offset(offset).unwrap_or(time)
 }

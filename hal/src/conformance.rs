@@ -14,8 +14,8 @@ use crate::capability::power::Power;
 use crate::capability::siren::{LONGEST_MIXER, SoundCard};
 use crate::fault::{Cancel, Fault, Probe};
 
-/// How late a driver may be beyond its deadline: the scheduling of a loaded build host, not a property of any driver. Far less than the minute for which a driver would go on that does not obey.
-const GRACE: Duration = Duration::from_secs(15);
+/// How late a driver may be beyond its deadline: the scheduling of a loaded build host, not a property of any driver. Less than the shortest limit that a driver has for itself (a scan takes 4 s, a call over D-Bus up to 10).
+const GRACE: Duration = Duration::from_secs(3);
 /// How long a condition may take to come true there.
 const PATIENCE: Duration = Duration::from_secs(20);
 

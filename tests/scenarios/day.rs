@@ -117,7 +117,8 @@ fn live(hours: u32) -> Day {
         "the same process"
     );
     // Searches and connections come and go: what has not been given back once they are over never will be.
-    let before = descriptors(warm(&readings));
+    let least = warm(&readings).iter().map(|reading| reading.descriptors);
+    let before = least.min().unwrap_or(0);
     let what = format!("no more than {before} open descriptors, after {readings:?}");
     let left_open = wait_until(PATIENCE, &what, || {
         Some(read(pid).descriptors).filter(|open| *open <= before)

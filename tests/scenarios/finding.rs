@@ -115,6 +115,7 @@ fn a_phone_indoors_says_in_time_that_it_finds_no_position() {
     let object: serde_json::Value = serde_json::from_str(answer.stdout.trim()).unwrap();
     assert_eq!(object["state"], "failed");
     assert_eq!(object["last_known"]["number"], found["number"]);
+    assert_eq!(object["last_known_to_phone"], found["number"]);
     each_has_one_end(&household);
 }
 

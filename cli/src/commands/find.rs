@@ -127,8 +127,10 @@ pub(crate) fn locate(context: &Context, args: &Locate) -> Result<(), Error> {
             Err(Error::Refused(ended(&store, &row, &store.order(id)?)))
         }
         None => {
-            print_waiting(context, &store, &row, id)?;
-            if let Some(last) = position(&store, &row, None)? {
+            let last = position(&store, &row, None)?;
+            let known = json!({ "last_known": json_of(last.as_ref(), &row) });
+            print_waiting(context, &store, &row, id, &known)?;
+            if let Some(last) = last {
                 context.out.text(&last_known(context, &last))?;
             }
             Err(Error::NoAnswerYet(format!(
@@ -144,26 +146,33 @@ fn last_known(context: &Context, last: &Found) -> String {
     format!("Last known: {}\n{}", last.line(context), last.link())
 }
 
-/// What is known although a search found nothing: the position that the phone names, else the newest one here.
+/// What is known although a search found nothing: the newest position here, and whether the phone names a newer one.
 fn print_last_known(
     context: &Context,
     store: &Store,
     row: &DeviceRow,
     order: &Order,
 ) -> Result<(), Error> {
-    let named = order
-        .report
-        .map(|number| position(store, row, Some(number)));
-    let last = match named.transpose()?.flatten() {
-        Some(named) => Some(named),
-        None => position(store, row, None)?,
-    };
+    let last = position(store, row, None)?;
     let mut object = order_json(row, order);
-    object["last_known"] = last.as_ref().map_or(Value::Null, |last| last.json(row));
+    object["last_known"] = json_of(last.as_ref(), row);
+    object["last_known_to_phone"] = json!(order.report);
+    let newer = order.report > last.as_ref().map(|last| last.number);
     if let Some(last) = &last {
         context.out.text(&last_known(context, last))?;
     }
+    if newer {
+        context.out.text(&format!(
+            "{} knows a newer position, which has not come yet: `homing locate {} --last` shows it once it has.",
+            harmless(&row.name),
+            harmless(&row.name)
+        ))?;
+    }
     context.out.json(&object)
+}
+
+fn json_of(last: Option<&Found>, row: &DeviceRow) -> Value {
+    last.map_or(Value::Null, |last| last.json(row))
 }
 
 /// `homing ring`.
@@ -193,7 +202,7 @@ pub(crate) fn ring(context: &Context, args: &Ring) -> Result<(), Error> {
         }
         Some(_) => Err(Error::Refused(ended(&store, &row, &store.order(id)?))),
         // The order is safe in the outbox: the command was carried out, the phone will be.
-        None => print_waiting(context, &store, &row, id),
+        None => print_waiting(context, &store, &row, id, &Value::Null),
     }
 }
 
@@ -258,12 +267,16 @@ pub(super) fn print_waiting(
     store: &Store,
     row: &DeviceRow,
     id: CommandId,
+    more: &Value,
 ) -> Result<(), Error> {
     let order = store.order(id)?;
     let known = Known::read(store, &store.account()?, row.clone())?;
     let now = UnixMs::now();
     let mut object = order_json(row, &order);
     object["next_planned_contact"] = json!(known.next_contact().map(UnixMs::rfc3339));
+    for (key, value) in more.as_object().into_iter().flatten() {
+        object[key] = value.clone();
+    }
     context.out.both(
         &format!(
             "The order is {} and waits for {} ({}). `homing watch` or any later homing call delivers it; `homing log {}` shows its way.",

@@ -47,7 +47,7 @@ impl Found {
         let told = u64::from(self.position.age_s);
         let time = self.position.time_unix_ms.map(UnixMs);
         time.map_or(told, |time| {
-            u64::try_from((UnixMs::now().0 - time.0) / 1_000)
+            u64::try_from(UnixMs::now().0.saturating_sub(time.0) / 1_000)
                 .unwrap_or(0)
                 .max(told)
         })
@@ -131,6 +131,29 @@ pub(crate) fn degrees(e7: i32) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_position_of_any_time_whatever_is_shown() {
+        for time in [i64::MIN, -1, 0, 253_402_300_799_999, i64::MAX] {
+            let found = Found {
+                number: 1,
+                position: Position {
+                    time_unix_ms: Some(time),
+                    latitude_e7: i32::MIN,
+                    longitude_e7: i32::MAX,
+                    accuracy_dm: u32::MAX,
+                    altitude_dm: None,
+                    speed_cm_s: None,
+                    course_cdeg: None,
+                    source: PositionSource::Gnss,
+                    age_s: u32::MAX,
+                },
+            };
+            assert!(found.age_s() >= u64::from(u32::MAX));
+            assert!(!UnixMs(time).short(UnixMs::now()).is_empty());
+            assert!(!ago(Duration::from_secs(found.age_s())).is_empty());
+        }
+    }
 
     #[test]
     fn degrees_are_printed_exactly() {

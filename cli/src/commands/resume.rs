@@ -40,7 +40,7 @@ pub(crate) fn run(context: &Context, args: &Resume) -> Result<(), Error> {
         Some(State::Done) => done(context, &store, &row, id),
         Some(_) => Err(Error::Refused(ended(&store, &row, &store.order(id)?))),
         None => {
-            print_waiting(context, &store, &row, id)?;
+            print_waiting(context, &store, &row, id, &serde_json::Value::Null)?;
             Err(Error::NoAnswerYet(format!(
                 "{} has not answered within {}; the order stays queued",
                 harmless(&row.name),

@@ -176,11 +176,6 @@ struct Session {
 
 impl Session {
     fn connect(address: &GpsdAddress) -> Result<Self, Fault> {
-        if let GpsdAddress::Tcp(address) = address
-            && let Some(objection) = listener::objection(*address)
-        {
-            return Err(Fault::Denied(objection));
-        }
         let stream = match address {
             GpsdAddress::Tcp(address) => TcpStream::connect_timeout(address, GREETING_TIME)
                 .and_then(|stream| {
@@ -192,6 +187,11 @@ impl Session {
                 Ok(Stream::Unix(stream))
             }),
         };
+        if let (GpsdAddress::Tcp(address), Ok(_)) = (address, &stream)
+            && let Some(objection) = listener::objection(*address)
+        {
+            return Err(Fault::Denied(objection));
+        }
         match stream {
             Ok(stream) => Ok(Self {
                 stream,

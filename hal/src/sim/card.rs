@@ -338,7 +338,8 @@ mod tests {
             },
         );
         assert!(card.heard(now + EAR).heard);
-        assert_eq!(card.heard(now + EAR).hushed_ms, 0);
+        // The block that begins with the mute is the first that nobody hears.
+        assert_eq!(card.heard(now + EAR).hushed_ms, 10);
         let later = card.heard(now + EAR * 2 + Duration::from_millis(20));
         assert!(!later.heard, "{}", later.level_dbfs);
         assert_eq!((later.played_ms, later.hushed_ms), (2_000, 1_000));

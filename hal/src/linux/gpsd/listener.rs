@@ -9,38 +9,39 @@ use nix::unistd::{Uid, User};
 const TABLES: [&str; 2] = ["/proc/self/net/tcp", "/proc/self/net/tcp6"];
 /// `TCP_LISTEN` of the kernel's `net/tcp_states.h`, as the tables print it.
 const LISTEN: &str = "0A";
-/// The users that gpsd is run as once it has its sockets: Debian's own, and upstream's default.
-const USERS: [&str; 2] = ["gpsd", "nobody"];
+/// The user that Debian and Alpine run gpsd as. Where it is started as root, as usual, its sockets stay root's.
+const USER: &str = "gpsd";
 
-/// Why a program that listens here is none whose positions are believed; `None` also when the kernel does not say.
+/// Why a program that listens here is none whose positions are believed; `None` also where there is no table to look into.
 ///
-/// Any program of the phone's user may bind the port while no gpsd runs; root, gpsd's users and our own are believed.
+/// Any program of the phone's user may bind the port while no gpsd runs; root, gpsd's user and our own are believed. It is
+/// asked once the connection stands: a listener that is gone by then was none of gpsd's.
 pub(super) fn objection(address: SocketAddr) -> Option<String> {
-    if !address.ip().to_canonical().is_loopback() {
+    let ip = address.ip().to_canonical();
+    // The kernel takes a connection to no address at all to the loopback.
+    if !ip.is_loopback() && !ip.is_unspecified() {
         return None;
     }
     let [v4, v6] = TABLES.map(|path| fs::read_to_string(path).unwrap_or_default());
-    let uid = Uid::from_raw(listener(&v4, &v6, address)?);
-    let is_gpsds = |name: &&str| {
-        let user = User::from_name(name).ok().flatten();
-        user.is_some_and(|user| user.uid == uid)
+    if v4.is_empty() {
+        return None;
+    }
+    let Some(uid) = listener(&v4, &v6, address).map(Uid::from_raw) else {
+        return Some("who listened there has gone, as gpsd does not, and is not believed".into());
     };
-    if uid.is_root() || uid == Uid::effective() || USERS.iter().any(is_gpsds) {
+    let gpsd = User::from_name(USER).ok().flatten();
+    if uid.is_root() || uid == Uid::effective() || gpsd.is_some_and(|gpsd| gpsd.uid == uid) {
         return None;
     }
     let user = User::from_uid(uid).ok().flatten();
     let name = user.map_or_else(|| uid.to_string(), |user| user.name);
     Some(format!(
-        "a program of the user {name} listens there instead of gpsd, and its positions are not believed"
+        "a program of the user {name} listens there instead of gpsd, and its positions are not believed; stop it and start gpsd"
     ))
 }
 
 /// The user id behind the listening socket that the kernel gives a connection to this address.
 fn listener(v4: &str, v6: &str, address: SocketAddr) -> Option<u32> {
-    let any = [
-        IpAddr::V4(Ipv4Addr::UNSPECIFIED),
-        IpAddr::V6(Ipv6Addr::UNSPECIFIED),
-    ];
     let listening: Vec<(SocketAddr, u32)> = v4.lines().chain(v6.lines()).filter_map(row).collect();
     let at = |ip: IpAddr| {
         let found = listening.iter().find(|(bound, _)| {
@@ -48,8 +49,15 @@ fn listener(v4: &str, v6: &str, address: SocketAddr) -> Option<u32> {
         });
         found.map(|(_, uid)| *uid)
     };
-    // The most exact of the sockets is the one that the kernel chooses.
-    [address.ip(), any[0], any[1]].into_iter().find_map(at)
+    let exact = match address.ip().to_canonical() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    let any_v4 = exact.is_ipv4().then_some(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+    // The most exact of the sockets is the one that the kernel chooses; one for IPv6 may serve IPv4, too.
+    let order = [Some(exact), any_v4, Some(IpAddr::V6(Ipv6Addr::UNSPECIFIED))];
+    order.into_iter().flatten().find_map(at)
 }
 
 /// The address and user of a row (proc_pid_net(5)), when it is of a listening socket.
@@ -126,6 +134,11 @@ mod tests {
         assert_eq!(asked(&v4, &v6, "127.0.0.1:2948"), Some(8));
         assert_eq!(asked(&v4, &v6, "[::1]:2947"), Some(10));
         assert_eq!(asked(HEAD, &v6, "127.0.0.1:2947"), Some(11));
+        assert_eq!(asked(&v4, &v6, "0.0.0.0:2948"), Some(8));
+        // A listener for IPv4 alone never gets a connection to an IPv6 address.
+        let wide = [HEAD, &line("::", 2947, LISTEN, 11)].concat();
+        assert_eq!(asked(&v4, &wide, "[::1]:2947"), Some(11));
+        assert_eq!(asked(&v4, HEAD, "[::1]:2947"), None);
         assert_eq!(asked(&v4, &v6, "127.0.0.1:2949"), None);
         assert_eq!(asked("torn 0100007F", "", "127.0.0.1:2947"), None);
     }
