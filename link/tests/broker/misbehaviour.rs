@@ -155,7 +155,7 @@ fn a_refused_connect_is_named_by_its_reason() {
 #[test]
 fn a_message_above_the_packet_limit_ends_the_connection_before_it_is_stored() {
     let household = Household::new();
-    let address = forged::start(&household, Manners::SendsTooMuch(9_000));
+    let address = forged::start(&household, Manners::SendsTooMuch(70_000));
     run(async {
         let mut link = link_to(address, &household, &["t"]);
         let (reason, _) = disconnected(&mut link).await;
