@@ -454,6 +454,20 @@ mod tests {
         find.devices.push(phone);
         assert_eq!(keys.wrap(1, &find, &full, rng), Err(Malformed::TooMany));
         find.devices.clear();
+        let client = KnownClient {
+            client: crate::id::ClientId::random(rng),
+            name: "laptop".into(),
+            reading: KemSecret::generate(rng).public(),
+            tls_serial: Vec::new(),
+            phones: None,
+            added_by: None,
+        };
+        let mut full = full;
+        full.clients = vec![client.clone(); 64];
+        assert!(keys.wrap(1, &find, &full, rng).is_ok());
+        full.clients.push(client);
+        assert_eq!(keys.wrap(1, &find, &full, rng), Err(Malformed::TooMany));
+        full.clients.clear();
         find.ca_pem.push('C');
         assert!(matches!(
             keys.wrap(1, &find, &full, rng),

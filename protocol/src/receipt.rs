@@ -243,3 +243,21 @@ impl Detail {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_order_ends_with_every_state_but_the_first_two() {
+        let going_on = [CommandState::Accepted, CommandState::Running];
+        for (state, _) in CommandState::ALL {
+            assert_eq!(
+                state.is_final(),
+                !going_on.contains(&state),
+                "{}",
+                state.word()
+            );
+        }
+    }
+}

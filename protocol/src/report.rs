@@ -251,3 +251,32 @@ impl ReportAck {
         Ok(ack)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_position_lies_on_the_globe_and_is_read_as_it_was_written() {
+        let at = |latitude_e7, longitude_e7| Position {
+            time_unix_ms: Some(1),
+            latitude_e7,
+            longitude_e7,
+            accuracy_dm: 50,
+            altitude_dm: None,
+            speed_cm_s: None,
+            course_cdeg: Some(35_999),
+            source: PositionSource::Gnss,
+            age_s: 0,
+        };
+        for (latitude, longitude) in [(900_000_000, 1_800_000_000), (-900_000_000, -1_800_000_000)]
+        {
+            let position = at(latitude, longitude);
+            assert_eq!(decode_position(&encode_position(&position)), Ok(position));
+        }
+        for (latitude, longitude, field) in [(900_000_001, 0, 1), (0, -1_800_000_001, 2)] {
+            let bytes = encode_position(&at(latitude, longitude));
+            assert_eq!(decode_position(&bytes), Err(Malformed::Field(field)));
+        }
+    }
+}

@@ -66,3 +66,36 @@ impl Unverified {
 pub fn verify(bytes: &[u8], key: &VerifyingKey, context: &[u8]) -> Result<Vec<u8>, Malformed> {
     Unverified::parse(bytes)?.verify(key, context)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_of_any_other_shape_is_refused() {
+        let good = sign(
+            &SigningKey::from_bytes(&[7; 32]),
+            b"context",
+            b"payload".to_vec(),
+        );
+        assert!(Unverified::parse(&good).is_ok());
+        let with = |change: fn(&mut CoseSign1)| {
+            let mut message = CoseSign1::from_slice(&good).expect("read");
+            change(&mut message);
+            Unverified::parse(&message.to_vec().expect("written")).err()
+        };
+        let unprotected = with(|message| message.unprotected.key_id = vec![1]);
+        assert_eq!(unprotected, Some(Malformed::Header));
+        let bare = with(|message| message.protected = coset::ProtectedHeader::default());
+        assert_eq!(bare, Some(Malformed::Header));
+        let detached = with(|message| message.payload = None);
+        assert_eq!(detached, Some(Malformed::NotCanonical));
+        // The same four parts, counted in two bytes.
+        assert_eq!(good[0], 0x84);
+        let longer = [&[0x98, 0x04], &good[1..]].concat();
+        assert_eq!(
+            Unverified::parse(&longer).err(),
+            Some(Malformed::NotCanonical)
+        );
+    }
+}

@@ -224,6 +224,15 @@ fn a_resume_counts_on_and_kills_everything_signed_before_it() {
         (None, 120, 900)
     );
     assert_eq!(state.receipts, 91, "its own receipt is the first after 90");
+    let heads = phone
+        .journal
+        .records
+        .iter()
+        .filter_map(|record| match record {
+            Record::Resumed { head, .. } => Some(*head),
+            _ => None,
+        });
+    assert_eq!(heads.collect::<Vec<_>>(), [Some([0xab; 32])]);
     assert!(state.windows().is_empty());
     phone.check_facts();
 
@@ -246,6 +255,32 @@ fn a_resume_counts_on_and_kills_everything_signed_before_it() {
     let _ = phone.siren(9, SirenPhase::Ended);
     phone.check_facts();
     let _ = phone.restart();
+}
+
+#[test]
+fn a_session_does_not_begin_with_a_beacon_that_others_made_or_that_is_of_the_past() {
+    let (house, mut phone) = (House::new(), Phone::new());
+    phone.beacon();
+    let last = phone.state.beacons();
+    // The newest number, but not the newest nonce: no reason to take anything, only to notice.
+    let other = BeaconReference {
+        nonce: BeaconNonce([0x55; 16]),
+        ..quoting(last)
+    };
+    let _ = phone.receive(&house.sign(&locate(1, 1).quoting(Some(other))));
+    assert_eq!(phone.refusals.last(), Some(&Refusal::UnknownBeacon));
+    assert_eq!(phone.state.set_back, Some(last));
+    assert!(!phone.said(1).contains(&Running));
+    // Told twice, it is written down once.
+    let _ = phone.receive(&house.sign(&locate(2, 2).quoting(Some(other))));
+    let noticed = |record: &&Record| matches!(record, Record::SetBack { .. });
+    assert_eq!(phone.journal.records.iter().filter(noticed).count(), 1);
+    // What the phone itself had said before it noticed begins no session either, what it says afterwards does.
+    let _ = phone.receive(&house.sign(&locate(1, 3).by(0, 5).quoting(Some(quoting(last)))));
+    assert_eq!(phone.refusals.last(), Some(&Refusal::UnknownBeacon));
+    phone.beacon();
+    let effects = phone.receive(&house.sign(&locate(1, 4).by(0, 6).quoting(newest(&phone))));
+    assert!(searches(&effects, 4));
 }
 
 #[test]

@@ -377,6 +377,7 @@ fn every_refusal_has_its_own_number_and_word() {
     for (index, refusal) in Refusal::ALL.iter().enumerate() {
         assert_eq!(refusal.code(), index as u64 + 1);
         assert_eq!(Refusal::from_code(refusal.code()), Some(*refusal));
+        assert_eq!(refusal.to_string(), refusal.word());
         assert_eq!(
             Refusal::ALL
                 .iter()
