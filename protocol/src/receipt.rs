@@ -249,6 +249,15 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_text_for_a_person_is_as_long_as_readers_accept_and_no_longer() {
+        let text = |length| Map::new().uint(0, 1).text(2, &"a".repeat(length)).encode();
+        let read = Detail::read(&text(LONGEST_TEXT)).expect("read");
+        assert_eq!(read.text.map(|text| text.len()), Some(LONGEST_TEXT));
+        let longer = Detail::read(&text(LONGEST_TEXT + 1));
+        assert_eq!(longer.err(), Some(Malformed::Field(2)));
+    }
+
+    #[test]
     fn an_order_ends_with_every_state_but_the_first_two() {
         let going_on = [CommandState::Accepted, CommandState::Running];
         for (state, _) in CommandState::ALL {

@@ -275,7 +275,9 @@ mod tests {
             assert_eq!(decode_position(&encode_position(&position)), Ok(position));
         }
         for (latitude, longitude, field) in [(900_000_001, 0, 1), (0, -1_800_000_001, 2)] {
-            let bytes = encode_position(&at(latitude, longitude));
+            let position = at(latitude, longitude);
+            assert_eq!(format!("{position:?}"), "Position(Gnss, redacted)");
+            let bytes = encode_position(&position);
             assert_eq!(decode_position(&bytes), Err(Malformed::Field(field)));
         }
     }
