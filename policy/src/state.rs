@@ -243,8 +243,7 @@ impl State {
     /// The number of the newest position that this phone still has.
     #[must_use]
     pub fn newest_report(&self) -> Option<u64> {
-        (self.reports > 0 && self.lowest_report(self.reports) == self.reports)
-            .then_some(self.reports)
+        (self.lowest_report(self.reports) == self.reports).then_some(self.reports)
     }
     pub(crate) fn was_told(&self, digest: &[u8; 32]) -> bool {
         self.told.contains(digest)

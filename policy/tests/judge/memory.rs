@@ -472,3 +472,26 @@ fn of_the_runs_of_numbers_that_were_passed_over_the_newest_sixty_four_are_kept()
     let runs: Vec<_> = (6..70).map(|run| (run * 10 + 1, run * 10 + 9)).collect();
     assert_eq!(state.passed_over, runs);
 }
+
+#[test]
+fn a_stop_that_a_client_repeats_pushes_out_nothing() {
+    let mut state = State::default();
+    let marks = (1..=10).chain(std::iter::repeat_n(5, MOST_TOMBSTONES + 10));
+    for number in marks {
+        state.apply(&Record::Tombstone {
+            client: GREEDY,
+            ring: id(number),
+        });
+    }
+    assert!((1..=10).all(|number| state.is_dead(id(number))));
+    assert_eq!(state.floor_of(GREEDY), 0);
+}
+
+#[test]
+fn the_oldest_beacon_that_is_kept_may_begin_a_session() {
+    let mut state = State::default();
+    for number in 1..=MOST_BEACONS as u64 + 5 {
+        state.apply(&beacon(number));
+    }
+    assert_eq!(state.least_beacon(OTHER), 5);
+}

@@ -87,6 +87,7 @@ fn what_is_sensitive_must_answer_a_beacon_of_this_start_within_a_quarter_of_an_h
     let command = house.command(&locate(1, 1).quoting(newest(&phone)));
     let live = |phone: &Phone| admit(&phone.state, &phone.now, Class::Sensitive, &command).is_ok();
     assert!(live(&phone));
+    assert_eq!(LIVE_MS, 900_000);
     phone.later(LIVE_MS);
     assert!(live(&phone));
     phone.later(1);
