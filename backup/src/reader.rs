@@ -200,12 +200,14 @@ impl<'r, S: Store> Reader<'r, S> {
             store.get_range(name, range.start, length, &mut bytes)
         };
         let own = span(&entry);
-        let range = match get(&range) {
-            Ok(()) => range,
-            // What cannot be read may be a neighbour.
+        let (range, unused) = match get(&range) {
+            Ok(()) => (range, unused),
+            // What cannot be read may be a neighbour; less is read at once from here on, and only the blob itself is held.
             Err(error) if error.class == Class::Permanent && range != own => {
                 get(&own)?;
-                own
+                shelf.at_once = FIRST_AHEAD;
+                let wanted = unused.min(entry.length.into());
+                (own, wanted)
             }
             Err(error) => return Err(error.into()),
         };

@@ -358,13 +358,7 @@ mod tests {
             authority: Vec::new(),
             devices: Vec::new(),
         };
-        let phone = KnownDevice {
-            device: crate::id::DeviceId::random(rng),
-            name: "pocket".into(),
-            certificate: Vec::new(),
-            key_set: Vec::new(),
-            tls_serial: Vec::new(),
-        };
+        let phone = KnownDevice::invited(crate::id::DeviceId::random(rng));
         for most in [MOST_DEVICES, MOST_DEVICES + 1] {
             answer.devices = vec![phone.clone(); most];
             notice.devices = answer.devices.clone();

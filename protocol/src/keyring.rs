@@ -408,13 +408,17 @@ mod tests {
         )
     }
 
+    fn wrapping_keys(rng: &mut Rng) -> (KitSecret, RecoveryCode, WrappingKeys) {
+        let (kit, code) = (KitSecret::generate(rng), RecoveryCode::generate(rng));
+        let keys = WrappingKeys::create("open sesame", &kit, &code, PassphraseCost::FLOOR, rng);
+        (kit, code, keys.expect("keys"))
+    }
+
     #[test]
     fn a_keyring_is_opened_again_only_by_keys_of_its_own_salt_and_cost() {
         let rng = &mut UnwrapErr(getrandom::SysRng);
-        let (kit, code) = (KitSecret::generate(rng), RecoveryCode::generate(rng));
         let (find, full) = parts(rng);
-        let keys = WrappingKeys::create("open sesame", &kit, &code, PassphraseCost::FLOOR, rng)
-            .expect("keys");
+        let (_, _, keys) = wrapping_keys(rng);
         let mut blob = |generation| {
             let bytes = keys.wrap(generation, &find, &full, rng).expect("wrap");
             Keyring::parse(&bytes).expect("parse")
@@ -437,17 +441,9 @@ mod tests {
     #[test]
     fn a_keyring_holds_as_many_phones_and_as_long_a_certificate_as_readers_accept() {
         let rng = &mut UnwrapErr(getrandom::SysRng);
-        let (kit, code) = (KitSecret::generate(rng), RecoveryCode::generate(rng));
         let (mut find, full) = parts(rng);
-        let keys = WrappingKeys::create("open sesame", &kit, &code, PassphraseCost::FLOOR, rng)
-            .expect("keys");
-        let phone = KnownDevice {
-            device: crate::id::DeviceId::random(rng),
-            name: "pocket".into(),
-            certificate: Vec::new(),
-            key_set: Vec::new(),
-            tls_serial: Vec::new(),
-        };
+        let (_, _, keys) = wrapping_keys(rng);
+        let phone = KnownDevice::invited(crate::id::DeviceId::random(rng));
         find.devices = vec![phone.clone(); MOST_DEVICES];
         find.ca_pem = "C".repeat(16 * 1024);
         assert!(keys.wrap(1, &find, &full, rng).is_ok());
@@ -478,10 +474,8 @@ mod tests {
     #[test]
     fn each_way_in_opens_the_keyring_and_can_write_the_next_one() {
         let rng = &mut UnwrapErr(getrandom::SysRng);
-        let (kit, code) = (KitSecret::generate(rng), RecoveryCode::generate(rng));
         let (find, full) = parts(rng);
-        let keys = WrappingKeys::create("open sesame", &kit, &code, PassphraseCost::FLOOR, rng)
-            .expect("keys");
+        let (kit, code, keys) = wrapping_keys(rng);
         let first = Keyring::parse(&keys.wrap(1, &find, &full, rng).expect("wrap")).expect("parse");
         assert_eq!(
             first.open_find("open sesame").expect("find").account,

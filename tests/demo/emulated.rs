@@ -1,16 +1,13 @@
 //! The tour of `./demo --qemu`: the ARM homingd in an emulated phone joins, is found and rings. It must not show anything that the real programs did not do.
 
-use crate::household::PHONE;
+use crate::household::{PASSPHRASE, PHONE, hand_over, say_and_run};
 use crate::stage::Stage;
 use e2e::{
     Broker, Firmware, Fittings, GUEST_PATIENCE, Guest, Kit, Owner, Proc, Recording, Scratch,
-    SerialReceiver, Sound, SystemKit, free_port, ours, wait_until,
+    SerialReceiver, Sound, SystemKit, free_port, wait_until,
 };
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
-
-/// The demo's own account; it is worth nothing and gone at the end.
-const PASSPHRASE: &str = "correct horse battery staple";
 
 /// Longer than the tour: it ends the ring itself.
 const RING: &str = "600s";
@@ -39,11 +36,11 @@ fn join(stage: &Stage) -> Household {
     let owner = Owner::new(&scratch.folder("laptop"), PASSPHRASE);
     // The guest's /etc/hosts says where its localhost is: on this machine, as QEMU's network reaches it.
     let address = format!("mqtts://localhost:{}", free_port());
-    say_and_run(stage, &owner, &["init", "--broker", &address]);
+    let _ = say_and_run(stage, &owner, &["init", "--broker", &address]);
     let broker = Broker::start(&owner.broker_folder());
     let bundle = scratch.path().join("phone.homing");
     let out = bundle.display().to_string();
-    say_and_run(stage, &owner, &["device", "add", PHONE, "--out", &out]);
+    let _ = say_and_run(stage, &owner, &["device", "add", PHONE, "--out", &out]);
     let watch = owner.start("watch", &["watch"]);
     let folder = scratch.folder("guest");
     let began = Instant::now();
@@ -97,7 +94,7 @@ fn switch_on(stage: &Stage, folder: &std::path::Path, bundle: &std::path::Path) 
 fn locate(stage: &Stage, household: &Household) {
     stage.heading("2. Where is it? A receiver's NMEA, a serial port, Debian's gpsd");
     let wait = ["locate", PHONE, "--wait", "100s"];
-    say_and_run(stage, &household.owner, &wait);
+    let _ = say_and_run(stage, &household.owner, &wait);
     let known = household.owner.json(&["locate", PHONE, "--last"]);
     let off = |key: &str, truth: f64| (known[key].as_f64().unwrap_or(f64::NAN) - truth).abs();
     assert!(
@@ -125,7 +122,7 @@ fn ring_although_muted(stage: &Stage, household: &mut Household) {
         heard.sounding().as_secs_f64(),
         heard.level_dbfs()
     ));
-    say_and_run(stage, &household.owner, &["ring", PHONE, "--stop"]);
+    let _ = say_and_run(stage, &household.owner, &["ring", PHONE, "--stop"]);
     drop(ring);
     let state = "cat /var/lib/homing/siren/state.json";
     wait_until(GUEST_PATIENCE, "the siren to end", || {
@@ -140,12 +137,6 @@ fn ring_although_muted(stage: &Stage, household: &mut Household) {
     stage.say("Silent and muted again, as its user had left it.");
 }
 
-fn say_and_run(stage: &Stage, owner: &Owner, arguments: &[&str]) {
-    let answer = owner.homing(arguments);
-    stage.answer(&format!("homing {}", arguments.join(" ")), &answer);
-    let _ = answer.expect_success();
-}
-
 fn show_in_the_phone(stage: &Stage, guest: &mut Guest, line: &str) {
     stage.command(&format!("{line}        # on the phone"));
     stage.output(&guest.run(line).expect_success().text);
@@ -154,26 +145,12 @@ fn show_in_the_phone(stage: &Stage, guest: &mut Guest, line: &str) {
 impl Household {
     /// What to paste into another terminal, and what to listen to.
     pub(crate) fn print_commands(&self, stage: &Stage) {
-        stage.heading("Your turn: paste these into another terminal");
-        let homing = format!(
-            "{} --home {}",
-            ours("homing").display(),
-            self.owner.home().display()
-        );
-        let folder: PathBuf = self.scratch.path().join("guest");
-        for command in [
-            format!("{homing} devices"),
-            format!("{homing} locate {PHONE} --wait 2m"),
-            format!("{homing} ring {PHONE} --for 10s --wait 2m"),
-            format!("{homing} log {PHONE}"),
-            format!("tail -f {}", folder.join("console.log").display()),
-        ] {
-            stage.say(&format!("  {command}"));
-        }
         stage.say(&format!(
-            "What it played is in {} (play it as raw 16-bit stereo at 48 kHz: QEMU finishes the header when it ends).\n\
-             If a passphrase is asked for: {PASSPHRASE}\nCtrl-C ends everything and leaves nothing behind.",
+            "What it played is in {} (play it as raw 16-bit stereo at 48 kHz: QEMU finishes the header when it ends).",
             self.guest.recording().display()
         ));
+        let console: PathBuf = self.scratch.path().join("guest/console.log");
+        let tail = format!("tail -f {}", console.display());
+        hand_over(stage, &self.owner, " --wait 2m", &tail);
     }
 }

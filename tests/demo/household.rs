@@ -5,7 +5,7 @@ use e2e::{Broker, Gpsd, Handset, Owner, PATIENCE, Proc, Scratch, Sim, free_port,
 use serde_json::json;
 
 /// The demo's own account; it is worth nothing and gone at the end.
-const PASSPHRASE: &str = "correct horse battery staple";
+pub(crate) const PASSPHRASE: &str = "correct horse battery staple";
 
 /// What the phone is called.
 pub(crate) const PHONE: &str = "phone";
@@ -66,9 +66,7 @@ impl Household {
 
     /// Runs `homing` with these arguments, shows both, and fails the tour when it failed.
     pub(crate) fn homing(&self, stage: &Stage, arguments: &[&str]) -> e2e::Answer {
-        let answer = self.owner.homing(arguments);
-        stage.answer(&format!("homing {}", arguments.join(" ")), &answer);
-        answer.expect_success()
+        say_and_run(stage, &self.owner, arguments)
     }
 
     /// The resident that every household needs, in the background.
@@ -78,31 +76,43 @@ impl Household {
 
     /// Five commands to paste into another terminal.
     pub(crate) fn print_commands(&self, stage: &Stage) {
-        stage.heading("Your turn: paste these into another terminal");
-        let homing = format!(
-            "{} --home {}",
-            ours("homing").display(),
-            self.owner.home().display()
-        );
-        let homingd = format!(
+        let ledger = format!(
             "{} ledger --config {} --allow-simulator",
             ours("homingd").display(),
             self.handset.config().display()
         );
-        for command in [
-            format!("{homing} devices"),
-            format!("{homing} locate {PHONE}"),
-            format!("{homing} ring {PHONE} --for 10s"),
-            format!("{homing} log {PHONE}"),
-            homingd,
-        ] {
-            stage.say(&format!("  {command}"));
-        }
-        stage.say(&format!("If a passphrase is asked for: {PASSPHRASE}\nCtrl-C ends everything and leaves nothing behind."));
+        hand_over(stage, &self.owner, "", &ledger);
     }
 
     /// Waits until nothing is heard beside the phone.
     pub(crate) fn silence(&self) {
         self.sim.wait_silent(PATIENCE);
     }
+}
+
+/// Runs `homing` as this owner, shows command and answer, and fails the tour when it failed.
+pub(crate) fn say_and_run(stage: &Stage, owner: &Owner, arguments: &[&str]) -> e2e::Answer {
+    let answer = owner.homing(arguments);
+    stage.answer(&format!("homing {}", arguments.join(" ")), &answer);
+    answer.expect_success()
+}
+
+/// What the owner can paste into another terminal, `options` after each order, and one command more.
+pub(crate) fn hand_over(stage: &Stage, owner: &Owner, options: &str, more: &str) {
+    stage.heading("Your turn: paste these into another terminal");
+    let homing = format!(
+        "{} --home {}",
+        ours("homing").display(),
+        owner.home().display()
+    );
+    for command in [
+        format!("{homing} devices"),
+        format!("{homing} locate {PHONE}{options}"),
+        format!("{homing} ring {PHONE} --for 10s{options}"),
+        format!("{homing} log {PHONE}"),
+        more.to_owned(),
+    ] {
+        stage.say(&format!("  {command}"));
+    }
+    stage.say(&format!("If a passphrase is asked for: {PASSPHRASE}\nCtrl-C ends everything and leaves nothing behind."));
 }

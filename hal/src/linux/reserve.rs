@@ -113,7 +113,10 @@ impl Session {
         }
         // It may have let go of the name already, or allow that it is taken from it.
         let taken = self.request(card, DO_NOT_QUEUE | REPLACE_EXISTING)? != EXISTS;
-        tracing::info!(card, taken, "the sound server has given the card up");
+        match taken {
+            true => tracing::info!(card, "the sound server has given the card up"),
+            false => tracing::warn!(card, "somebody else has the card by now"),
+        }
         Ok(taken)
     }
 

@@ -26,6 +26,20 @@ pub struct KnownDevice {
     pub tls_serial: Vec<u8>,
 }
 
+#[cfg(test)]
+impl KnownDevice {
+    /// A phone that has not claimed its bundle yet.
+    pub(crate) fn invited(device: DeviceId) -> Self {
+        Self {
+            device,
+            name: "pocket".into(),
+            certificate: Vec::new(),
+            key_set: Vec::new(),
+            tls_serial: Vec::new(),
+        }
+    }
+}
+
 /// An owner client or delegate of the account: what putting it out, and naming it as a reader of a later phone, takes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KnownClient {
