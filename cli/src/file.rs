@@ -1,8 +1,10 @@
 //! Files of the owner: replaced whole and durably, private unless said otherwise. The only place that writes files.
 use crate::error::Error;
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, fcntl};
 use std::ffi::OsStr;
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -99,17 +101,51 @@ fn remove_stale(folder: &Path, name: &OsStr) {
 
 /// Takes the lock of which one process at a time may hold; `None` when another does. It ends with the process.
 pub(crate) fn lock(path: &Path) -> Result<Option<File>, Error> {
-    let fault = |source| Error::Write {
+    let fault = |errno: Errno| Error::Write {
         path: path.to_owned(),
-        source,
+        source: errno.into(),
     };
     let mut options = OpenOptions::new();
     let file = options.append(true).create(true).mode(0o600).open(path);
-    let file = file.map_err(fault)?;
-    match file.try_lock() {
-        Ok(()) => Ok(Some(file)),
-        Err(fs::TryLockError::WouldBlock) => Ok(None),
-        Err(fs::TryLockError::Error(source)) => Err(fault(source)),
+    let file = file.map_err(|source| Error::Write {
+        path: path.to_owned(),
+        source,
+    })?;
+    match fcntl(&file, FcntlArg::F_OFD_SETLK(&whole_file())) {
+        Ok(_) => Ok(Some(file)),
+        Err(Errno::EAGAIN | Errno::EACCES) => Ok(None),
+        Err(errno) => Err(fault(errno)),
+    }
+}
+
+/// Whether a process holds [`lock`]. It only asks: one that is about to take the lock is not put off by the question.
+pub(crate) fn is_locked(path: &Path) -> Result<bool, Error> {
+    let fault = |source| Error::Read {
+        path: path.to_owned(),
+        source,
+    };
+    let file = match File::open(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
+        opened => opened.map_err(fault)?,
+    };
+    let mut found = whole_file();
+    fcntl(&file, FcntlArg::F_OFD_GETLK(&mut found)).map_err(|errno| fault(errno.into()))?;
+    Ok(i32::from(found.l_type) != nix::libc::F_UNLCK)
+}
+
+/// A lock of everything in a file against everybody, which belongs to the open file (fcntl(2), "open file description
+/// locks"): unlike those of flock(2) it can be asked for without being taken.
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "constants of the kernel's interface, below 3"
+)]
+fn whole_file() -> nix::libc::flock {
+    nix::libc::flock {
+        l_type: nix::libc::F_WRLCK as i16,
+        l_whence: nix::libc::SEEK_SET as i16,
+        l_start: 0,
+        l_len: 0,
+        l_pid: 0,
     }
 }
 
@@ -144,6 +180,31 @@ mod tests {
         let mode = fs::metadata(&path).expect("metadata").permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
         assert_eq!(fs::read_dir(folder.path()).expect("folder").count(), 1);
+    }
+
+    #[test]
+    fn a_lock_is_one_processs_and_asking_for_it_puts_nobody_off() {
+        let folder = tempfile::tempdir().expect("folder");
+        let path = folder.path().join("lock");
+        assert!(!is_locked(&path).expect("asked"));
+        let held = lock(&path).expect("taken");
+        assert!(held.is_some());
+        assert!(lock(&path).expect("asked").is_none());
+        // The first who asks is not the reason for what the second hears.
+        assert!(is_locked(&path).expect("asked") && is_locked(&path).expect("asked"));
+        drop(held);
+        assert!(!is_locked(&path).expect("asked"));
+        let over = std::sync::atomic::AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !over.load(std::sync::atomic::Ordering::Relaxed) {
+                    is_locked(&path).expect("asked");
+                }
+            });
+            let all = (0..2_000).all(|_| lock(&path).expect("taken").is_some());
+            over.store(true, std::sync::atomic::Ordering::Relaxed);
+            assert!(all, "a question stood in the way");
+        });
     }
 
     #[test]

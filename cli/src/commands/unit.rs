@@ -236,15 +236,15 @@ pub(super) fn uninstall(context: &Context) -> Result<(), Error> {
 /// What the watch that runs says of itself; `None` when none does.
 fn running(context: &Context) -> Result<Option<Report>, Error> {
     // The lock tells the truth: what was written may be of one that was killed.
-    Ok(match file::lock(&lock_path(&context.home))? {
-        Some(_free) => None,
-        None => Some(Report::read(&context.home).unwrap_or(Report {
-            process: 0,
-            since_ms: UnixMs::now().0,
-            connected_ms: None,
-            trouble: None,
-        })),
-    })
+    if !file::is_locked(&lock_path(&context.home))? {
+        return Ok(None);
+    }
+    Ok(Some(Report::read(&context.home).unwrap_or(Report {
+        process: 0,
+        since_ms: UnixMs::now().0,
+        connected_ms: None,
+        trouble: None,
+    })))
 }
 
 /// One word of the manager about a unit; `unknown` where there is none.
