@@ -7,7 +7,6 @@ use std::thread;
 use std::time::Duration;
 
 use homing_hal::capability::network::{Network, NetworkEvent};
-use homing_hal::capability::position::PositionSource;
 use homing_hal::{Cancel, Fault, HalSettings, Roots};
 use homing_protocol::id::CommandId;
 use homing_protocol::measure::Position;
@@ -46,7 +45,7 @@ pub enum Input {
 /// Starts a worker's thread, or says why not.
 fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<(), String> {
     // Small stacks, because the agent must stay small: only D-Bus messages are read by recursion, and to a bounded depth.
-    // Beside this place only a search by several sources starts threads, and ends them with itself.
+    // Beside this place only a search starts threads, one for each source, and leaves behind those that do not end.
     thread::Builder::new()
         .name(name.to_owned())
         .stack_size(256 * 1024)
@@ -81,9 +80,8 @@ const MOST_HANGING: usize = 8;
 type Look = fn(&HalSettings, Duration, &Cancel) -> Result<Position, Fault>;
 
 fn look(settings: &HalSettings, longest: Duration, cancel: &Cancel) -> Result<Position, Fault> {
-    let mut sources: Vec<Box<dyn PositionSource>> =
-        crate::geolocation::open(settings, &Roots::default()).positions;
-    homing_hal::locate(&mut sources, longest, cancel).map(|fix| fix.position)
+    let body = crate::geolocation::open(settings, &Roots::default());
+    body.locate(longest, cancel).map(|fix| fix.position)
 }
 
 /// The search that is on, and the way to end it.

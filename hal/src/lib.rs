@@ -129,8 +129,8 @@ impl Hal {
     ///
     /// # Errors
     /// As [`locate`].
-    pub fn locate(&mut self, deadline: Duration, cancel: &Cancel) -> Result<Fix, Fault> {
-        locate(&mut self.positions, deadline, cancel)
+    pub fn locate(self, deadline: Duration, cancel: &Cancel) -> Result<Fix, Fault> {
+        locate(self.positions, deadline, cancel)
     }
 
     /// What every driver says about this phone, for `homingd doctor`; takes up to a few seconds.

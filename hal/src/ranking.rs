@@ -1,8 +1,9 @@
 //! A search by several sources at once: who begins when, and whose answer counts. It must not know what any source is.
 
-use std::io::{self, PipeReader, Read, Write};
+use std::io::{self, PipeReader, PipeWriter, Read, Write};
 use std::os::fd::AsFd;
-use std::sync::mpsc::{Sender, channel};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -11,73 +12,160 @@ use homing_protocol::measure::PositionSource as Kind;
 use crate::capability::position::{Fix, PositionSource, Turn};
 use crate::fault::{Cancel, Fault};
 
-/// How long after the deadline a source may still say its word.
-const GRACE: Duration = Duration::from_secs(5);
+/// How long after its deadline a source may still say its word.
+const GRACE: Duration = Duration::from_secs(3);
+/// How long the others may take to end once there is an answer: what they have switched on is off by then.
+const FAREWELL: Duration = Duration::from_secs(2);
+/// How many sources may search at once in this process, those that hang included: a source that never ends keeps its thread.
+const MOST_RUNNING: usize = 32;
 
 /// Stack of a source's thread, bytes: D-Bus messages are read by recursion to a bounded depth, and only touched pages cost memory.
 const STACK: usize = 256 * 1024;
 
-/// Finds the phone by all sources, best first: each has the whole time, because any of them may be the one that works.
+/// Finds the phone by all sources, best first: each has nearly the whole time, because any of them may be the one that works.
 /// The first fix of a satellite receiver is the answer and ends the search; otherwise, at the deadline, the smallest radius.
+///
+/// The answer comes by the deadline whatever a source does: one that does not end is left behind, on a thread of its own.
 ///
 /// # Errors
 /// [`Fault::Cancelled`]; else the fault that says most; [`Fault::Absent`] when there is no source.
 pub fn locate(
-    sources: &mut [Box<dyn PositionSource>],
+    sources: Vec<Box<dyn PositionSource>>,
     deadline: Duration,
     cancel: &Cancel,
 ) -> Result<Fix, Fault> {
-    if let [only] = sources {
-        return only.locate(deadline, cancel);
-    }
     let began = Instant::now();
-    let mut race = Race::new(sources.iter().map(|source| source.turn()), deadline);
-    let mut waiting: Vec<Option<&mut Box<dyn PositionSource>>> =
-        sources.iter_mut().map(Some).collect();
-    let (mut bell, ring) = io::pipe().map_err(|error| Fault::from_io("making a pipe", &error))?;
-    let (results, arrived) = channel();
-    let over = Cancel::new();
-    thread::scope(|scope| {
-        let answer = loop {
-            let now = began.elapsed();
-            let is_idle = |index: usize| {
-                let source = waiting.get(index).and_then(Option::as_ref);
-                source.is_some_and(|source| source.is_idle())
-            };
-            for index in race.due(now, is_idle) {
-                let Some(source) = waiting.get_mut(index).and_then(Option::take) else {
-                    continue;
-                };
-                let left = deadline.saturating_sub(now);
-                let (results, over) = (Sender::clone(&results), over.clone());
-                let ring = ring.try_clone();
-                let search = move || {
-                    let found = source.locate(left, &over);
-                    // Nobody listens any more once the search is over.
-                    let _ = results.send((index, found));
-                    let _ = ring.map(|mut ring| ring.write_all(&[1]));
-                };
-                let thread = thread::Builder::new()
-                    .name("source".into())
-                    .stack_size(STACK);
-                if let Err(error) = thread.spawn_scoped(scope, search) {
-                    race.ended(index, Err(Fault::from_io("starting a thread", &error)));
-                }
+    let margin = (GRACE + FAREWELL).min(deadline / 10);
+    let turns = sources.iter().map(|source| source.turn());
+    let mut race = Race::new(turns, deadline - margin, margin.min(GRACE));
+    let mut field = Field::new(sources)?;
+    let answer = loop {
+        let now = began.elapsed();
+        for index in race.due(now, |index| field.is_idle(index)) {
+            let left = race.deadline.saturating_sub(now);
+            if let Err(fault) = field.start(index, left) {
+                race.ended(index, Err(fault));
             }
-            if let Some(answer) = race.answer(now) {
-                break answer;
-            }
-            match wait(&mut bell, began + race.next(now), cancel) {
-                Ok(()) => {}
-                Err(fault) => break Err(fault),
-            }
-            for (index, found) in arrived.try_iter() {
-                race.ended(index, found);
-            }
+        }
+        if let Some(answer) = race.answer(now) {
+            break answer;
+        }
+        match field.wait(began + race.next(now), cancel) {
+            Ok(()) => {}
+            Err(fault) => break Err(fault),
+        }
+        for (index, found) in field.ended() {
+            race.ended(index, found);
+        }
+    };
+    field.leave((Instant::now() + FAREWELL).min(began + deadline));
+    answer
+}
+
+/// The sources and their threads. None is waited for without a bound.
+struct Field {
+    waiting: Vec<Option<Box<dyn PositionSource>>>,
+    running: usize,
+    over: Cancel,
+    bell: PipeReader,
+    ring: PipeWriter,
+    results: Sender<(usize, Result<Fix, Fault>)>,
+    arrived: Receiver<(usize, Result<Fix, Fault>)>,
+}
+
+impl Field {
+    fn new(sources: Vec<Box<dyn PositionSource>>) -> Result<Self, Fault> {
+        let (bell, ring) = io::pipe().map_err(|error| Fault::from_io("making a pipe", &error))?;
+        let (results, arrived) = channel();
+        Ok(Self {
+            waiting: sources.into_iter().map(Some).collect(),
+            running: 0,
+            over: Cancel::new(),
+            bell,
+            ring,
+            results,
+            arrived,
+        })
+    }
+
+    fn is_idle(&self, index: usize) -> bool {
+        let source = self.waiting.get(index).and_then(Option::as_ref);
+        source.is_some_and(|source| source.is_idle())
+    }
+
+    /// Starts a source, which then owns itself: nothing of ours lives as long as it may.
+    fn start(&mut self, index: usize, left: Duration) -> Result<(), Fault> {
+        let Some(mut source) = self.waiting.get_mut(index).and_then(Option::take) else {
+            return Ok(());
         };
-        over.cancel();
-        answer
-    })
+        let place = Place::take()?;
+        let (results, over) = (self.results.clone(), self.over.clone());
+        let ring = self.ring.try_clone();
+        let mut ring = ring.map_err(|error| Fault::from_io("copying a pipe", &error))?;
+        let search = move || {
+            let found = source.locate(left, &over);
+            drop((source, place));
+            // Nobody listens any more once the search is over.
+            let _ = results.send((index, found));
+            let _ = ring.write_all(&[1]);
+        };
+        let thread = thread::Builder::new()
+            .name("source".into())
+            .stack_size(STACK);
+        thread
+            .spawn(search)
+            .map_err(|error| Fault::from_io("starting a thread", &error))?;
+        self.running += 1;
+        Ok(())
+    }
+
+    /// Waits for a source's word or for the time.
+    fn wait(&mut self, until: Instant, cancel: &Cancel) -> Result<(), Fault> {
+        wait(&mut self.bell, until, cancel)
+    }
+
+    /// What the sources have said since.
+    fn ended(&mut self) -> Vec<(usize, Result<Fix, Fault>)> {
+        let ended: Vec<_> = self.arrived.try_iter().collect();
+        self.running -= ended.len();
+        ended
+    }
+
+    /// Ends every source, and waits so long for those that do.
+    fn leave(mut self, until: Instant) {
+        self.over.cancel();
+        let nobody = Cancel::new();
+        while self.running > 0 && Instant::now() < until {
+            if wait(&mut self.bell, until, &nobody).is_err() {
+                break;
+            }
+            let _ = self.ended();
+        }
+        if self.running > 0 {
+            tracing::warn!(sources = self.running, "left behind: they do not end");
+        }
+    }
+}
+
+/// A place among those that search.
+struct Place;
+
+static RUNNING: AtomicUsize = AtomicUsize::new(0);
+
+impl Place {
+    fn take() -> Result<Self, Fault> {
+        let place = Self;
+        match RUNNING.fetch_add(1, Ordering::SeqCst) < MOST_RUNNING {
+            true => Ok(place),
+            false => Err(Fault::Busy("too many earlier searches hang".into())),
+        }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        RUNNING.fetch_sub(1, Ordering::SeqCst);
+    }
 }
 
 /// Waits for a source's word or for the time.
@@ -103,13 +191,15 @@ enum Stand {
 /// The search as a state that is told the time.
 struct Race {
     deadline: Duration,
+    grace: Duration,
     runners: Vec<(Turn, Stand)>,
 }
 
 impl Race {
-    fn new(turns: impl Iterator<Item = Turn>, deadline: Duration) -> Self {
+    fn new(turns: impl Iterator<Item = Turn>, deadline: Duration, grace: Duration) -> Self {
         Self {
             deadline,
+            grace,
             runners: turns.map(|turn| (turn, Stand::Waits)).collect(),
         }
     }
@@ -174,7 +264,7 @@ impl Race {
         match one_waits && now < self.last_at() {
             true => self.last_at(),
             // Every source ends at its deadline by itself; one that does not is not waited for.
-            false => self.deadline + GRACE,
+            false => self.deadline + self.grace,
         }
     }
 
@@ -195,7 +285,7 @@ impl Race {
             return Some(Ok(fix));
         }
         let best = fixes.min_by_key(|fix| fix.position.accuracy_dm);
-        let is_over = all_ended || now >= self.deadline + GRACE;
+        let is_over = all_ended || now >= self.deadline + self.grace;
         is_over.then(|| best.ok_or_else(|| self.fault()))
     }
 

@@ -32,7 +32,7 @@ fn play(scripts: &[Script]) -> (u64, Result<Fix, Fault>) {
 }
 
 fn play_with(scripts: &[Script], is_idle: bool) -> (u64, Result<Fix, Fault>) {
-    let mut race = Race::new(scripts.iter().map(|(turn, ..)| *turn), DEADLINE);
+    let mut race = Race::new(scripts.iter().map(|(turn, ..)| *turn), DEADLINE, GRACE);
     let mut running: Vec<(usize, u64)> = Vec::new();
     for second in 0..=DEADLINE.as_secs() {
         for (index, began) in std::mem::take(&mut running) {
@@ -146,7 +146,7 @@ fn the_kernels_receiver_is_held_back_by_its_keepers_alone_and_only_while_they_us
 #[test]
 fn a_source_that_outstays_the_deadline_is_not_waited_for() {
     let around = Ok(fix(Kind::Wifi, 30));
-    let mut race = Race::new([Turn::AtOnce, Turn::Last].into_iter(), DEADLINE);
+    let mut race = Race::new([Turn::AtOnce, Turn::Last].into_iter(), DEADLINE, GRACE);
     assert_eq!(race.due(DEADLINE / 3, |_| false), [0, 1]);
     let over = DEADLINE + GRACE;
     assert!(matches!(race.answer(over), Some(Err(Fault::TimedOut(_)))));
@@ -160,7 +160,7 @@ fn a_source_that_outstays_the_deadline_is_not_waited_for() {
 fn of_several_faults_the_one_that_says_most_is_the_answer() {
     let (_, answer) = play(&[(Turn::AtOnce, 5, absent()), (Turn::AtOnce, 90, no_fix())]);
     assert_eq!(answer, no_fix());
-    let nobody = locate(&mut [], DEADLINE, &Cancel::new());
+    let nobody = locate(Vec::new(), DEADLINE, &Cancel::new());
     assert!(matches!(nobody, Err(Fault::Absent(_))), "{nobody:?}");
 }
 
@@ -197,24 +197,61 @@ fn sources(all: [Option<Result<Fix, Fault>>; 3]) -> Vec<Box<dyn PositionSource>>
 #[test]
 fn a_fix_and_a_cancellation_end_every_source_at_once() {
     let fixed = Ok(fix(Kind::Gnss, 10));
-    let mut three = sources([None, Some(fixed.clone()), None]);
-    assert_eq!(locate(&mut three, DEADLINE, &Cancel::new()), fixed);
+    let three = sources([None, Some(fixed.clone()), None]);
+    assert_eq!(locate(three, DEADLINE, &Cancel::new()), fixed);
     let cancel = Cancel::new();
-    let mut three = sources([None, Some(absent()), None]);
-    let ended = thread::scope(|scope| {
-        let search = scope.spawn(|| locate(&mut three, DEADLINE, &cancel));
-        cancel.cancel();
-        search.join().unwrap()
-    });
+    let three = sources([None, Some(absent()), None]);
+    let watched = cancel.clone();
+    let search = thread::spawn(move || locate(three, DEADLINE, &watched));
+    cancel.cancel();
+    let ended = search.join().unwrap();
     assert!(matches!(ended, Err(Fault::Cancelled(_))), "{ended:?}");
 }
 
 #[test]
 fn at_the_deadline_every_source_has_said_its_word() {
     let around = Ok(fix(Kind::Cell, 900));
-    let mut three = sources([None, Some(around.clone()), None]);
+    let three = sources([None, Some(around.clone()), None]);
     let began = Instant::now();
     let deadline = Duration::from_millis(200);
-    assert_eq!(locate(&mut three, deadline, &Cancel::new()), around);
-    assert!(began.elapsed() >= deadline);
+    assert_eq!(locate(three, deadline, &Cancel::new()), around);
+    assert!(began.elapsed() >= deadline * 9 / 10);
+}
+
+/// A source that looks neither at its deadline nor at anybody's wish to end it, until the test drops its end.
+struct Deaf(std::sync::mpsc::Receiver<()>);
+
+impl PositionSource for Deaf {
+    fn name(&self) -> &'static str {
+        "deaf"
+    }
+
+    fn probe(&self) -> Probe {
+        Probe::Ready {
+            detail: String::new(),
+        }
+    }
+
+    fn locate(&mut self, _: Duration, _: &Cancel) -> Result<Fix, Fault> {
+        let _ = self.0.recv();
+        no_fix()
+    }
+}
+
+#[test]
+fn a_source_that_never_ends_keeps_no_answer_back() {
+    let around = Ok(fix(Kind::Cell, 900));
+    let (end, ended) = channel();
+    let both: Vec<Box<dyn PositionSource>> = vec![
+        Box::new(Deaf(ended)),
+        Box::new(Source(Some(around.clone()))),
+    ];
+    // Returns at all: the deaf one ends with this test.
+    let found = locate(both, Duration::from_millis(300), &Cancel::new());
+    assert_eq!(found, around);
+    let (_alone, silent) = channel();
+    let alone: Vec<Box<dyn PositionSource>> = vec![Box::new(Deaf(silent))];
+    let found = locate(alone, Duration::from_millis(300), &Cancel::new());
+    assert!(matches!(found, Err(Fault::TimedOut(_))), "{found:?}");
+    drop(end);
 }

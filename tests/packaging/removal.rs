@@ -200,7 +200,7 @@ fn a_new_pin_needs_the_one_until_now_and_wrong_ones_make_even_the_right_one_wait
 }
 
 #[test]
-fn what_is_typed_on_a_terminal_is_not_shown() {
+fn what_is_typed_on_a_terminal_is_not_shown_and_a_question_that_waits_holds_up_no_other() {
     let phone = Phone::enrolled();
     assert!(phone.pin("set", "135790\n135790\n").status.success());
     let terminal = openpty(None, None).unwrap();
@@ -229,6 +229,15 @@ fn what_is_typed_on_a_terminal_is_not_shown() {
         }
         shown.contains("Homing PIN: ").then_some(())
     });
+    // A question that waits here keeps nobody from answering it elsewhere.
+    let mut elsewhere = Command::new("timeout");
+    elsewhere.arg(PATIENCE.as_secs().to_string());
+    elsewhere.arg(ours("homingd")).args(["pin", "check"]);
+    elsewhere
+        .arg("--config")
+        .arg(phone.folder.path().join("homingd.toml"));
+    let elsewhere = answered(elsewhere, &format!("{PIN}\n"));
+    assert!(elsewhere.status.success(), "{}", said(&elsewhere));
     writeln!(master, "{PIN}").unwrap();
     assert!(child.wait().unwrap().success(), "{shown}");
     thread.join().unwrap();

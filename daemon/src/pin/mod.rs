@@ -37,20 +37,16 @@ pub(crate) fn run(order: &Order) -> Result<(), ExitError> {
         );
     }
     enrol::become_owner_of(&state_dir)?;
-    let present = Verifier::open(&state_dir)?;
     if word == Some("check") {
-        let Some(mut verifier) = present else {
-            return Err(Error::Enrolment(
+        return match pass(&state_dir, "Homing PIN: ")? {
+            Passed::Right => Ok(print("The PIN is right.\n")?),
+            Passed::NoneSet => Err(Error::Enrolment(
                 "no Homing PIN is set on this phone; one is set with: homingd pin set".into(),
             )
-            .into());
+            .into()),
         };
-        pass(&mut verifier, "Homing PIN: ")?;
-        return Ok(print("The PIN is right.\n")?);
     }
-    if let Some(mut verifier) = present {
-        pass(&mut verifier, "Homing PIN until now: ")?;
-    }
+    pass(&state_dir, "Homing PIN until now: ")?;
     let pin = choose("New Homing PIN (6 digits or more): ")?.ok_or_else(nothing_typed)?;
     verifier::set(&state_dir, &pin)?;
     Ok(print(
@@ -85,16 +81,27 @@ pub(crate) fn offer(state_dir: &Path) -> Result<(), ExitError> {
 /// # Errors
 /// As of `homingd pin check`, but for no PIN.
 pub(crate) fn pass_where_set(state_dir: &Path) -> Result<(), ExitError> {
-    match Verifier::open(state_dir)? {
-        Some(mut verifier) => pass(&mut verifier, "Homing PIN: "),
-        None => Ok(()),
-    }
+    pass(state_dir, "Homing PIN: ").map(drop)
 }
 
-/// Asks for the PIN and lets only the right one through.
-fn pass(verifier: &mut Verifier, question: &str) -> Result<(), ExitError> {
+/// Who passes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Passed {
+    /// Who has typed the PIN.
+    Right,
+    /// Everybody.
+    NoneSet,
+}
+
+/// Asks for the PIN and lets only the right one through. The verifier is not held while somebody types: a question that waits on
+/// one terminal must not keep everybody else from answering it on another.
+fn pass(state_dir: &Path, question: &str) -> Result<Passed, ExitError> {
     let refused = |sentence: String| ExitError::new(ExitStatus::Permission, sentence);
+    let Some(verifier) = Verifier::open(state_dir)? else {
+        return Ok(Passed::NoneSet);
+    };
     let wait = verifier.wait(&now()?);
+    drop(verifier);
     if !wait.is_zero() {
         return Err(refused(format!("too many wrong PINs: {}", in_words(wait))));
     }
@@ -103,8 +110,11 @@ fn pass(verifier: &mut Verifier, question: &str) -> Result<(), ExitError> {
     let Some(pin) = Pin::read(&typed) else {
         return Err(refused("a Homing PIN is 6 digits or more".into()));
     };
+    let Some(mut verifier) = Verifier::open(state_dir)? else {
+        return Ok(Passed::NoneSet);
+    };
     match verifier.check(&pin, &now()?)? {
-        Answer::Right => Ok(()),
+        Answer::Right => Ok(Passed::Right),
         Answer::Wrong(wait) if wait.is_zero() => Err(refused("that is not the Homing PIN".into())),
         Answer::Wrong(wait) => Err(refused(format!(
             "that is not the Homing PIN; {}",

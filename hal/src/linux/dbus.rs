@@ -10,7 +10,7 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use self::message::{Kind, Message, PROLOGUE};
+use self::message::{Kind, LONGEST, Message, PROLOGUE};
 use self::value::Value;
 use super::unix;
 use crate::fault::{Cancel, Fault, Roots};
@@ -21,8 +21,6 @@ const CALL_TIME: Duration = Duration::from_secs(10);
 const GREETING_TIME: Duration = Duration::from_secs(5);
 /// Longest line of the greeting, bytes: the specification's answers have some forty.
 const LONGEST_LINE: usize = 512;
-/// Messages that are passed over while an answer is waited for: nobody sends us any but the bus its greetings.
-const MOST_OTHERS: usize = 64;
 /// Calls of others that are kept until somebody looks at them. Whoever serves an object looks ten times a second.
 const MOST_CALLS: usize = 16;
 
@@ -35,7 +33,20 @@ pub struct Bus {
     serial: u32,
     /// The beginning of a message that has not come whole yet: a deadline in the middle of one loses nothing.
     inbox: Vec<u8>,
+    /// What is still to come of a message too long to be held, bytes.
+    passing: usize,
     calls: VecDeque<Message>,
+    /// The bus's own number, by its greeting.
+    guid: String,
+}
+
+/// What came.
+enum Arrived {
+    Message(Message),
+    /// A message of a later version, or longer or otherwise than is taken here. Anybody may send such a signal: it ends nothing.
+    Unreadable {
+        answers: Option<u32>,
+    },
 }
 
 /// Whom a method call is for.
@@ -77,7 +88,8 @@ impl Bus {
         Self::at(&roots.run.join("dbus/system_bus_socket"), limit)
     }
 
-    /// Connects to the bus of the session that this process's user has, where systemd and elogind put it.
+    /// Connects to the bus of the session that this process's user has, where a user's systemd puts it (dbus-user-session). A
+    /// session without one, as with elogind, has its bus elsewhere, and is not found.
     ///
     /// # Errors
     /// As [`Bus::at`].
@@ -98,7 +110,9 @@ impl Bus {
             stream,
             serial: 0,
             inbox: Vec::new(),
+            passing: 0,
             calls: VecDeque::new(),
+            guid: String::new(),
         };
         let limit = limit.at_most(GREETING_TIME);
         // The kernel tells the bus who we are; the text repeats it in hexadecimal digits of its decimal ones.
@@ -106,14 +120,22 @@ impl Bus {
         let digits: String = uid.bytes().map(|byte| format!("{byte:02x}")).collect();
         bus.send(format!("\0AUTH EXTERNAL {digits}\r\n").as_bytes(), limit)?;
         let answer = bus.line(limit)?;
-        match answer.split(' ').next() {
-            Some("OK") => {}
+        let mut words = answer.split(' ');
+        match words.next() {
+            Some("OK") => words.next().unwrap_or_default().clone_into(&mut bus.guid),
             Some("REJECTED") => return Err(Fault::Denied(format!("{doing}: not welcome"))),
             _ => return Err(Fault::Broken(format!("{doing}: that is no message bus"))),
         }
         bus.send(b"BEGIN\r\n", limit)?;
         bus.call(of_the_bus(), "Hello", Vec::new(), limit)?;
         Ok(bus)
+    }
+
+    /// The number that this bus gave itself at its start. Unique names are unique only under one: after another start of the phone
+    /// or the bus, the same name is somebody else's.
+    #[must_use]
+    pub fn guid(&self) -> &str {
+        &self.guid
     }
 
     /// The unique name of whoever is `service` now. Calls go to that name: they start no service, and after a restart of
@@ -163,9 +185,14 @@ impl Bus {
             other => other,
         };
         self.send(&call.to_bytes(), limit).map_err(late)?;
-        for _ in 0..MOST_OTHERS {
-            let Some(mut message) = self.receive(limit).map_err(late)? else {
-                continue;
+        // Whatever else comes, the deadline ends this.
+        loop {
+            let mut message = match self.receive(limit).map_err(late)? {
+                Arrived::Message(message) => message,
+                Arrived::Unreadable { answers } if answers == Some(serial) => {
+                    return Err(Fault::Broken(format!("{}: no readable answer", doing())));
+                }
+                Arrived::Unreadable { .. } => continue,
             };
             let ours = message.answers == Some(serial);
             match message.kind {
@@ -178,10 +205,6 @@ impl Bus {
                 _ => {}
             }
         }
-        Err(Fault::Broken(format!(
-            "{}: only other messages come",
-            doing()
-        )))
     }
 
     /// A call of somebody else's; `None` where none comes before the limit. Each wants to be answered.
@@ -194,7 +217,9 @@ impl Bus {
                 return Ok(Some(call));
             }
             match self.receive(limit) {
-                Ok(Some(message)) if message.kind == Kind::Call => return Ok(Some(message)),
+                Ok(Arrived::Message(message)) if message.kind == Kind::Call => {
+                    return Ok(Some(message));
+                }
                 Ok(_) => {}
                 Err(Fault::TimedOut(_)) => return Ok(None),
                 Err(fault) => return Err(fault),
@@ -246,17 +271,44 @@ impl Bus {
         Ok(())
     }
 
-    /// One message; `None` for one of a later version.
-    fn receive(&mut self, limit: Limit<'_>) -> Result<Option<Message>, Fault> {
+    /// One message. What is too long is passed over piece by piece, never held.
+    fn receive(&mut self, limit: Limit<'_>) -> Result<Arrived, Fault> {
         let nonsense = |_| Fault::Broken("the bus talks nonsense".into());
+        self.pass(limit)?;
         self.gather(PROLOGUE, limit)?;
         let mut prologue = [0; PROLOGUE];
         prologue
             .iter_mut()
             .zip(&self.inbox)
             .for_each(|(to, from)| *to = *from);
-        self.gather(Message::length(&prologue).map_err(nonsense)?, limit)?;
-        Message::from_bytes(&std::mem::take(&mut self.inbox)).map_err(nonsense)
+        let frame = Message::frame(&prologue).map_err(nonsense)?;
+        let held = match frame.whole <= LONGEST {
+            true => frame.whole,
+            false => frame.head.min(LONGEST),
+        };
+        self.gather(held, limit)?;
+        let bytes = std::mem::take(&mut self.inbox);
+        self.passing = frame.whole - held;
+        let message = match self.passing {
+            0 => Message::from_bytes(&bytes).ok().flatten(),
+            _ => None,
+        };
+        Ok(match message {
+            Some(message) => Arrived::Message(message),
+            None => Arrived::Unreadable {
+                answers: Message::answered(&bytes),
+            },
+        })
+    }
+
+    /// Reads what is left of a message that is passed over.
+    fn pass(&mut self, limit: Limit<'_>) -> Result<(), Fault> {
+        while self.passing > 0 {
+            let mut piece = [0; 4096];
+            let most = self.passing.min(piece.len());
+            self.passing -= self.read(piece.get_mut(..most).unwrap_or_default(), limit)?;
+        }
+        Ok(())
     }
 
     /// Reads until the inbox holds so many bytes, never more.

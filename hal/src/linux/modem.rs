@@ -94,7 +94,7 @@ impl ModemManager {
         let mut bus = Bus::open(&self.roots, limit)?;
         let owner = bus.owner(SERVICE, limit)?;
         // A ModemManager that was started since has forgotten it by itself.
-        if owner == note.owner {
+        if note.is_of(bus.guid(), &owner) {
             match receiver(&mut bus, owner, Some(&note.path), limit) {
                 // The modem is gone, and its receiver with it.
                 Err(Fault::Absent(_)) => {}
@@ -134,13 +134,14 @@ impl ModemManager {
         let mut bus = Bus::open(&self.roots, limit)?;
         let owner = bus.owner(SERVICE, limit)?;
         let left_on = self.note.as_deref().and_then(Note::load);
-        let left_on = left_on.filter(|note| note.owner == owner);
+        let left_on = left_on.filter(|note| note.is_of(bus.guid(), &owner));
         let found = receiver(&mut bus, owner, None, limit)?;
         let wanted = found.usable()?;
         search.reached();
         // What an earlier search of ours left on is ours to switch off.
         let left_on = left_on.filter(|note| note.path == found.path);
         let owed = left_on.unwrap_or_else(|| Note {
+            bus: bus.guid().to_owned(),
             owner: found.owner.clone(),
             path: found.path.clone(),
             added: 0,

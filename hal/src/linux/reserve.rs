@@ -104,8 +104,8 @@ impl Session {
         let limit = within(ANSWER, &self.cancel);
         match self.bus.call(holder, "RequestRelease", priority, limit) {
             Ok(given) if given.is_true() => {}
-            // It went meanwhile.
-            Err(Fault::Absent(_)) => {}
+            // It went meanwhile. Who is there and knows no such request keeps the card.
+            Err(Fault::Absent(_)) if self.is_free(card)? => {}
             other => {
                 tracing::warn!(card, ?other, "the sound server keeps the card");
                 return Ok(false);
@@ -118,6 +118,15 @@ impl Session {
             false => tracing::warn!(card, "somebody else has the card by now"),
         }
         Ok(taken)
+    }
+
+    fn is_free(&mut self, card: u32) -> Result<bool, Fault> {
+        let limit = within(BUS, &self.cancel);
+        match self.bus.owner(&format!("{NAME}{card}"), limit) {
+            Ok(_) => Ok(false),
+            Err(Fault::Absent(_)) => Ok(true),
+            Err(fault) => Err(fault),
+        }
     }
 
     fn request(&mut self, card: u32, flags: u32) -> Result<u32, Fault> {

@@ -8,10 +8,12 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
 
-use homing_hal::fault::Roots;
+use homing_hal::fault::{Cancel, Roots};
 use homing_hal::linux::dbus::message::{Kind, Message, PROLOGUE};
 use homing_hal::linux::dbus::value::Value;
+use homing_hal::linux::dbus::{self, Limit};
 use tempfile::TempDir;
 
 use crate::phone::Process;
@@ -42,12 +44,14 @@ impl Bus {
         );
         fs::write(&config, text).unwrap();
         let named = std::env::var_os("HOMING_TEST_DBUS_DAEMON");
+        let is_promised = named.is_some();
         let started = Command::new(named.unwrap_or_else(|| "dbus-daemon".into()))
             .arg(format!("--config-file={}", config.display()))
             .args(["--nofork", "--nopidfile", "--print-address=1"])
             .stdout(Stdio::piped())
             .spawn();
         let Ok(mut child) = started else {
+            assert!(!is_promised, "HOMING_TEST_DBUS_DAEMON does not start");
             eprintln!("SKIPPED: no dbus-daemon, nothing was tested on a real bus");
             return None;
         };
@@ -76,6 +80,17 @@ impl Bus {
 
     pub(crate) fn address(&self) -> String {
         format!("unix:path={}", self.socket().display())
+    }
+
+    /// The number that the bus gave itself.
+    pub(crate) fn guid(&self) -> String {
+        let cancel = Cancel::new();
+        let limit = Limit {
+            until: Instant::now() + Duration::from_secs(30),
+            cancel: &cancel,
+        };
+        let bus = dbus::Bus::at(&self.socket(), limit).unwrap();
+        bus.guid().to_owned()
     }
 
     pub(crate) fn note(&self) -> PathBuf {
@@ -323,7 +338,7 @@ impl Drop for FakeModemManager {
 fn receive(stream: &mut UnixStream) -> Option<Message> {
     let mut prologue = [0; PROLOGUE];
     stream.read_exact(&mut prologue).ok()?;
-    let mut bytes = vec![0; Message::length(&prologue).unwrap()];
+    let mut bytes = vec![0; Message::frame(&prologue).unwrap().whole];
     bytes[..PROLOGUE].copy_from_slice(&prologue);
     stream.read_exact(&mut bytes[PROLOGUE..]).ok()?;
     Message::from_bytes(&bytes).unwrap()

@@ -12,6 +12,7 @@ mod gpsd;
 mod linux;
 mod modem;
 mod nmea;
+mod others;
 mod phone;
 #[expect(
     unreachable_pub,

@@ -250,10 +250,12 @@ fn a_modem_manager_that_is_restarted_while_it_searches_is_asked_again() {
 fn what_a_search_that_was_killed_left_on_is_switched_off_by_the_next_or_at_the_start() {
     let Some(bus) = Bus::start() else { return };
     let mut fake = FakeModemManager::start(&bus, Some(showing(fixed)));
-    let note = |owner: &str| {
+    let guid = bus.guid();
+    let note_of = |guid: &str, owner: &str| {
         let path = "/org/freedesktop/ModemManager1/Modem/0";
-        format!(r#"{{"owner":"{owner}","path":"{path}","added":4}}"#)
+        format!(r#"{{"bus":"{guid}","owner":"{owner}","path":"{path}","added":4}}"#)
     };
+    let note = |owner: &str| note_of(&guid, owner);
     fake.modem().enabled = CELL | GPS_NMEA;
     fs::write(bus.note(), note(&fake.unique_name())).unwrap();
     driver(&bus).put_back(&Cancel::new()).unwrap();
@@ -271,6 +273,12 @@ fn what_a_search_that_was_killed_left_on_is_switched_off_by_the_next_or_at_the_s
     fake.end();
     fake.modem().enabled = CELL | GPS_NMEA;
     fake.appear(&bus, true);
+    driver(&bus).put_back(&Cancel::new()).unwrap();
+    assert_eq!(fake.modem().enabled, CELL | GPS_NMEA);
+    assert!(!bus.note().exists());
+
+    // After a new start of phone or bus the same unique name may be anybody's: what is on is not ours.
+    fs::write(bus.note(), note_of("f00d", &fake.unique_name())).unwrap();
     driver(&bus).put_back(&Cancel::new()).unwrap();
     assert_eq!(fake.modem().enabled, CELL | GPS_NMEA);
     assert!(!bus.note().exists());

@@ -164,6 +164,26 @@ fn a_sound_server_that_keeps_the_card_is_asked_again_until_the_claim_is_over() {
 }
 
 #[test]
+fn a_holder_that_knows_no_such_request_keeps_the_card_although_its_name_could_be_taken() {
+    let Some(bus) = Bus::start() else { return };
+    let (stream, server) = join_with(&bus, NAME, ALLOW_REPLACEMENT | DO_NOT_QUEUE);
+    let asked = Arc::new(AtomicU32::new(0));
+    let count = Arc::clone(&asked);
+    thread::spawn(move || {
+        serve(stream, move |_| {
+            count.fetch_add(1, Ordering::SeqCst);
+            Answer::Error("org.freedesktop.DBus.Error.UnknownMethod", "no")
+        });
+    });
+    let mut session = Session::claimed(bus);
+    session.wait_until("it to be asked twice", |_| {
+        asked.load(Ordering::SeqCst) >= 2
+    });
+    assert_eq!(session.owner(), Ok(server));
+    assert_eq!(session.end(), Ok(()));
+}
+
+#[test]
 fn without_a_bus_the_helper_says_so() {
     let folder = tempfile::tempdir().unwrap();
     let roots = homing_hal::Roots {

@@ -6,6 +6,18 @@ use super::value::{Decoder, Encoder, NoValue, Order, Value, signature};
 pub const LONGEST: usize = 256 * 1024;
 /// The part of a message that tells how long the rest is.
 pub const PROLOGUE: usize = 16;
+/// Longest message and longest array that a bus passes on, bytes (D-Bus specification, "Message Format" and "Marshaling").
+const LONGEST_ON_A_BUS: usize = 1 << 27;
+const LONGEST_ARRAY: usize = 1 << 26;
+
+/// How long a message is, bytes; it may be longer than [`LONGEST`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Frame {
+    /// What comes before the body: who sent it, what it answers.
+    pub head: usize,
+    /// All of it.
+    pub whole: usize,
+}
 
 /// What a message is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,18 +115,21 @@ impl Message {
     /// How long the message is whose first [`PROLOGUE`] bytes these are.
     ///
     /// # Errors
-    /// [`NoValue`] where it is none, or longer than [`LONGEST`].
-    pub fn length(prologue: &[u8; PROLOGUE]) -> Result<usize, NoValue> {
+    /// [`NoValue`] where it is none that a bus may pass on.
+    pub fn frame(prologue: &[u8; PROLOGUE]) -> Result<Frame, NoValue> {
         let order = order(prologue[0])?;
         let mut decoder = Decoder::new(prologue, order);
         let head = decoder.values("yyyyuuu")?;
         let number = |index: usize| head.get(index).and_then(Value::as_u32).unwrap_or(u32::MAX);
         let (body, fields) = (number(4) as usize, number(6) as usize);
-        if number(3) != 1 || body > LONGEST || fields > LONGEST {
+        if number(3) != 1 || body > LONGEST_ON_A_BUS || fields > LONGEST_ARRAY {
             return Err(NoValue);
         }
-        let length = (PROLOGUE + fields).next_multiple_of(8) + body;
-        (length <= LONGEST).then_some(length).ok_or(NoValue)
+        let head = (PROLOGUE + fields).next_multiple_of(8);
+        let whole = head + body;
+        (whole <= LONGEST_ON_A_BUS)
+            .then_some(Frame { head, whole })
+            .ok_or(NoValue)
     }
 
     /// Reads a whole message; `None` for a kind of a later version, which is to be passed over.
@@ -122,8 +137,24 @@ impl Message {
     /// # Errors
     /// [`NoValue`].
     pub fn from_bytes(bytes: &[u8]) -> Result<Option<Self>, NoValue> {
-        let order = order(*bytes.first().ok_or(NoValue)?)?;
-        let mut decoder = Decoder::new(bytes, order);
+        let mut decoder = Decoder::new(bytes, order(*bytes.first().ok_or(NoValue)?)?);
+        let Some((mut message, kinds)) = Self::head(&mut decoder)? else {
+            return Ok(None);
+        };
+        message.body = decoder.values(&kinds)?;
+        Ok(Some(message))
+    }
+
+    /// The call that a message answers, by its head alone; `None` where it answers none or cannot be read.
+    #[must_use]
+    pub fn answered(head: &[u8]) -> Option<u32> {
+        let mut decoder = Decoder::new(head, order(*head.first()?).ok()?);
+        let (message, _) = Self::head(&mut decoder).ok()??;
+        message.answers
+    }
+
+    /// All but the body, and of what kinds that is.
+    fn head(decoder: &mut Decoder<'_>) -> Result<Option<(Self, String)>, NoValue> {
         let head = decoder.values("yyyyuua(yv)")?;
         decoder.align(8)?;
         let number = |index: usize| head.get(index).and_then(Value::as_u32).ok_or(NoValue);
@@ -157,8 +188,7 @@ impl Message {
                 _ => {}
             }
         }
-        message.body = decoder.values(&kinds)?;
-        Ok(Some(message))
+        Ok(Some((message, kinds)))
     }
 }
 
@@ -190,7 +220,9 @@ mod tests {
     fn a_message_comes_back_and_states_its_length() {
         let bytes = call().to_bytes();
         let prologue: [u8; PROLOGUE] = bytes[..PROLOGUE].try_into().unwrap();
-        assert_eq!(Message::length(&prologue), Ok(bytes.len()));
+        let frame = Message::frame(&prologue).unwrap();
+        assert_eq!(frame.whole, bytes.len());
+        assert_eq!(Message::answered(&bytes[..frame.head]), None);
         assert_eq!(Message::from_bytes(&bytes), Ok(Some(call())));
         for end in 0..bytes.len() {
             assert!(Message::from_bytes(&bytes[..end]).is_err(), "{end}");
@@ -201,8 +233,22 @@ mod tests {
     fn a_message_that_announces_too_much_is_none() {
         let mut bytes: [u8; PROLOGUE] = call().to_bytes()[..PROLOGUE].try_into().unwrap();
         bytes[7] = 1;
-        assert_eq!(Message::length(&bytes), Err(NoValue));
-        assert_eq!(Message::length(&[0; PROLOGUE]), Err(NoValue));
+        assert!(Message::frame(&bytes).unwrap().whole > LONGEST);
+        bytes[7] = 9;
+        assert_eq!(Message::frame(&bytes), Err(NoValue));
+        assert_eq!(Message::frame(&[0; PROLOGUE]), Err(NoValue));
+    }
+
+    #[test]
+    fn the_head_alone_tells_what_a_message_answers() {
+        let mut answer = Message::new(Kind::Return, 9);
+        answer.answers = Some(7);
+        answer.body = vec![Value::text("long")];
+        let bytes = answer.to_bytes();
+        let prologue: [u8; PROLOGUE] = bytes[..PROLOGUE].try_into().unwrap();
+        let head = Message::frame(&prologue).unwrap().head;
+        assert_eq!(Message::answered(&bytes[..head]), Some(7));
+        assert_eq!(Message::answered(&bytes[..PROLOGUE]), None);
     }
 
     proptest! {
@@ -216,7 +262,8 @@ mod tests {
                 bytes[at] = byte;
             }
             let prologue: [u8; PROLOGUE] = bytes[..PROLOGUE].try_into().unwrap();
-            let _ = Message::length(&prologue);
+            let _ = Message::frame(&prologue);
+            let _ = Message::answered(&bytes);
             let _ = Message::from_bytes(&bytes);
         }
     }

@@ -9,9 +9,13 @@ use serde::{Deserialize, Serialize};
 /// Longest note that is read, bytes.
 const LONGEST: u64 = 1024;
 
-/// The note. It holds only for the ModemManager that wrote its unique name: a new one starts with everything off.
+/// The note. It holds only for the ModemManager that had its unique name, on the same start of the bus: a new one starts with
+/// everything off.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Note {
+    /// The number that the bus gave itself at its start; a note of before it was written holds for none.
+    #[serde(default)]
+    pub(super) bus: String,
     /// ModemManager's unique name on the bus.
     pub(super) owner: String,
     /// The modem's object.
@@ -29,6 +33,11 @@ impl Note {
         let length = fs::metadata(path).ok()?.len();
         let text = (length <= LONGEST).then(|| fs::read(path).ok()).flatten()?;
         serde_json::from_slice(&text).ok()
+    }
+
+    /// Whether it is about this ModemManager on this bus.
+    pub(super) fn is_of(&self, bus: &str, owner: &str) -> bool {
+        !bus.is_empty() && self.bus == bus && self.owner == owner
     }
 
     /// Writes the note. A power cut that leaves half of it has switched the receiver off too.
