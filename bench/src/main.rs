@@ -29,14 +29,15 @@ cargo xtask bench NAME [--minutes N] [--orders N] [--scale PERCENT]
   agent      memory, processor time, wake-ups and bytes of an idle homingd agent, beside mosquitto_sub and a bare link
   command    from the owner's publish to the effect and the signed answer, beside a bare echo and one fsync
   reconnect  from the network's return to the first order answered
-  backup     the archive beside restic, borg and, where it is on PATH, rustic
-  scan       of this only how changes among many files are found, beside restic and rustic
+  backup     the archive beside restic and, where they are on PATH, borg and rustic: what lies on a phone, in folders
+  wire       the same to and from a server of restic's protocol
+  many       the archive and its peers on many tiny files: how changes are found, and all restored
   all        the first three, one after the other
   table      only writes the table in bench/README.md again from bench/results/*.json
 
   --minutes N   agent: how long the idleness is watched, 5 to 1440 [default: 5]
   --orders N    command: how many orders of each kind, 20 to 5000 [default: 200]
-  --scale N     backup, scan: percent of the whole sets (7 GB; 500,000 files), for which backup needs 60 GB and scan 5,
+  --scale N     backup, wire, many: percent of the whole sets (7 GB; 500,000 files), which need 23 GB of disk and 14,
                 1 to 100 [default: 10]
 
 Each benchmark writes bench/results/NAME.json and the table in bench/README.md.";
@@ -83,7 +84,8 @@ fn run(arguments: &[String]) -> Result<(), Error> {
         "agent" => agent::run(wanted.minutes)?,
         "command" => runtime()?.block_on(command::run(wanted.orders))?,
         "backup" => archive::run(wanted.scale)?,
-        "scan" => archive::scan(wanted.scale)?,
+        "wire" => archive::wire(wanted.scale)?,
+        "many" => archive::many(wanted.scale)?,
         "reconnect" => runtime()?.block_on(reconnect::run())?,
         "all" => {
             runtime()?.block_on(command::run(wanted.orders))?;

@@ -95,7 +95,9 @@ pub(crate) fn ci(arguments: &[String]) -> Result<(), String> {
 /// # Errors
 /// The build failed, or the benchmark did.
 pub(crate) fn bench(arguments: &[String]) -> Result<(), String> {
-    let of_the_archive = arguments.first().is_some_and(|name| name == "backup");
+    let of_the_archive = arguments
+        .first()
+        .is_some_and(|name| matches!(name.as_str(), "backup" | "wire" | "many"));
     let (found, wanted) = match of_the_archive {
         true => (tools::provide(tools::peers())?, "--package=homing"),
         false => (tools::provide(&tools::TOOLS)?, "--workspace"),

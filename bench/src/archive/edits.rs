@@ -10,6 +10,51 @@ use super::set;
 use crate::error::{Error, written};
 use crate::weather::{Dice, SEED};
 
+/// The database that changes, below the set's folder.
+pub(crate) const DATABASE: &str = "db/mail.sqlite";
+
+/// Copies of the files that the changes here are made to, as they were before.
+#[derive(Debug)]
+pub(crate) struct Kept {
+    /// Each file, and its copy.
+    files: Vec<(PathBuf, PathBuf)>,
+}
+
+impl Kept {
+    /// Copies them into a folder of their own.
+    ///
+    /// # Errors
+    /// They cannot be copied.
+    pub(crate) fn of(root: &Path, into: &Path) -> Result<Self, Error> {
+        std::fs::create_dir_all(into).map_err(written(into))?;
+        let mut files = Vec::new();
+        for (number, file) in chosen(root)?.into_iter().enumerate() {
+            let copy = into.join(number.to_string());
+            std::fs::copy(&file, &copy).map_err(written(&copy))?;
+            files.push((file, copy));
+        }
+        Ok(Self { files })
+    }
+
+    /// Undoes all changes.
+    ///
+    /// # Errors
+    /// A file cannot be written.
+    pub(crate) fn put_back(&self) -> Result<(), Error> {
+        for (file, copy) in &self.files {
+            std::fs::copy(copy, file).map_err(written(file))?;
+        }
+        Ok(())
+    }
+}
+
+/// All that these changes are made to.
+fn chosen(root: &Path) -> Result<Vec<PathBuf>, Error> {
+    let mut files = set::some_small(root, 10)?;
+    files.push(root.join(DATABASE));
+    Ok(files)
+}
+
 /// Changes of one database.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Edit {
@@ -115,12 +160,30 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let root = folder.path().join("phone");
         set::phone(&root, set::Scale(1)).unwrap();
-        let path = root.join("db/mail.sqlite");
+        let path = root.join(DATABASE);
         for edit in Edit::ALL {
             let before = std::fs::read(&path).unwrap();
             edit.make(&path).unwrap();
             assert!(before != std::fs::read(&path).unwrap(), "{edit:?}");
         }
         assert_eq!(ten(&root, 1).unwrap().len(), 10);
+    }
+
+    #[test]
+    fn what_was_changed_is_put_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().join("phone");
+        set::phone(&root, set::Scale(1)).unwrap();
+        let read = || -> Vec<Vec<u8>> {
+            let files = chosen(&root).unwrap().into_iter();
+            files.map(|file| std::fs::read(file).unwrap()).collect()
+        };
+        let before = read();
+        let kept = Kept::of(&root, &folder.path().join("kept")).unwrap();
+        ten(&root, 1).unwrap();
+        Edit::Contiguous.make(&root.join(DATABASE)).unwrap();
+        assert!(before.iter().zip(read()).all(|(one, other)| *one != other));
+        kept.put_back().unwrap();
+        assert!(before == read());
     }
 }

@@ -12,6 +12,7 @@ pub(crate) mod usage;
 mod wire;
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -27,10 +28,11 @@ pub(crate) use lstat::{WORD as LSTAT, walk};
 pub(crate) use set::Scale;
 pub(crate) use usage::{WORD as USAGE, observe};
 
-/// Bytes of the whole sets with a repository and a restored copy of each program.
-const WHOLE_BYTES: u64 = 60_000_000_000;
-/// Bytes of the many files alone with two repositories, blocks of the file system included.
-const SCAN_BYTES: u64 = 5_000_000_000;
+/// Bytes of the phone's whole set with the repository and the restored copy of one program, the largest with what it stores
+/// twice after a kill.
+const PHONE_BYTES: u64 = 23_000_000_000;
+/// Bytes of the many files with a repository and a restored copy for each program, blocks of the file system included.
+const MANY_BYTES: u64 = 14_000_000_000;
 
 /// A benchmark under way.
 struct Bench {
@@ -40,28 +42,41 @@ struct Bench {
     programs: Vec<Program>,
     /// Every figure by its name, for the ratios.
     figures: BTreeMap<String, f64>,
+    /// What each step cost in each round.
+    rounds: BTreeMap<String, Vec<Usage>>,
+    /// Bytes of each step in each round.
+    bytes: BTreeMap<String, Samples>,
 }
 
-/// Measures everything.
+/// Measures the phone's set in folders.
 ///
 /// # Errors
 /// No room, or a program that fails.
 pub(crate) fn run(scale: Scale) -> Result<(), Error> {
-    let mut bench = Bench::new("backup", scale, Program::here(), WHOLE_BYTES)?;
+    let mut bench = Bench::new("backup", scale, Program::here(), PHONE_BYTES)?;
     phone::measure(&mut bench)?;
-    many::measure(&mut bench)?;
     bench.end()
 }
 
-/// Measures only how changes among many files are found, or told, beside the peers that are quickest at it, who look once.
+/// Measures the phone's set to and from a server.
 ///
 /// # Errors
 /// As [`run`].
-pub(crate) fn scan(scale: Scale) -> Result<(), Error> {
+pub(crate) fn wire(scale: Scale) -> Result<(), Error> {
     let mut programs = Program::here();
-    programs.retain(|program| *program != Program::Borg);
-    let mut bench = Bench::new("scan", scale, programs, SCAN_BYTES)?;
-    many::scan(&mut bench, 1)?;
+    programs.retain(|program| program.knows_rest());
+    let mut bench = Bench::new("wire", scale, programs, PHONE_BYTES)?;
+    wire::measure(&mut bench)?;
+    bench.end()
+}
+
+/// Measures how changes among many files are found, or told, and their restore.
+///
+/// # Errors
+/// As [`run`].
+pub(crate) fn many(scale: Scale) -> Result<(), Error> {
+    let mut bench = Bench::new("many", scale, Program::here(), MANY_BYTES)?;
+    many::measure(&mut bench)?;
     bench.end()
 }
 
@@ -78,6 +93,8 @@ impl Bench {
             record: Record::new(name),
             programs,
             figures: BTreeMap::new(),
+            rounds: BTreeMap::new(),
+            bytes: BTreeMap::new(),
         };
         bench.has_room(whole_bytes)?;
         for program in &bench.programs {
@@ -95,6 +112,13 @@ impl Bench {
 
     /// Works out the ratios and writes everything down.
     fn end(mut self) -> Result<(), Error> {
+        for (name, usages) in std::mem::take(&mut self.rounds) {
+            self.note(&name, &usages);
+        }
+        for (name, samples) in std::mem::take(&mut self.bytes) {
+            self.figures.insert(name.clone(), samples.median());
+            self.record.figure(&name, "MiB", &samples);
+        }
         figures::ratios(&mut self);
         self.record.write(self.scratch.path())
     }
@@ -140,6 +164,23 @@ impl Bench {
 
     fn run(&self, command: &Command) -> Result<Usage, Error> {
         usage::run(command, self.scratch.path())
+    }
+
+    /// Keeps what a step cost in one round; all rounds are noted at the end.
+    fn keep(&mut self, name: String, usage: Usage) {
+        eprintln!(
+            "  {name}: {:.2} s of processor time in {:.1} s, {} KiB",
+            usage.processor.as_secs_f64(),
+            usage.wall.as_secs_f64(),
+            usage.peak_kib
+        );
+        self.rounds.entry(name).or_default().push(usage);
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "bytes of a benchmark")]
+    fn keep_bytes(&mut self, name: String, bytes: u64) {
+        let samples = self.bytes.entry(name).or_default();
+        samples.push(bytes as f64 / f64::from(1 << 20));
     }
 
     /// Notes what several runs of one thing cost.
@@ -191,6 +232,30 @@ fn files_below(folder: &Path) -> BTreeMap<PathBuf, u64> {
         }
     }
     files
+}
+
+/// Brings all files below a folder into memory and everything written before to the disk, so that no program pays for what
+/// another one left to do.
+fn settle(folder: &Path) -> Result<(), Error> {
+    nix::unistd::sync();
+    for path in files_below(folder).into_keys() {
+        let read =
+            File::open(&path).and_then(|mut file| std::io::copy(&mut file, &mut std::io::sink()));
+        read.map_err(|source| Error::Read { path, source })?;
+    }
+    Ok(())
+}
+
+/// Gives back the room of all files below a folder and leaves the files: ext4 looks long for an inode among those that were
+/// removed in the last minutes, and whoever restores next would pay for it.
+fn hollow(folder: &Path) -> Result<(), Error> {
+    for path in files_below(folder).into_keys() {
+        let opened = File::options().write(true).open(&path);
+        opened
+            .and_then(|file| file.set_len(0))
+            .map_err(written(&path))?;
+    }
+    Ok(())
 }
 
 /// A folder that is there and empty.

@@ -9,139 +9,106 @@ use e2e::wait_until;
 
 use super::edits::{self, Edit};
 use super::programs::{Archive, Program};
-use super::{Bench, bytes_below, empty, files_below, set, wire};
-use crate::error::{Error, written};
+use super::usage::Usage;
+use super::{Bench, bytes_below, empty, files_below, hollow, set, settle};
+use crate::error::Error;
+use crate::samples::Samples;
 
 /// How often what takes little time is done.
 const TIMES: usize = 3;
 /// No program takes longer for half of its first backup.
 const LONGEST: Duration = Duration::from_secs(3600);
 
-/// Measures everything on this set.
+/// Measures everything on this set. Each program has it for itself, in its first state, from its first backup to the kill, and
+/// leaves nothing that takes room; where there are several rounds, each time another one begins.
 pub(super) fn measure(bench: &mut Bench) -> Result<(), Error> {
     let files = bench.path("phone");
-    eprintln!("backup: making the phone's set");
+    eprintln!("making the phone's set");
     set::phone(&files, bench.scale)?;
     bench.note_bytes("phone.files", bytes_below(&files));
-    let mut archives = bench.archives("phone")?;
-    first(bench, &mut archives, &files)?;
-    for archive in &archives {
-        killed(bench, archive.program, &files)?;
-    }
-    nothing(bench, &mut archives, &files)?;
-    ten(bench, &mut archives, &files)?;
-    database(bench, &mut archives, &files)?;
-    restore(bench, &archives, &files)?;
-    for archive in &archives {
-        let usage = bench.run(&archive.verify())?;
-        bench.note(
-            &format!("phone.verify.{}", archive.program.name()),
-            &[usage],
-        );
-    }
-    for archive in &archives {
-        empty(&bench.path(&format!("phone-{}", archive.program.name())))?;
-    }
-    wire::measure(bench, &files)?;
-    std::fs::remove_dir_all(&files).map_err(written(&files))
-}
-
-fn first(bench: &mut Bench, archives: &mut [Archive], files: &Path) -> Result<(), Error> {
-    // The peers do not pay for reading from the disk what the first of them has brought into memory.
-    for path in files_below(files).into_keys() {
-        std::fs::read(&path).map_err(|source| Error::Read { path, source })?;
-    }
-    for archive in archives {
-        bench.run(&archive.init())?;
-        let usage = bench.run(&archive.backup(files, None))?;
-        let name = format!("phone.first.{}", archive.program.name());
-        bench.note(&name, &[usage]);
-        let stored = bench.stored(archive.program, "phone");
-        bench.note_bytes(&format!("{name}.stored"), stored);
-    }
-    Ok(())
-}
-
-fn nothing(bench: &mut Bench, archives: &mut [Archive], files: &Path) -> Result<(), Error> {
-    for archive in archives.iter_mut() {
-        let mut usages = Vec::new();
-        for _ in 0..TIMES {
-            usages.push(bench.run(&archive.backup(files, None))?);
+    let first_state = edits::Kept::of(&files, &bench.path("kept"))?;
+    let rounds = bench.scale.rounds();
+    bench.record.setting("rounds", rounds);
+    for round in 0..rounds {
+        let mut programs = bench.programs.clone();
+        let count = programs.len().max(1);
+        programs.rotate_left(round % count);
+        for program in programs {
+            first_state.put_back()?;
+            one(bench, program, &files, round)?;
+            first_state.put_back()?;
+            killed(bench, program, &files)?;
         }
-        bench.note(
-            &format!("phone.nothing.{}", archive.program.name()),
-            &usages,
-        );
     }
     Ok(())
 }
 
-fn ten(bench: &mut Bench, archives: &mut [Archive], files: &Path) -> Result<(), Error> {
+/// One program in one round.
+fn one(bench: &mut Bench, program: Program, files: &Path, round: usize) -> Result<(), Error> {
+    let name = program.name();
+    let mut archive = bench.archive(program, "phone")?;
+    bench.run(&archive.init())?;
+    settle(files)?;
+    let usage = bench.run(&archive.backup(files, None))?;
+    bench.keep(format!("phone.first.{name}"), usage);
+    let stored = bench.stored(program, "phone");
+    bench.keep_bytes(format!("phone.first.{name}.stored"), stored);
+    for _ in 0..TIMES {
+        let usage = bench.run(&archive.backup(files, None))?;
+        bench.keep(format!("phone.nothing.{name}"), usage);
+    }
     edits::ten(files, 1)?;
-    for archive in archives.iter_mut() {
-        let before = bench.stored(archive.program, "phone");
-        let usage = bench.run(&archive.backup(files, None))?;
-        let name = format!("phone.ten.{}", archive.program.name());
-        bench.note(&name, &[usage]);
-        let added = bench
-            .stored(archive.program, "phone")
-            .saturating_sub(before);
-        bench.note_bytes(&format!("{name}.stored"), added);
-    }
-    Ok(())
-}
-
-fn database(bench: &mut Bench, archives: &mut [Archive], files: &Path) -> Result<(), Error> {
-    let path = files.join("db/mail.sqlite");
+    let usage = added(bench, &mut archive, files, &format!("phone.ten.{name}"))?;
+    bench.keep(format!("phone.ten.{name}"), usage);
+    let database = files.join(edits::DATABASE);
     for edit in Edit::ALL {
-        edit.make(&path)?;
-        for archive in archives.iter_mut() {
-            let before = bench.stored(archive.program, "phone");
-            bench.run(&archive.backup(files, None))?;
-            let added = bench
-                .stored(archive.program, "phone")
-                .saturating_sub(before);
-            let name = archive.program.name();
-            bench.note_bytes(
-                &format!("phone.sqlite.{}.{name}.stored", edit.name()),
-                added,
-            );
-        }
+        edit.make(&database)?;
+        let what = format!("phone.sqlite.{}.{name}", edit.name());
+        added(bench, &mut archive, files, &what)?;
     }
-    Ok(())
+    restore(bench, &archive, files, round)?;
+    let usage = bench.run(&archive.verify())?;
+    bench.keep(format!("phone.verify.{name}"), usage);
+    empty(&bench.path(&format!("phone-{name}")))
 }
 
-fn restore(bench: &mut Bench, archives: &[Archive], files: &Path) -> Result<(), Error> {
-    let to = |archive: &Archive| format!("restored-{}", archive.program.name());
-    for archive in archives {
-        // Each has a new folder, and none is removed yet: ext4 looks long for room among files that have just been removed.
-        let to = bench.path(&to(archive));
-        empty(&to)?;
-        let usage = bench.run(&archive.restore(&to))?;
-        bench.note(
-            &format!("phone.restore.{}", archive.program.name()),
-            &[usage],
-        );
-        // A quick restore of the wrong bytes would be no figure. A database that was just written is a copy by SQLite, which
-        // counts its writes in the file's head.
-        let below = to.join(files.strip_prefix("/").unwrap_or(files));
-        let mut compare = Command::new("diff");
-        compare
-            .args(["-r", "--exclude=*.sqlite"])
-            .arg(files)
-            .arg(below);
-        let same = compare.stdout(Stdio::null()).status();
-        if !same.is_ok_and(|status| status.success()) {
-            return Err(Error::Cut {
-                what: archive.program.name(),
-                reason: "what it restored is not what was backed up".into(),
-            });
-        }
+/// Another backup, and by how much it makes the repository larger.
+fn added(
+    bench: &mut Bench,
+    archive: &mut Archive,
+    files: &Path,
+    what: &str,
+) -> Result<Usage, Error> {
+    let before = bench.stored(archive.program, "phone");
+    let usage = bench.run(&archive.backup(files, None))?;
+    let after = bench.stored(archive.program, "phone");
+    bench.keep_bytes(format!("{what}.stored"), after.saturating_sub(before));
+    Ok(usage)
+}
+
+fn restore(bench: &mut Bench, archive: &Archive, files: &Path, round: usize) -> Result<(), Error> {
+    let name = archive.program.name();
+    let to = bench.path(&format!("restored-{name}-{round}"));
+    empty(&to)?;
+    nix::unistd::sync();
+    let usage = bench.run(&archive.restore(&to))?;
+    bench.keep(format!("phone.restore.{name}"), usage);
+    // A quick restore of the wrong bytes would be no figure. A database that was just written is a copy by SQLite, which
+    // counts its writes in the file's head.
+    let below = to.join(files.strip_prefix("/").unwrap_or(files));
+    let mut compare = Command::new("diff");
+    compare
+        .args(["-r", "--exclude=*.sqlite"])
+        .arg(files)
+        .arg(below);
+    let same = compare.stdout(Stdio::null()).status();
+    if !same.is_ok_and(|status| status.success()) {
+        return Err(Error::Cut {
+            what: name,
+            reason: "what it restored is not what was backed up".into(),
+        });
     }
-    for archive in archives {
-        empty(&bench.path(&to(archive)))?;
-    }
-    Ok(())
+    hollow(&to)
 }
 
 /// A first backup that is killed when half of it is stored, and another run.
@@ -150,7 +117,16 @@ fn killed(bench: &mut Bench, program: Program, files: &Path) -> Result<(), Error
     let repository = bench.path(&format!("killed-{}/repository", program.name()));
     bench.run(&archive.init())?;
     // The undisturbed run of the same files: what is there beyond it was stored twice.
-    let whole = bench.stored(program, "phone");
+    let undisturbed = bench
+        .bytes
+        .get(&format!("phone.first.{}.stored", program.name()));
+    let whole = undisturbed.map_or(0.0, Samples::median) * f64::from(1 << 20);
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "bytes of a benchmark"
+    )]
+    let whole = whole as u64;
     let mut child = archive
         .backup(files, None)
         .stdout(Stdio::null())
@@ -175,7 +151,7 @@ fn killed(bench: &mut Bench, program: Program, files: &Path) -> Result<(), Error
     let at_end = stamped(&repository);
     let again = twice(&at_kill, &at_end, whole);
     if cut {
-        bench.note_bytes(&format!("phone.killed.{}.again", program.name()), again);
+        bench.keep_bytes(format!("phone.killed.{}.again", program.name()), again);
     }
     empty(&bench.path(&format!("killed-{}", program.name())))
 }

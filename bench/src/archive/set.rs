@@ -14,6 +14,11 @@ use crate::weather::{Dice, SEED};
 pub(crate) struct Scale(pub(crate) u32);
 
 impl Scale {
+    /// How often everything is measured: once where it takes long.
+    pub(crate) const fn rounds(self) -> usize {
+        if self.0 > 20 { 1 } else { 3 }
+    }
+
     /// So much of a number of the whole set, at least one.
     fn of(self, whole: u64) -> u64 {
         (whole * u64::from(self.0) / 100).max(1)
