@@ -84,6 +84,7 @@ fn backup(
         file_systems: FileSystems::All,
         caches: Caches::Keep,
         pack_bytes: PACK_BYTES,
+        lock_renewal: homing_backup::lock::RENEWAL,
         program_version: "measure".into(),
         state: state.map(Into::into),
     };

@@ -58,6 +58,8 @@ pub fn export<S: Store, T: Store>(
     let mut copying = Copying {
         from,
         to: at(from, to)?,
+        clock,
+        lock,
         exported: Exported::default(),
         watch,
         done: 0,
@@ -68,7 +70,7 @@ pub fn export<S: Store, T: Store>(
         Chosen::Snapshots(ids) => copying.snapshots(ids),
     };
     let exported = copying.exported;
-    if let Some(lock) = lock {
+    if let Some(lock) = copying.lock {
         lock.release()?;
     }
     result.map(|()| exported)
@@ -97,6 +99,8 @@ fn at<S: Store, T: Store>(from: &Repository<S>, to: T) -> Result<Repository<T>> 
 struct Copying<'a, S, T> {
     from: &'a Repository<S>,
     to: Repository<T>,
+    clock: &'a dyn Clock,
+    lock: Option<Lock<'a, S>>,
     exported: Exported,
     watch: &'a mut dyn FnMut(u64, u64) -> bool,
     done: u64,
@@ -245,6 +249,9 @@ impl<S: Store, T: Store> Copying<'_, S, T> {
 
     fn step(&mut self) -> Result<()> {
         self.done += 1;
+        if let Some(lock) = &mut self.lock {
+            lock.refresh(self.clock)?;
+        }
         if (self.watch)(self.done, self.total) {
             Err(Error::Stopped)
         } else {

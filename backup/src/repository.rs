@@ -175,15 +175,7 @@ impl<S: Store> Repository<S> {
     /// # Errors
     /// The store fails.
     pub fn save_file(&self, kind: Kind, json: &[u8]) -> Result<Id> {
-        let mut plain = vec![COMPRESSED];
-        let compressed =
-            zstd::bulk::compress(json, LEVEL).map_err(|source| Error::Compression {
-                what: "compressing a file",
-                source,
-            })?;
-        plain.extend_from_slice(&compressed);
-        let sealed = self.key.sealed(&plain)?;
-        let id = Id::of(&sealed);
+        let (id, sealed) = sealed(&self.key, json)?;
         self.store.put(Name::File(kind, id), &sealed)?;
         Ok(id)
     }
@@ -341,6 +333,21 @@ impl<S: Store> Repository<S> {
         pack::parse_header(header, size - wanted as u64)
             .map_err(|error| damaged(&error.to_string()))
     }
+}
+
+/// A JSON file compressed and sealed, with the name that this gives it.
+///
+/// # Errors
+/// No randomness, no memory for the compression.
+pub(crate) fn sealed(key: &Key, json: &[u8]) -> Result<(Id, Vec<u8>)> {
+    let mut plain = vec![COMPRESSED];
+    let compressed = zstd::bulk::compress(json, LEVEL).map_err(|source| Error::Compression {
+        what: "compressing a file",
+        source,
+    })?;
+    plain.extend_from_slice(&compressed);
+    let sealed = key.sealed(&plain)?;
+    Ok((Id::of(&sealed), sealed))
 }
 
 /// The key of that master key, and the config that it opens.

@@ -150,7 +150,8 @@ fn writer<'r, S: Store>(
     clock: &'r dyn Clock,
     dead: Option<u32>,
 ) -> Result<Writer<'r, S>> {
-    let taken = Lock::take(repository, Sharing::Shared, clock, dead)?;
+    let mut taken = Lock::take(repository, Sharing::Shared, clock, dead)?;
+    taken.lock.renew_every(options.lock_renewal);
     let index = match &options.state {
         Some(folder) => cache::load(repository, &folder.join("index"))?,
         None => repository.load_index()?,

@@ -1,6 +1,7 @@
 //! What a backup is asked to do, and what it says on the way. Holds values only.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// What to do where another file system begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,6 +41,8 @@ pub struct Options {
     /// A folder for what the next run need not find out again, one for each set of folders and repository. Without it every
     /// tree is opened, and packs of a run that died are found only while its process number is free.
     pub state: Option<PathBuf>,
+    /// How often the run's lock is renewed: [`crate::lock::RENEWAL`].
+    pub lock_renewal: Duration,
 }
 
 /// The size of packs unless somebody wants another: small enough to send again.

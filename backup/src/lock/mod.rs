@@ -4,23 +4,28 @@
 //! alone: it has dated both their lock and the one we have just written. A clock of ours that is wrong changes nothing.
 
 mod holder;
+mod renewal;
 mod unlock;
 
 use crate::clock::Clock;
+use crate::crypto::Key;
 use crate::error::{Error, Result};
 use crate::id::Id;
 use crate::os::identity::{Names, hostname, own_ids};
-use crate::repository::Repository;
+use crate::repository::{self, Repository};
 use crate::store::{Class, Kind, Name, Store};
 use crate::timestamp::Timestamp;
 use holder::{Holder, STALE_SECONDS, Verdict};
+use renewal::{Current, Renewing};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::time::Duration;
 
 pub use unlock::{Unlocked, Which, unlock};
 
-/// A lock is renewed after this many seconds; restic calls one of 30 minutes stale.
-const REFRESH_SECONDS: i64 = 5 * 60;
+/// How often a lock is renewed; restic calls one of 30 minutes stale.
+pub const RENEWAL: Duration = Duration::from_secs(5 * 60);
 
 /// May others work at the same time?
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -107,30 +112,44 @@ pub fn check_json(json: &[u8]) -> Result<()> {
 /// A lock file that is there until this is dropped.
 struct Held<'r> {
     store: &'r dyn Store,
-    id: Id,
+    current: Arc<Mutex<Current>>,
+    renewing: Option<Renewing>,
     stays: bool,
+}
+
+impl Held<'_> {
+    fn current(&self) -> MutexGuard<'_, Current> {
+        self.current.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn name(&self) -> Name {
+        Name::File(Kind::Lock, self.current().id)
+    }
 }
 
 impl Drop for Held<'_> {
     fn drop(&mut self) {
+        // First, so that it writes no other lock afterwards.
+        self.renewing = None;
         if !self.stays {
+            self.current().sweep(self.store);
             // Whoever finds it later knows that we are gone.
-            let _ = self.store.remove(Name::File(Kind::Lock, self.id));
+            let _ = self.store.remove(self.name());
         }
     }
 }
 
 /// A lock we hold. It is given back with [`Lock::release`], or when it is dropped, whichever way the work ended; if we die,
-/// the next run of this machine removes it.
+/// the next run of this machine removes it. Where the store can be used by a second thread, one renews the lock, so that no
+/// single operation takes too long for it.
 pub struct Lock<'r, S> {
     repository: &'r Repository<S>,
     held: Held<'r>,
-    file: LockFile,
 }
 
 impl<S> std::fmt::Debug for Lock<'_, S> {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(formatter, "Lock({})", self.held.id.short())
+        write!(formatter, "Lock({})", self.held.name())
     }
 }
 
@@ -165,31 +184,44 @@ impl<'r, S: Store> Lock<'r, S> {
                 return Err(other.locked());
             }
         }
-        let lock = Self::write(repository, file)?;
+        let mut lock = Self::write(repository, file)?;
         // Somebody may have looked before our lock was there, while we looked before theirs was: now both see both.
         let abandoned = lock.make_way(dead)?;
+        lock.renew_every(RENEWAL);
         Ok(Taken { lock, abandoned })
     }
 
+    /// Lets the second thread renew the lock so often from now on.
+    pub fn renew_every(&mut self, time: Duration) {
+        // One at a time.
+        self.held.renewing = None;
+        let current = Arc::clone(&self.held.current);
+        let key = self.repository.key().clone();
+        let beside = self.repository.store().beside();
+        self.held.renewing = beside.and_then(|store| Renewing::start(store, key, current, time));
+    }
+
     fn write(repository: &'r Repository<S>, file: LockFile) -> Result<Self> {
+        let (id, sealed) = sealed(repository.key(), &file)?;
+        repository
+            .store()
+            .put(Name::File(Kind::Lock, id), &sealed)?;
         let held = Held {
             store: repository.store(),
-            id: save(repository, &file)?,
+            current: Arc::new(Mutex::new(Current::new(id, file))),
+            renewing: None,
             stays: false,
         };
-        Ok(Self {
-            repository,
-            held,
-            file,
-        })
+        Ok(Self { repository, held })
     }
 
     /// Removes the locks of the dead and returns how many those were.
     fn make_way(&self, dead: Option<u32>) -> Result<usize> {
         let now = self.written()?;
+        let ours = self.held.current().file.clone();
         let mut abandoned = 0;
-        for (id, other) in others(self.repository, Some(self.held.id))? {
-            let limit = match other.as_ref().map(|other| other.judge(&self.file, dead)) {
+        for (id, other) in others(self.repository, Some(self.id()))? {
+            let limit = match other.as_ref().map(|other| other.judge(&ours, dead)) {
                 Ok(Verdict::Dead) => i64::MIN,
                 Ok(Verdict::Alive) => i64::MAX,
                 Ok(Verdict::StaleAfter(seconds)) => seconds,
@@ -202,7 +234,7 @@ impl<'r, S: Store> Lock<'r, S> {
                 continue;
             }
             match other {
-                Ok(other) if other.excludes(&self.file) => return Err(other.locked()),
+                Ok(other) if other.excludes(&ours) => return Err(other.locked()),
                 Ok(_) => {}
                 // An upload that is under way, or was cut off; of what is at work otherwise nothing is known.
                 Err(Unreadable::Empty) => {}
@@ -216,8 +248,11 @@ impl<'r, S: Store> Lock<'r, S> {
 
     /// When the store says that our lock was written.
     fn written(&self) -> Result<Option<Timestamp>> {
-        let name = Name::File(Kind::Lock, self.held.id);
-        Ok(self.repository.store().written(name)?)
+        Ok(self.repository.store().written(self.held.name())?)
+    }
+
+    fn id(&self) -> Id {
+        self.held.current().id
     }
 
     /// By the store's clock, is that lock older than ours by so many seconds?
@@ -240,28 +275,23 @@ impl<'r, S: Store> Lock<'r, S> {
         self.written()
     }
 
-    /// Renews the lock when it is due. To be called now and then, and after all that takes long.
+    /// Renews the lock when it is due and no second thread does. To be called now and then, and after all that takes long.
     ///
     /// # Errors
     /// [`Error::LockLost`], or the store fails; the old lock is then still there.
     pub fn refresh(&mut self, clock: &dyn Clock) -> Result<()> {
+        let mut current = match self.held.current.try_lock() {
+            Ok(current) => current,
+            // It is being renewed.
+            Err(TryLockError::WouldBlock) => return Ok(()),
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+        };
         let now = clock.now();
-        if now.seconds_since(self.file.time).abs() < REFRESH_SECONDS {
+        let age = now.seconds_since(current.file.time).unsigned_abs();
+        if age < RENEWAL.as_secs() && !current.is_lost() {
             return Ok(());
         }
-        self.confirm()?;
-        let mut file = self.file.clone();
-        file.time = now;
-        let id = save(self.repository, &file)?;
-        self.file = file;
-        let old = std::mem::replace(&mut self.held.id, id);
-        if old == id {
-            return Ok(());
-        }
-        match self.repository.store().remove(Name::File(Kind::Lock, old)) {
-            Err(error) if error.class == Class::Missing => Err(Error::LockLost),
-            other => Ok(other?),
-        }
+        current.renew(self.repository.store(), self.repository.key(), now)
     }
 
     /// Makes sure that nobody took us for dead: they may have removed what we count on. To be called before anything is
@@ -270,11 +300,7 @@ impl<'r, S: Store> Lock<'r, S> {
     /// # Errors
     /// [`Error::LockLost`], or the store fails.
     pub fn confirm(&self) -> Result<()> {
-        let name = Name::File(Kind::Lock, self.held.id);
-        match self.repository.store().size(name) {
-            Err(error) if error.class == Class::Missing => Err(Error::LockLost),
-            other => Ok(other.map(drop)?),
-        }
+        self.held.current().confirm(self.repository.store())
     }
 
     /// Lets the lock stay when it is dropped, as if we had died: whoever finds it looks for unfinished work.
@@ -288,8 +314,9 @@ impl<'r, S: Store> Lock<'r, S> {
     /// The store fails; the lock stays until it is seen to be abandoned.
     pub fn release(mut self) -> Result<()> {
         self.held.stays = true;
-        let name = Name::File(Kind::Lock, self.held.id);
-        gone(self.repository.store().remove(name))
+        self.held.renewing = None;
+        self.held.current().sweep(self.repository.store());
+        gone(self.repository.store().remove(self.held.name()))
     }
 }
 
@@ -327,12 +354,12 @@ fn others<S: Store>(
     Ok(found)
 }
 
-fn save<S: Store>(repository: &Repository<S>, file: &LockFile) -> Result<Id> {
+fn sealed(key: &Key, file: &LockFile) -> Result<(Id, Vec<u8>)> {
     let json = serde_json::to_vec(file).map_err(|source| Error::Json {
         what: "a lock",
         source,
     })?;
-    repository.save_file(Kind::Lock, &json)
+    repository::sealed(key, &json)
 }
 
 /// Somebody else was quicker to remove it.

@@ -37,11 +37,12 @@ pub fn unlock<S: Store>(
     // A lock of ours tells what time the store has; it excludes nobody and goes at the end.
     let probe = Lock::write(repository, LockFile::ours(Sharing::Shared, clock.now()))?;
     let now = probe.written()?;
+    let ours = probe.held.current().file.clone();
     let mut done = Unlocked::default();
-    for (id, other) in others(repository, Some(probe.held.id))? {
+    for (id, other) in others(repository, Some(probe.id()))? {
         let (is_over, who) = match &other {
             Ok(other) => {
-                let is_over = match other.judge(&probe.file, None) {
+                let is_over = match other.judge(&ours, None) {
                     Verdict::Dead => true,
                     Verdict::Alive => false,
                     Verdict::StaleAfter(seconds) => probe.is_older(id, now, seconds)?,

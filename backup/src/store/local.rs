@@ -227,6 +227,10 @@ impl Store for LocalStore {
             .and_then(|()| sync_folder(path.parent().unwrap_or(&self.root)))
             .map_err(failure("removing", &path))
     }
+
+    fn beside(&self) -> Option<Box<dyn Store + Send>> {
+        Some(Box::new(self.clone()))
+    }
 }
 
 fn open(path: &Path, flags: OFlags) -> Result<rustix::fd::OwnedFd, Errno> {

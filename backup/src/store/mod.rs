@@ -179,4 +179,10 @@ pub trait Store {
     /// # Errors
     /// [`Class::Missing`] when there is none.
     fn remove(&self, name: Name) -> Result<(), StoreError>;
+
+    /// Another way to the same files, for a thread of its own. It tries nothing again. Without one, what is to be done while
+    /// an operation is under way waits for its end.
+    fn beside(&self) -> Option<Box<dyn Store + Send>> {
+        None
+    }
 }

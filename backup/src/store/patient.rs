@@ -136,6 +136,10 @@ impl<S: Store, P: Patience> Store for PatientStore<S, P> {
             other => other,
         }
     }
+
+    fn beside(&self) -> Option<Box<dyn Store + Send>> {
+        self.store.beside()
+    }
 }
 
 #[cfg(test)]

@@ -159,6 +159,10 @@ impl Store for PlaceStore {
     fn remove(&self, name: Name) -> Result<(), StoreError> {
         either!(self, store => store.remove(name))
     }
+
+    fn beside(&self) -> Option<Box<dyn Store + Send>> {
+        either!(self, store => store.beside())
+    }
 }
 
 #[cfg(test)]

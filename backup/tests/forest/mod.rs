@@ -37,6 +37,7 @@ pub(crate) fn options() -> Options {
         file_systems: FileSystems::All,
         caches: Caches::Keep,
         pack_bytes: 4 << 20,
+        lock_renewal: homing_backup::lock::RENEWAL,
         program_version: "homing test".into(),
         state: None,
     }

@@ -179,6 +179,7 @@ fn options(out: Output, args: &Backup, state: Option<PathBuf>) -> Options {
             false => Caches::Keep,
         },
         pack_bytes: PACK_BYTES,
+        lock_renewal: homing_backup::lock::RENEWAL,
         program_version: concat!("homing ", env!("CARGO_PKG_VERSION")).into(),
         state,
     }

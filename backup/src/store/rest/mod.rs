@@ -344,6 +344,10 @@ impl Store for RestStore {
         let request = self.with_login(self.agent.delete(&address));
         answered("removing", &address, DONE, request.call()).map(drop)
     }
+
+    fn beside(&self) -> Option<Box<dyn Store + Send>> {
+        Some(Box::new(self.clone()))
+    }
 }
 
 #[cfg(test)]
