@@ -83,7 +83,7 @@ pub(super) fn copy(
 ) -> Result<File, Failed> {
     let (mut into, copy) = place(scratch)?;
     let owner = (owner.st_uid, owner.st_gid);
-    let stopped = AtomicBool::new(false);
+    let stopped = AtomicBool::new(stop());
     let (ends, ended) = mpsc::channel::<()>();
     // A thread, because it alone takes on the owner's rights: whoever may write the folder may also put a link there.
     std::thread::scope(|scope| {
@@ -248,9 +248,8 @@ mod tests {
         ));
         // Somebody who keeps it locked is waited for, but not by somebody who wants to leave.
         real.execute_batch("BEGIN EXCLUSIVE").unwrap();
-        let began = Instant::now();
+        // Whoever waited to the end would hear that it is locked.
         let stopped = copy(&path, &stat(&path), None, &mut || true);
         assert!(matches!(stopped, Err(Failed::Stopped)), "{stopped:?}");
-        assert!(began.elapsed() < LOCK_WAIT);
     }
 }

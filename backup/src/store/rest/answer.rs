@@ -225,6 +225,29 @@ mod tests {
     }
 
     #[test]
+    fn a_connection_that_was_not_made_may_be_made_later_and_what_was_wrong_before_stays_wrong() {
+        let refused = || std::io::Error::from(std::io::ErrorKind::ConnectionRefused);
+        for (failed, expected) in [
+            // A name that nobody knows: on a phone the network may only be on its way.
+            (ureq::Error::HostNotFound, Class::Temporary),
+            (ureq::Error::ConnectionFailed, Class::Temporary),
+            (ureq::Error::Io(refused()), Class::Temporary),
+            (
+                ureq::Error::Timeout(ureq::Timeout::Resolve),
+                Class::Temporary,
+            ),
+            (ureq::Error::BadUri("x".into()), Class::Permanent),
+            (ureq::Error::Tls("x"), Class::Permanent),
+        ] {
+            assert_eq!(class(&failed), expected, "{failed}");
+        }
+        assert_eq!(
+            in_words(&ureq::Error::HostNotFound),
+            "no server of that name is known"
+        );
+    }
+
+    #[test]
     fn every_status_has_a_meaning_and_none_but_a_success_is_one() {
         for code in 100..=999_u16 {
             let status = StatusCode::from_u16(code).unwrap();
