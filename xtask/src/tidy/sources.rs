@@ -25,6 +25,10 @@ const LOCKS: &[(&str, &str)] = &[
         "link/src/loopback.rs",
         "the broker in memory serves both ends of a test",
     ),
+    (
+        "backup/src/lock/",
+        "a repository's lock is renewed by a thread while its holder is busy",
+    ),
     ("tests/", "tests wait for what other threads saw"),
     ("bench/", "measurements gather from several threads"),
 ];
