@@ -21,8 +21,8 @@ mod warden;
 pub use broker::Broker;
 pub use gpsd::Gpsd;
 pub use guest::{
-    Body, Clock, Firmware, Fittings, GUEST_PATIENCE, Guest, Kit, Recording, Said, SerialReceiver,
-    Sound, SystemKit,
+    Body, BootPartition, Clock, Firmware, Fittings, GUEST_PATIENCE, Guest, Kit, Recording, Said,
+    SerialReceiver, Sound, SystemKit,
 };
 pub use handset::Handset;
 pub use household::{Household, PASSPHRASE, PHONE, Receiver};

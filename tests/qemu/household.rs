@@ -158,6 +158,13 @@ impl Home {
         })
     }
 
+    /// All that the resident watch has told of an order.
+    pub(crate) fn told_of(&self, order: &str) -> String {
+        let log = self.watch.log();
+        let lines = log.lines().filter(|line| line.contains(order));
+        lines.collect::<Vec<_>>().join("\n")
+    }
+
     /// Waits until the resident watch has told news of this kind.
     #[track_caller]
     pub(crate) fn wait_news(&mut self, kind: &str) {

@@ -4,6 +4,7 @@
 mod finding;
 mod first;
 mod household;
+mod impostor;
 mod pace;
 mod power;
 mod sound;

@@ -2,12 +2,13 @@
 
 use crate::finding::{is_at_the_receiver, memory};
 use crate::household::{Home, Machine, every_kit, figures};
+use crate::impostor;
 use crate::sound::{hush, is_the_siren, kill};
 use e2e::{
-    Firmware, Fittings, GUEST_PATIENCE, Guest, PHONE, Recording, Scratch, Sound, SystemKit,
-    wait_until,
+    BootPartition, Firmware, Fittings, GUEST_PATIENCE, Guest, PHONE, Recording, Scratch, Sound,
+    SystemKit, wait_until,
 };
-use serde_json::json;
+use serde_json::{Value, json};
 use std::path::Path;
 use std::time::Duration;
 
@@ -57,20 +58,15 @@ fn a_flashed_phone_joins_by_the_bundle_on_its_boot_partition_and_a_second_one_is
     let order = home.order_position();
     assert_eq!(home.wait_end(&order), "done");
     is_at_the_receiver(&home.wait_position());
+    impostor::is_not_believed(&mut home);
     let booted = home.guest().run("systemd-analyze time").text;
     let connected = home.guest().run("journalctl -b -u homingd-agent -o short-monotonic --no-pager | grep -m 1 'connected to'").text;
     let held = memory(home.guest());
     let fingerprint = home.guest().status()["fingerprint"].clone();
     home.power_cut();
 
-    let scratch = Scratch::new();
-    let folder = scratch.folder("second");
-    let mut second = machine.boot(&folder, Fittings::default(), Some(&home.bundle()));
-    home.wait_news("rival-claim");
-    let status = second.status();
-    assert_ne!(status["enrolled"], "yes", "{status}");
+    let status = a_second_one_is_an_alarm(&mut home, &machine);
     assert_ne!(status["fingerprint"], fingerprint, "{status}");
-    drop(second);
     let devices = home.ask(&["devices"]);
     figures(&json!({
         "systemd-analyze": booted,
@@ -79,6 +75,38 @@ fn a_flashed_phone_joins_by_the_bundle_on_its_boot_partition_and_a_second_one_is
         "the agent's exposure": exposed,
         "devices": devices,
     }));
+}
+
+/// A phone with the same bundle on a card that is slower than systemd waits for devices: it is up meanwhile, joins when the card shows
+/// itself, and its claim is the second. Returns its status.
+#[track_caller]
+fn a_second_one_is_an_alarm(home: &mut Home, machine: &Machine) -> Value {
+    let scratch = Scratch::new();
+    let folder = scratch.folder("second");
+    let late = Fittings {
+        boot_partition: BootPartition::Held,
+        ..Fittings::default()
+    };
+    let mut second = machine.boot(&folder, late, Some(&home.bundle()));
+    wait_until(GUEST_PATIENCE, "an agent that nobody has enrolled", || {
+        let said = second.run("systemctl show -p ExecMainStatus --value homingd-agent");
+        (said.text == "78").then_some(())
+    });
+    let partition = r"dev-disk-by\x2dlabel-HOMING.device";
+    let patience = second.run(&format!(
+        "systemctl show -p ActiveState -p JobRunningTimeoutUSec --value '{partition}'"
+    ));
+    let patience: Vec<_> = patience.text.lines().collect();
+    assert!(
+        patience.contains(&"infinity") && patience.contains(&"inactive"),
+        "{patience:?}"
+    );
+    assert_eq!(second.status()["enrolled"], "no");
+    second.show_boot_partition();
+    home.wait_news("rival-claim");
+    let status = second.status();
+    assert_ne!(status["enrolled"], "yes", "{status}");
+    status
 }
 
 /// Bit 5 of a set of capabilities: CAP_KILL (linux/capability.h).

@@ -1,5 +1,6 @@
 //! Where things lie in the project, and running other programs with clear failures. Knows nothing of what they do.
 
+use std::cell::RefCell;
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -38,6 +39,32 @@ pub(crate) fn as_typed(command: &mut Command) {
 /// Says what is about to happen, so that a long silence has a name.
 pub(crate) fn announce(step: &str) {
     eprintln!("\n== {step}");
+}
+
+thread_local! {
+    static SKIPPED: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Says aloud what cannot be done here and why, now and among the closing lines.
+pub(crate) fn skip(sentence: &str) {
+    eprintln!("\nSKIPPED: {sentence}");
+    SKIPPED.with_borrow_mut(|all| {
+        if !all.iter().any(|said| said == sentence) {
+            all.push(sentence.to_owned());
+        }
+    });
+}
+
+/// The last lines of a long run: what it did, and everything that was skipped.
+pub(crate) fn close(done: &str) {
+    eprintln!("\n== {done}");
+    let all = SKIPPED.take();
+    for sentence in &all {
+        eprintln!("SKIPPED: {sentence}");
+    }
+    if all.is_empty() {
+        eprintln!("nothing was skipped");
+    }
 }
 
 /// Runs a command with its output on the terminal.

@@ -109,8 +109,10 @@ fn help_of(command: &str) -> &'static str {
         }
         "ci" => {
             "cargo xtask ci [--full]\n\n\
-             The same as `cargo xtask test`; --full also builds the release binaries, tells all stories of\n\
-             tests/qemu, and installs, upgrades, removes and purges the packages in a root of their own."
+             The same as `cargo xtask test`; --full also builds the release binaries and the program that phones\n\
+             get, tells all stories of tests/qemu with it, those of a whole system included, and installs,\n\
+             upgrades, removes and purges the packages in a root of their own. Its last lines say what was\n\
+             skipped and why. An hour or more, much of it Debian's part of the image, which is made once."
         }
         "man" => {
             "cargo xtask man\n\n\

@@ -2,8 +2,9 @@
 
 use crate::house;
 use crate::tools::{self, Tool};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
 
 /// What translates for one of Debian's architectures.
 pub(crate) struct Machine {
@@ -98,20 +99,29 @@ fn runs(architecture: &str) -> bool {
     house::output("asking what runs here", asked.arg(architecture)).is_ok()
 }
 
-/// Registered while it lives.
-struct Entry(PathBuf);
+/// Registered while it lives, and no longer than this process, however that ends.
+struct Entry {
+    _keeper: Keeper,
+}
 
 impl Entry {
     fn register(machine: &Machine, program: &Path) -> Result<Self, String> {
         let registry = Path::new(REGISTRY);
-        if !registry.join("register").exists() {
+        let is_mounted = registry.join("register").exists();
+        // One for each process: two that build at a time do not take each other's away.
+        let entry = format!("{}-{}", machine.entry, std::process::id());
+        let keeper = Keeper::of(
+            &registry.join(&entry),
+            (!is_mounted).then_some(Path::new(REGISTRY)),
+        )?;
+        if !is_mounted {
             house::output(
                 "mounting binfmt_misc",
                 Command::new("mount").args(["-t", "binfmt_misc", "none", REGISTRY]),
             )?;
         }
-        let Machine { entry, magic, .. } = machine;
         // F: the kernel opens the program now, so that it need not lie inside the other root.
+        let magic = machine.magic;
         let line = format!(":{entry}:M::{magic}:{MASK}:{}:F", program.display());
         std::fs::write(registry.join("register"), line).map_err(|error| {
             format!(
@@ -119,13 +129,56 @@ impl Entry {
                 machine.architecture
             )
         })?;
-        Ok(Self(registry.join(entry)))
+        Ok(Self { _keeper: keeper })
     }
 }
 
-impl Drop for Entry {
+/// A shell that waits for the end of its input, which comes when this is dropped or this process ends, by Ctrl-C or a kill too; then it
+/// takes an entry out of the kernel's registry, and the registry's mount with it where that is ours.
+struct Keeper(Child);
+
+/// -1 takes an entry out.
+const KEEPER: &str =
+    "cat >/dev/null; [ ! -e \"$1\" ] || echo -1 >\"$1\"; [ -z \"$2\" ] || umount \"$2\"";
+
+impl Keeper {
+    fn of(entry: &Path, mount: Option<&Path>) -> Result<Self, String> {
+        Command::new("sh")
+            .args(["-c", KEEPER, "keeper"])
+            .arg(entry)
+            .arg(mount.unwrap_or(Path::new("")))
+            .stdin(Stdio::piped())
+            .stderr(Stdio::null())
+            // What a terminal's Ctrl-C ends is this process's group.
+            .process_group(0)
+            .spawn()
+            .map(Self)
+            .map_err(|error| format!("could not start sh: {error}"))
+    }
+}
+
+impl Drop for Keeper {
     fn drop(&mut self) {
-        // -1 takes the entry out.
-        let _ = std::fs::write(&self.0, "-1");
+        drop(self.0.stdin.take());
+        let _ = self.0.wait();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_registered_is_taken_out_when_its_keepers_input_ends() {
+        let registry = tempfile::tempdir().unwrap();
+        let entry = registry.path().join("homing-arm64-1");
+        std::fs::write(&entry, "enabled").unwrap();
+        let keeper = Keeper::of(&entry, None).unwrap();
+        drop(keeper);
+        assert_eq!(std::fs::read_to_string(&entry).unwrap(), "-1\n");
+        // Where nothing was registered after all, nothing is made.
+        let none = registry.path().join("homing-armhf-1");
+        drop(Keeper::of(&none, None).unwrap());
+        assert!(!none.exists());
     }
 }

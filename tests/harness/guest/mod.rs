@@ -36,6 +36,18 @@ pub struct Fittings {
     pub sound: Sound,
     /// What its time goes by.
     pub clock: Clock,
+    /// When its system sees the boot partition.
+    pub boot_partition: BootPartition,
+}
+
+/// When a whole system sees its boot partition.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum BootPartition {
+    /// As soon as the kernel does.
+    #[default]
+    AtOnce,
+    /// When the story says so: [`Guest::show_boot_partition`].
+    Held,
 }
 
 /// What a guest's time goes by.
@@ -68,6 +80,9 @@ pub enum Sound {
     /// A USB card; what it plays is in [`Guest::recording`].
     Usb,
 }
+
+/// The file that shows a boot partition that was held.
+const SHOWN: &str = "/run/story-partition";
 
 /// A running guest. Dropping it kills QEMU, which is a power cut.
 #[derive(Debug)]
@@ -174,6 +189,17 @@ impl Guest {
     #[must_use]
     pub fn recording(&self) -> PathBuf {
         self.folder.join("sound.wav")
+    }
+
+    /// From now on the system sees a boot partition that was [`BootPartition::Held`].
+    ///
+    /// # Panics
+    /// When udev is not there.
+    #[track_caller]
+    pub fn show_boot_partition(&mut self) {
+        let line =
+            format!("touch {SHOWN} && udevadm trigger --action=change --subsystem-match=block");
+        let _ = self.run(&line).expect_success();
     }
 
     /// SIGKILL to QEMU: what the guest had not written to its disk is gone. The folder keeps the disk.

@@ -1,7 +1,7 @@
 //! An emulated phone with a whole system: the image of `cargo xtask image` under a real systemd, on a disk of its own. It must not know what a story expects.
 
 use super::kit::prepared;
-use super::{Clock, Fittings, Guest, Sound, peripherals, socket, start};
+use super::{BootPartition, Clock, Fittings, Guest, SHOWN, Sound, peripherals, socket, start};
 use crate::Answer;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -78,7 +78,7 @@ impl SystemKit {
 
     /// A card of this phone's own, with what the stories need and the bundle on its boot partition.
     #[track_caller]
-    fn flash(&self, card: &Path, bundle: Option<&Path>) {
+    fn flash(&self, card: &Path, held: BootPartition, bundle: Option<&Path>) {
         let folder = card.parent().unwrap_or(Path::new("."));
         let run = |what: &str, command: &mut Command| {
             let _ = Answer::of(what, folder, command, "", COPYING).expect_success();
@@ -96,8 +96,12 @@ impl SystemKit {
             .unwrap_or_else(|error| panic!("could not enlarge {}: {error}", card.display()));
         let mut script = "mkdir /etc/systemd/system.conf.d\n".to_owned();
         let text = STORY_FILES.map(|(path, text)| (path, text.as_bytes().to_vec()));
-        let files = text.into_iter().chain([("root-tone.wav", tone())]);
-        for (number, (path, content)) in files.enumerate() {
+        let mut files: Vec<_> = text.into_iter().collect();
+        files.push(("root-tone.wav", tone()));
+        if held == BootPartition::Held {
+            files.push(("etc/udev/rules.d/99-story.rules", hold().into_bytes()));
+        }
+        for (number, (path, content)) in files.into_iter().enumerate() {
             let from = folder.join(format!("story-file-{number}"));
             super::write(&from, &content);
             script.push_str(&format!("rm /{path}\nwrite {} /{path}\n", from.display()));
@@ -147,7 +151,7 @@ impl Guest {
     ) -> Self {
         let card = folder.join("card.img");
         if !card.is_file() {
-            kit.flash(&card, bundle);
+            kit.flash(&card, fittings.boot_partition, bundle);
         }
         start(folder, &mut qemu(kit, folder, &card, fittings, firmware))
     }
@@ -202,6 +206,13 @@ fn qemu(
         }
     }
     command
+}
+
+/// Keeps the boot partition from systemd (systemd.device(5), `SYSTEMD_READY`) until a file is there, as a slow card does.
+fn hold() -> String {
+    format!(
+        "SUBSYSTEM==\"block\", ENV{{ID_FS_LABEL}}==\"HOMING\", TEST!=\"{SHOWN}\", ENV{{SYSTEMD_READY}}=\"0\"\n"
+    )
 }
 
 /// A second of 1 kHz at half of full scale: WAV, 48 kHz, one channel, 16 bits.

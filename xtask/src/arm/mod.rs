@@ -4,7 +4,7 @@ pub(crate) mod target;
 mod toolchain;
 
 use crate::house;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use target::Target;
 
 pub(crate) use toolchain::{Way, find, folder};
@@ -97,7 +97,32 @@ pub(crate) fn build(
     }
     house::run(&format!("the build for {}", target.name), &mut cargo)?;
     let built = built(target, profile);
-    Ok(names.iter().map(|name| built.join(name)).collect())
+    let files: Vec<PathBuf> = names.iter().map(|name| built.join(name)).collect();
+    if profile == Profile::Phone {
+        for file in files.iter().filter(|file| file.ends_with(HOMINGD.binary)) {
+            fits(file, bytes_of(file)?)?;
+        }
+    }
+    Ok(files)
+}
+
+/// What homingd may take of a phone's storage, bytes.
+const MOST_BYTES: u64 = 6_000_000;
+
+fn fits(path: &Path, bytes: u64) -> Result<(), String> {
+    if bytes <= MOST_BYTES {
+        return Ok(());
+    }
+    Err(format!(
+        "{} has {bytes} bytes; a phone's homingd must not have more than {MOST_BYTES}",
+        path.display()
+    ))
+}
+
+fn bytes_of(path: &Path) -> Result<u64, String> {
+    std::fs::metadata(path)
+        .map(|data| data.len())
+        .map_err(|error| format!("could not read {}: {error}", path.display()))
 }
 
 /// Where the programs of a build for a target lie.
@@ -108,10 +133,20 @@ pub(crate) fn built(target: &Target, profile: Profile) -> PathBuf {
         .join(profile.name())
 }
 
-fn size(path: &std::path::Path) -> Result<String, String> {
-    let bytes = std::fs::metadata(path)
-        .map_err(|error| format!("could not read {}: {error}", path.display()))?
-        .len();
+fn size(path: &Path) -> Result<String, String> {
     // In thousands of bytes, so that no rounding hides a step over the limit of 6 MB.
-    Ok(format!("{} kB", bytes.div_ceil(1000)))
+    Ok(format!("{} kB", bytes_of(path)?.div_ceil(1000)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_phones_program_of_more_than_six_megabytes_is_a_failed_build() {
+        let path = Path::new("homingd");
+        assert_eq!(fits(path, MOST_BYTES), Ok(()));
+        let refused = fits(path, MOST_BYTES + 1).unwrap_err();
+        assert!(refused.contains("6000001"), "{refused}");
+    }
 }

@@ -63,7 +63,9 @@ fn folder() -> PathBuf {
 /// Our own part of the disk cannot be made although everything else is here.
 pub(crate) fn stage(program: &Path) -> Result<Vec<(&'static str, OsString)>, String> {
     let missing = |reason: String| {
-        eprintln!("\nSKIPPED: the stories about a whole system (tests/qemu/system.rs): {reason}");
+        house::skip(&format!(
+            "the stories about a whole system (tests/qemu/system.rs): {reason}"
+        ));
         Ok(vec![("HOMING_TEST_SYSTEM_REASON", OsString::from(reason))])
     };
     if let Some(reason) = base::missing() {

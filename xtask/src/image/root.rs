@@ -11,14 +11,15 @@ pub(super) const BOOT_LABEL: &str = "HOMING";
 /// The name of the root file system's partition, by which the kernel finds it on any kind of disk.
 pub(super) const ROOT_LABEL: &str = "homing-root";
 
-/// What is written into every image, by its path.
+/// What is written into every image, by its path. A boot partition may take as long as it likes to show itself: nothing waits for it
+/// but the phone's joining.
 const FILES: [(&str, &str); 6] = [
     ("etc/hostname", "phone\n"),
     ("etc/hosts", "127.0.0.1 localhost\n127.0.1.1 phone\n"),
     (
         "etc/fstab",
         "PARTLABEL=homing-root / ext4 rw,relatime,x-systemd.growfs 0 1\n\
-         LABEL=HOMING /boot/efi vfat rw,umask=0077,nofail 0 0\n",
+         LABEL=HOMING /boot/efi vfat rw,umask=0077,nofail,x-systemd.device-timeout=infinity 0 0\n",
     ),
     // Empty: each phone gives itself an identity at its first start.
     ("etc/machine-id", ""),
@@ -36,7 +37,10 @@ const FILES: [(&str, &str); 6] = [
 ];
 
 /// Units that an image starts and Debian or our package does not by itself: unit, what wants it.
-const ENABLED: [(&str, &str); 1] = [("homingd-enrol.service", "multi-user.target")];
+const ENABLED: [(&str, &str); 2] = [
+    ("homingd-enrol.service", "multi-user.target"),
+    ("homingd-enrol.service", "boot-efi.mount"),
+];
 
 /// Units of Debian's that have nothing to do on a phone's card (they check ext4 in LVM's snapshots) and take part of its start.
 const MASKED: [&str; 2] = ["e2scrub_reap.service", "e2scrub_all.timer"];

@@ -16,13 +16,13 @@ pub(super) fn run(architecture: &str, folder: &Path) -> Result<(), String> {
         "packages for {architecture}: built and tried in a root of their own"
     ));
     if let Some(reason) = missing(architecture, folder) {
-        eprintln!("SKIPPED: the packages' trial: {reason}");
+        house::skip(&format!("the packages' trial for {architecture}: {reason}"));
         return Ok(());
     }
     let translator = match Translator::find(architecture) {
         Ok(found) => found,
         Err(reason) => {
-            eprintln!("SKIPPED: the packages' trial: {reason}");
+            house::skip(&format!("the packages' trial for {architecture}: {reason}"));
             return Ok(());
         }
     };
@@ -74,9 +74,9 @@ fn live(architecture: &str, folder: &Path, made: &[PathBuf]) -> Result<(), Strin
             Command::new(scripts.join("trial-openrc.sh")).arg(&root),
         )?;
     } else {
-        eprintln!(
-            "SKIPPED: OpenRC for {architecture}: an emulated program has its emulator's name, by which the trial looks for it"
-        );
+        house::skip(&format!(
+            "OpenRC for {architecture}: an emulated program has its emulator's name, by which the trial looks for it"
+        ));
     }
     let root = house::target().join("package/root");
     std::fs::remove_dir_all(&root)
@@ -85,7 +85,7 @@ fn live(architecture: &str, folder: &Path, made: &[PathBuf]) -> Result<(), Strin
 
 fn lintian(debs: &[&PathBuf]) -> Result<(), String> {
     if house::program("lintian").is_none() {
-        eprintln!("SKIPPED: lintian is not here (package lintian)");
+        house::skip("lintian is not here (package lintian)");
         return Ok(());
     }
     house::run(

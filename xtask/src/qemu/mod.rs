@@ -92,6 +92,9 @@ pub(crate) fn provide(profile: Profile, stories: Stories) -> Result<Stage, Strin
     let built = arm::build(&way, target, profile, &[arm::HOMINGD])?;
     for program in &built {
         variables.push(("HOMING_TEST_GUEST_HOMINGD", program.into()));
+        if profile == Profile::Phone {
+            variables.push(("HOMING_TEST_GUEST_IS_PHONES", "yes".into()));
+        }
         if stories == Stories::All {
             variables.push(("HOMING_TEST_GUEST_ALL", "yes".into()));
             variables.extend(image::stage(program)?);
