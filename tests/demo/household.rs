@@ -1,8 +1,13 @@
 //! The cast of the tour: an owner, a broker, a phone that walks, a gpsd. It tells no story.
 
 use crate::stage::Stage;
-use e2e::{Broker, Gpsd, Handset, Owner, PATIENCE, Proc, Scratch, Sim, free_port, ours};
+use e2e::{
+    Broker, Gpsd, Handset, HandsetKeeper, Owner, PATIENCE, Proc, Scratch, SharedHandset, Sim,
+    TcpProxy, free_port, ours,
+};
+use homing_face::{Body, Face, Hands};
 use serde_json::json;
+use std::sync::{Arc, MutexGuard};
 
 /// The demo's own account; it is worth nothing and gone at the end.
 pub(crate) const PASSPHRASE: &str = "correct horse battery staple";
@@ -20,8 +25,11 @@ const WALK: [[f64; 2]; 4] = [
 
 /// Everybody. The order is that in which they leave: the folder last.
 pub(crate) struct Household {
+    face: Face,
     pub(crate) watch: Option<Proc>,
-    pub(crate) handset: Handset,
+    handset: SharedHandset,
+    /// The phone's way to the broker, which whoever holds the phone may cut.
+    pub(crate) way: Arc<TcpProxy>,
     pub(crate) broker: Broker,
     pub(crate) owner: Owner,
     _gpsd: Gpsd,
@@ -39,6 +47,7 @@ impl Household {
         sim.ask(json!({"set": "battery", "percent": 64.0, "charging": "discharging"}));
         let gpsd = Gpsd::start(&scratch.folder("gpsd"), sim.nmea());
         let handset = Handset::new(&scratch.folder("phone"), &sim, Some(&gpsd));
+        let handset = SharedHandset::new(handset);
         let owner = Owner::new(&scratch.folder("laptop"), PASSPHRASE);
         let port = free_port();
         let answer = owner.init(port);
@@ -53,15 +62,29 @@ impl Household {
             owner.broker_folder().display()
         ));
         stage.say("The phone is simulated; gpsd is real and hears its receiver's NMEA, on the move at 4 m/s.");
+        let way = Arc::new(TcpProxy::start(port));
+        let keeper = HandsetKeeper::new(handset.clone(), Arc::clone(&way));
+        let body = Body::new(sim.socket().to_path_buf());
+        let face = Face::start(body, Box::new(keeper), Hands::Away, 0)
+            .unwrap_or_else(|error| panic!("the phone's page cannot be served: {error}"));
+        stage.heading(&format!("See and hear the phone: {}", face.url()));
+        stage.say("Open that in a browser on this machine and press \"Listen to the room\" before the siren sounds.");
         Self {
+            face,
             watch: None,
             handset,
+            way,
             broker,
             owner,
             _gpsd: gpsd,
             sim,
             scratch,
         }
+    }
+
+    /// The phone's programs.
+    pub(crate) fn handset(&self) -> MutexGuard<'_, Handset> {
+        self.handset.get()
     }
 
     /// Runs `homing` with these arguments, shows both, and fails the tour when it failed.
@@ -79,8 +102,10 @@ impl Household {
         let ledger = format!(
             "{} ledger --config {} --allow-simulator",
             ours("homingd").display(),
-            self.handset.config().display()
+            self.handset().config().display()
         );
+        self.face.give(Hands::OnThePhone);
+        stage.say(&format!("The phone itself is yours at {}: mute it, cut its power, take away its network, and find it all the same.", self.face.url()));
         hand_over(stage, &self.owner, "", &ledger);
     }
 

@@ -45,7 +45,7 @@ pub(crate) fn refused(stage: &Stage, household: &mut Household) {
         },
     );
     let status = household
-        .handset
+        .handset()
         .homingd(&["status", "--json"])
         .expect_success();
     stage.command("homingd status --json        # on the phone");
@@ -96,7 +96,7 @@ fn forged(order: &[u8], number: usize) -> Vec<u8> {
 /// The sum of what the phone says it has refused.
 fn refusals(household: &Household) -> u64 {
     let status = household
-        .handset
+        .handset()
         .homingd(&["status", "--json"])
         .expect_success()
         .json();

@@ -31,12 +31,13 @@ fn enrol(stage: &Stage, household: &mut Household) {
         }
         bundle.is_file().then_some(())
     });
-    let answer = household.handset.enrol(&bundle);
+    household.way.lead(&bundle);
+    let answer = household.handset().enrol(&bundle);
     stage.answer(
         "homingd enrol phone.bundle --yes        # on the phone",
         &answer,
     );
-    household.handset.start();
+    household.handset().start();
     let status = adding.wait(Duration::from_secs(60));
     stage.output(&adding.log());
     assert!(status.success(), "device add ended with {status}");
@@ -116,7 +117,7 @@ fn show_siren(stage: &Stage, siren: &Value) {
 
 fn order_waits_for_an_absent_phone(stage: &Stage, household: &mut Household) {
     stage.heading("4. The phone is off; the order waits for it");
-    household.handset.stop();
+    household.handset().stop();
     stage.say("(the phone is switched off)");
     let arguments = ["ring", PHONE, "--for", "4s", "--wait", "2s"];
     let answer = household.owner.homing(&arguments);
@@ -128,7 +129,7 @@ fn order_waits_for_an_absent_phone(stage: &Stage, household: &mut Household) {
     );
     show_newest_order(stage, household);
     stage.say("(the phone is switched on again)");
-    household.handset.start();
+    household.handset().start();
     show_siren(stage, &loud(household));
     household.silence();
     wait_until(PATIENCE, "the order to be done", || {

@@ -16,6 +16,7 @@ pub struct Handset {
     crash_at: Option<u32>,
     agent: Option<Proc>,
     siren: Option<Proc>,
+    is_suspended: bool,
 }
 
 impl Handset {
@@ -52,6 +53,7 @@ impl Handset {
             crash_at: None,
             agent: None,
             siren: None,
+            is_suspended: false,
         };
         std::fs::write(&handset.config, text).unwrap_or_else(|error| {
             panic!("could not write {}: {error}", handset.config.display())
@@ -184,6 +186,7 @@ impl Handset {
 
     /// SIGKILL to the agent: a crash. The siren is another process and goes on.
     pub fn kill9_agent(&mut self) {
+        self.is_suspended = false;
         if let Some(mut agent) = self.agent.take() {
             agent.kill9();
         }
@@ -196,12 +199,43 @@ impl Handset {
         }
     }
 
+    /// Stops both where they stand, as a suspended phone's processor does: time goes on without them.
+    pub fn suspend(&mut self) {
+        self.is_suspended = true;
+        self.signal(Signal::SIGSTOP);
+    }
+
+    /// Lets both go on.
+    pub fn resume(&mut self) {
+        self.is_suspended = false;
+        self.signal(Signal::SIGCONT);
+    }
+
+    /// Whether it sleeps.
+    #[must_use]
+    pub fn is_suspended(&self) -> bool {
+        self.is_suspended
+    }
+
+    /// Whether its agent was started and has not ended.
+    pub fn runs(&mut self) -> bool {
+        let agent = self.agent.as_mut();
+        agent.is_some_and(|agent| agent.ended().is_none())
+    }
+
+    fn signal(&self, signal: Signal) {
+        for process in self.agent.iter().chain(&self.siren) {
+            process.signal(signal);
+        }
+    }
+
     /// SIGTERM to both, and waits: the phone is switched off in order.
     ///
     /// # Panics
     /// When either does not end.
     #[track_caller]
     pub fn stop(&mut self) {
+        self.resume();
         for mut process in self.agent.take().into_iter().chain(self.siren.take()) {
             process.terminate(PATIENCE);
         }

@@ -2,11 +2,13 @@
 #![forbid(unsafe_code)]
 
 mod broker;
+mod browser;
 mod gpsd;
 mod guest;
 mod handset;
 mod household;
 mod intruder;
+mod keeper;
 mod owner;
 mod port;
 mod proc;
@@ -19,6 +21,7 @@ mod wait;
 mod warden;
 
 pub use broker::Broker;
+pub use browser::Browser;
 pub use gpsd::Gpsd;
 pub use guest::{
     Body, BootPartition, Clock, Firmware, Fittings, GUEST_PATIENCE, Guest, Kit, Recording, Said,
@@ -27,6 +30,7 @@ pub use guest::{
 pub use handset::Handset;
 pub use household::{Household, PASSPHRASE, PHONE, Receiver};
 pub use intruder::{Intruder, Message, Papers, Wiretap};
+pub use keeper::{HandsetKeeper, SharedHandset};
 pub use owner::{Answer, Owner};
 pub use port::free_port;
 pub use proc::Proc;

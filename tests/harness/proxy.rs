@@ -1,8 +1,10 @@
 //! A TCP proxy that makes a network bad on purpose: cut, stalled, slow. It must not look at or change the bytes.
 
+use homing_protocol::enrolment::Bundle;
 use std::collections::VecDeque;
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -129,6 +131,25 @@ impl TcpProxy {
     #[must_use]
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// Rewrites a phone's bundle, as if the broker were reached through this proxy: from another network.
+    ///
+    /// # Panics
+    /// When there is no bundle, or it cannot be written.
+    #[track_caller]
+    pub fn lead(&self, bundle: &Path) {
+        let written = std::fs::read(bundle)
+            .map_err(|error| error.to_string())
+            .and_then(|bytes| Bundle::decode(&bytes).map_err(|error| error.to_string()))
+            .and_then(|mut content| {
+                content.broker = format!("mqtts://127.0.0.1:{}", self.port);
+                std::fs::write(bundle, content.encode().as_slice())
+                    .map_err(|error| error.to_string())
+            });
+        if let Err(error) = written {
+            panic!("the bundle {}: {error}", bundle.display());
+        }
     }
 
     /// Everything passes again.

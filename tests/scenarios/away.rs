@@ -5,7 +5,6 @@ use crate::story::{
     wait_settled,
 };
 use e2e::{Household, PATIENCE, PHONE, Receiver, TcpProxy, wait_until};
-use homing_protocol::enrolment::Bundle;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
@@ -22,10 +21,7 @@ pub(crate) fn enrol_through_proxy(household: &mut Household) -> TcpProxy {
         .owner
         .homing(&["device", "add", PHONE, "--out", &out])
         .expect_success();
-    let bytes = std::fs::read(&path).expect("the owner has just written it");
-    let mut bundle = Bundle::decode(&bytes).expect("the owner has just written it");
-    bundle.broker = format!("mqtts://127.0.0.1:{}", proxy.port());
-    std::fs::write(&path, bundle.encode().as_slice()).expect("it is ours");
+    proxy.lead(&path);
     household.handset.enrol(&path);
     household.handset.start();
     // The watch knows the passphrase and signs the keys of a phone that claims its bundle.

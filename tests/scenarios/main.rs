@@ -16,6 +16,7 @@ mod day;
 mod delegates;
 mod demo;
 mod epochs;
+mod face;
 mod faults;
 mod finding;
 mod forged;

@@ -2,7 +2,7 @@
 
 use crate::arm::Profile;
 use crate::qemu::{self, Stage, Stories};
-use crate::{house, package, tidy, tools};
+use crate::{browser, house, package, tidy, tools};
 
 /// Which stories of tests/qemu are told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,7 +59,15 @@ fn everything(filters: &[String], guest: Guest) -> Result<(), String> {
         Ok(stage) => (stage, Ok(())),
         Err(reason) => (Stage::Missing(reason.clone()), Err(reason)),
     };
-    let result = run_tests(filters, &found, &stage);
+    // Whoever asks for other tests by name gets no browser installed.
+    let shown = filters.is_empty() || filters.iter().any(|name| name.contains("face"));
+    let browser = if shown {
+        browser::provide()
+    } else {
+        Vec::new()
+    };
+    let variables = [stage.variables(), browser].concat();
+    let result = run_tests(filters, &found, variables);
     // Each test that was skipped has said so, but a test that passed is not listened to.
     if let Stage::Missing(reason) = stage
         && (filters.is_empty() || failed.is_err())
@@ -172,7 +180,11 @@ fn documentation_tests() -> Result<(), String> {
     house::run("a documentation test", &mut command)
 }
 
-fn run_tests(filters: &[String], found: &tools::Found, stage: &Stage) -> Result<(), String> {
+fn run_tests(
+    filters: &[String],
+    found: &tools::Found,
+    variables: qemu::Variables,
+) -> Result<(), String> {
     house::announce("tests");
     let nextest = house::program("cargo-nextest").is_some()
         || std::env::home_dir().is_some_and(|home| home.join(".cargo/bin/cargo-nextest").is_file());
@@ -199,7 +211,7 @@ fn run_tests(filters: &[String], found: &tools::Found, stage: &Stage) -> Result<
         ]);
         command.args(filters);
     }
-    house::run("a test", command.envs(found).envs(stage.variables()))
+    house::run("a test", command.envs(found).envs(variables))
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod arm;
+mod browser;
 mod campaign;
 mod check;
 mod debian;

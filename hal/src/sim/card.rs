@@ -78,6 +78,24 @@ impl Mixer {
 struct Block {
     plays: Instant,
     mean_square: f64,
+    samples: Box<[i16]>,
+}
+
+/// Sound without a gap, as it was in the room: after mixer and route.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stretch {
+    /// When its first sample sounded.
+    pub plays: Instant,
+    /// At [`SAMPLE_RATE`].
+    pub samples: Vec<i16>,
+}
+
+impl Stretch {
+    /// When its last sample has sounded; what follows without a gap begins then.
+    #[must_use]
+    pub fn ends(&self) -> Instant {
+        self.plays + duration_of(self.samples.len())
+    }
 }
 
 /// The sound card.
@@ -176,6 +194,7 @@ impl Card {
         self.blocks.push_back(Block {
             plays: self.ends,
             mean_square: sum / (BLOCK as f64),
+            samples: self.rest.as_slice().into(),
         });
         self.rest.clear();
         self.ends += duration_of(BLOCK);
@@ -226,6 +245,35 @@ impl Card {
             played_ms: played * 1000 / u64::from(SAMPLE_RATE),
             hushed_ms: (self.hushed + hushed) * BLOCK as u64 * 1000 / u64::from(SAMPLE_RATE),
         }
+    }
+
+    /// What began to sound in the room from one moment on and up to another, oldest first; of what is longer ago than two
+    /// seconds nothing is known any more.
+    #[must_use]
+    pub fn room(&self, from: Instant, now: Instant) -> Vec<Stretch> {
+        let mut stretches: Vec<Stretch> = Vec::new();
+        let sounded = |block: &&Block| block.plays >= from && block.plays <= now;
+        for block in self.blocks.iter().filter(sounded) {
+            if self.is_hushed(block) {
+                continue;
+            }
+            let gain = self.gain_at(block.plays);
+            #[expect(clippy::cast_possible_truncation, reason = "a gain is at most 1")]
+            let heard = block
+                .samples
+                .iter()
+                .map(|sample| (f64::from(*sample) * gain) as i16);
+            match stretches.last_mut() {
+                Some(last) if last.ends() == block.plays => {
+                    last.samples.extend(heard);
+                }
+                _ => stretches.push(Stretch {
+                    plays: block.plays,
+                    samples: heard.collect(),
+                }),
+            }
+        }
+        stretches
     }
 
     /// Whether a block plays to nobody.
@@ -347,6 +395,49 @@ mod tests {
         card.set(now + EAR * 9, LOUD);
         assert_eq!(card.heard(now + EAR * 9).hushed_ms, 1_000);
         assert_eq!(later.muted_by_user, Mute::On);
+    }
+
+    #[test]
+    fn the_room_holds_what_sounded_in_it_once_and_after_the_mixer() {
+        let now = Instant::now();
+        let mut card = Card::new(now, Mixer { volume: 50, ..LOUD });
+        let tone = second(1.0);
+        card.write(now, &tone);
+        let half = now + EAR / 2;
+        card.set(
+            half,
+            Mixer {
+                route: Route::Headset,
+                ..LOUD
+            },
+        );
+        let before = now.checked_sub(EAR).unwrap();
+        let room = card.room(before, now + EAR);
+        let [stretch] = &room[..] else {
+            panic!("one stretch: {}", room.len());
+        };
+        assert_eq!(
+            (stretch.plays, stretch.samples.len()),
+            (now, tone.len() / 2)
+        );
+        assert!(
+            stretch
+                .samples
+                .iter()
+                .zip(&tone)
+                .all(|(heard, played)| *heard == played / 2),
+            "at half volume"
+        );
+        // Whoever goes on from the end of what they heard hears nothing twice and misses nothing.
+        let first = card.room(before, now + Duration::from_millis(100));
+        assert_eq!(first[0].samples.len(), 11 * BLOCK);
+        let rest = card.room(first[0].ends(), now + EAR);
+        assert_eq!(rest[0].plays, first[0].ends());
+        assert_eq!(
+            [&first[0].samples[..], &rest[0].samples].concat(),
+            stretch.samples
+        );
+        assert!(card.room(half, now + EAR).is_empty());
     }
 
     #[test]

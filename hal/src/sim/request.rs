@@ -251,6 +251,11 @@ pub enum Request {
     Set(Set),
     /// Asks.
     Get(Get),
+    /// Listens in the room: `{"get":"sound","from_us":N}`.
+    Listen {
+        /// From when on, microseconds since the simulator began.
+        from_us: u64,
+    },
     /// Breaks or mends.
     Fail(Fail),
     /// Acts as a driver.
@@ -268,11 +273,22 @@ impl Request {
         struct GetLine {
             get: Get,
         }
+        #[derive(Deserialize)]
+        #[serde(tag = "get", rename_all = "snake_case", deny_unknown_fields)]
+        enum ListenLine {
+            Sound {
+                #[serde(default)]
+                from_us: u64,
+            },
+        }
         let value: serde_json::Value = serde_json::from_str(line)
             .map_err(|error| format!("this line is not a JSON object: {error}"))?;
         let has = |key| value.get(key).is_some();
         let read = if has("set") {
             serde_json::from_value(value).map(Self::Set)
+        } else if value.get("get").is_some_and(|get| get == "sound") {
+            serde_json::from_value(value)
+                .map(|ListenLine::Sound { from_us }| Self::Listen { from_us })
         } else if has("get") {
             serde_json::from_value(value).map(|line: GetLine| Self::Get(line.get))
         } else if has("fail") {
@@ -298,6 +314,7 @@ mod tests {
             (r#"{"set":"weather"}"#, "unknown variant `weather`"),
             (r#"{"set":"battery","percnt":3}"#, "unknown field `percnt`"),
             (r#"{"get":"moon"}"#, "unknown variant `moon`"),
+            (r#"{"get":"sound","from_ms":3}"#, "unknown field `from_ms`"),
             (r#"{"fail":"siren","how":"sad"}"#, "unknown variant `sad`"),
             (r#"{"set":"route"}"#, "missing field `to`"),
         ] {

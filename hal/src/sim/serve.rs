@@ -8,6 +8,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use base64::prelude::{BASE64_STANDARD, Engine};
 use serde_json::{Value, json};
 
 use super::card::{Mixer, Mute, Route};
@@ -196,6 +197,7 @@ impl Connection {
                 Ok(json!({"ok": true}))
             }
             Request::Get(get) => self.get(get),
+            Request::Listen { from_us } => Ok(self.listen(from_us)),
             Request::Do(Do::Pcm { samples }) => self.pcm(samples, stream),
             Request::Do(Do::SirenOpen) => self.siren_open(),
             Request::Do(Do::AssertLoud) => self.assert_loud(),
@@ -251,6 +253,31 @@ impl Connection {
                 Ok(self.reading())
             }
         }
+    }
+
+    fn listen(&self, from_us: u64) -> Value {
+        let (now, began) = (Instant::now(), self.simulator.began);
+        let since = |instant: Instant| {
+            u64::try_from(instant.saturating_duration_since(began).as_micros()).unwrap_or(u64::MAX)
+        };
+        // A moment that has not come has nothing after it.
+        let from = began + Duration::from_micros(from_us.min(since(now)));
+        let room = self.simulator.world().card.room(from, now);
+        let sound: Vec<Value> = room
+            .iter()
+            .map(|stretch| {
+                let samples = stretch.samples.iter();
+                let bytes: Vec<u8> = samples.flat_map(|sample| sample.to_le_bytes()).collect();
+                json!({"at_us": since(stretch.plays), "pcm": BASE64_STANDARD.encode(bytes)})
+            })
+            .collect();
+        let to_us = room.last().map_or(from_us, |last| since(last.ends()));
+        json!({
+            "now_us": since(now),
+            "to_us": to_us,
+            "sample_rate": super::card::SAMPLE_RATE,
+            "sound": sound,
+        })
     }
 
     fn reading(&mut self) -> Value {

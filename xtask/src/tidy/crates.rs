@@ -33,7 +33,9 @@ const INSIDE: &[(&str, &[&str])] = &[
     ),
     // Judges what harnesses saw, by the protocol's words alone.
     ("homing-oracle", &["homing-protocol"]),
-    ("e2e", &["homing-oracle", "homing-protocol"]),
+    // The simulated phone's page asks the simulator over its socket, as everybody else does.
+    ("homing-face", &[]),
+    ("e2e", &["homing-face", "homing-oracle", "homing-protocol"]),
     // The benchmark's owner is a real client, and its bare peers use the very link that is measured.
     (
         "homing-bench",
@@ -61,7 +63,14 @@ const INSIDE_TESTS: &[(&str, &str)] = &[("homing-oracle", "homingd"), ("homing-o
 const WALLS: &[(&str, &[&str])] = &[
     (
         "tokio",
-        &["homing-link", "homingd", "homing", "e2e", "homing-bench"],
+        &[
+            "homing-link",
+            "homingd",
+            "homing",
+            "e2e",
+            "homing-bench",
+            "homing-face",
+        ],
     ),
     ("rumqttc", &["homing-link"]),
     ("rustls", &["homing-link"]),
@@ -84,7 +93,9 @@ const WALLS: &[(&str, &[&str])] = &[
         &["homingd", "homing", "homing-backup", "homing-bench"],
     ),
     // The benchmark's owner issues itself a certificate from the opened kit, as `homing recover` does.
-    ("ureq", &["homing-backup"]),
+    // A browser is driven over HTTP.
+    ("ureq", &["homing-backup", "e2e"]),
+    ("axum", &["homing-face"]),
     ("rcgen", &["homing", "homing-bench"]),
     ("rpassword", &["homing"]),
 ];

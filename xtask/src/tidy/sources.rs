@@ -29,6 +29,10 @@ const LOCKS: &[(&str, &str)] = &[
         "backup/src/lock/",
         "a repository's lock is renewed by a thread while its holder is busy",
     ),
+    (
+        "face/",
+        "one simulated phone answers several requests of its page",
+    ),
     ("tests/", "tests wait for what other threads saw"),
     ("bench/", "measurements gather from several threads"),
 ];
