@@ -25,6 +25,17 @@ pub(crate) fn cargo() -> Command {
     command
 }
 
+/// What cargo says about the workspace and everything it is built from.
+///
+/// # Errors
+/// cargo failed, or printed something else than JSON.
+pub(crate) fn cargo_metadata() -> Result<serde_json::Value, String> {
+    let mut metadata = cargo();
+    metadata.args(["metadata", "--format-version", "1", "--locked"]);
+    let text = output("cargo metadata", &mut metadata)?;
+    serde_json::from_str(&text).map_err(|error| format!("cargo metadata is not JSON: {error}"))
+}
+
 /// Takes out what the cargo that runs this program said about this package: crates whose build depends on such a
 /// variable, as ring's does, would be built anew whenever a person's own cargo and this one take turns.
 pub(crate) fn as_typed(command: &mut Command) {

@@ -13,6 +13,7 @@ mod image;
 mod man;
 mod package;
 mod qemu;
+mod supply;
 mod tidy;
 mod tools;
 mod translator;
@@ -31,6 +32,7 @@ cargo xtask COMMAND
   qemu [STORY...]    the stories of tests/qemu: homingd on ARM in an emulated phone, with a real gpsd and a real broker
   image [ARGS...]    a disk for a phone (arm64) that joins its account at the first start, in target/image
   package [ARGS...]  .deb packages and a tarball for amd64, arm64 or armhf, in target/package
+  sbom PROGRAM       what homingd or homing is linked with: a software bill of materials (CycloneDX)
   bench [ARGS...]    the benchmarks against real peers, built for release
   campaign NAME      a long run of one harness; its result lies in docs/evidence
   fuzz TARGET        libFuzzer on one of the readers of foreign bytes (fuzz/); needs nothing but a C++ compiler
@@ -84,6 +86,7 @@ fn dispatch(command: &str, rest: &[String]) -> Outcome {
         "qemu" => qemu::run(rest),
         "image" => image::run(rest),
         "package" => package::run(rest),
+        "sbom" => supply::print(rest),
         "bench" => check::bench(rest),
         "campaign" => campaign::run(rest),
         "fuzz" => fuzz::run(rest),
@@ -118,6 +121,11 @@ fn help_of(command: &str) -> &'static str {
         "man" => {
             "cargo xtask man\n\n\
              Renders docs/man/NAME.SECTION.md to target/man/NAME.SECTION, for man(1) and for packages."
+        }
+        "sbom" => {
+            "cargo xtask sbom homingd|homing [TRIPLE]\n\n\
+             Prints a software bill of materials (CycloneDX 1.6, JSON) of what is linked into a program, for this\n\
+             machine or a target triple. The packages hold one each, and the licences of all of it."
         }
         "tidy" => {
             "cargo xtask tidy\n\n\

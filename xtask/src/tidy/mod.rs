@@ -7,7 +7,7 @@ mod manual;
 mod scan;
 mod sources;
 
-use crate::house;
+use crate::{house, supply};
 use std::path::{Path, PathBuf};
 
 /// A rule broken at a place: a file, `file:line` or a crate.
@@ -59,6 +59,8 @@ pub(crate) fn check() -> Result<(), String> {
     breaches.extend(calls::check(&sources));
     breaches.extend(manual::check(&house::root(), &house::target())?);
     breaches.extend(features::check(&house::root(), &sources));
+    let foreign = supply::breaches()?;
+    breaches.extend(foreign.iter().map(|rule| Breach::new("Cargo.lock", rule)));
     if breaches.is_empty() {
         eprintln!("tidy: {} files, nothing to say", sources.len());
         return Ok(());
