@@ -20,7 +20,8 @@ state >"$root/trial/before"
 
 inside sh -c 'dpkg -i /trial/*.deb' >/dev/null || fail "installation failed"
 for path in usr/bin/homingd usr/bin/homing etc/homing/homingd.toml usr/lib/systemd/system/homingd-agent.service \
-    usr/share/man/man8/homingd.8.gz usr/share/doc/homingd/copyright usr/share/bash-completion/completions/homing; do
+    usr/share/man/man8/homingd.8.gz usr/share/doc/homingd/copyright \
+    usr/share/doc/homingd/third-party-notices.gz usr/share/doc/homing/sbom.cdx.json usr/share/bash-completion/completions/homing; do
     [ -e "$root/$path" ] || fail "/$path was not installed"
 done
 for link in homingd-agent.service homingd-siren.path; do

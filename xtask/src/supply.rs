@@ -102,7 +102,9 @@ fn judge(package: &Foreign, rules: &Rules) -> Vec<String> {
         breaches.push(format!("{name} {version} is banned: {reason}"));
     }
     if source != REGISTRY {
-        breaches.push(format!("{name} {version} comes from {source}, not from crates.io"));
+        breaches.push(format!(
+            "{name} {version} comes from {source}, not from crates.io"
+        ));
     }
     // Older packages write a slash for "or".
     let permitted = Expression::parse_mode(licence, ParseMode::LAX).is_ok_and(|expression| {
@@ -112,7 +114,9 @@ fn judge(package: &Foreign, rules: &Rules) -> Vec<String> {
         })
     });
     if !permitted {
-        breaches.push(format!("{name} {version} has the licence {licence:?}, which deny.toml does not allow"));
+        breaches.push(format!(
+            "{name} {version} has the licence {licence:?}, which deny.toml does not allow"
+        ));
     }
     breaches
 }
@@ -183,8 +187,20 @@ pub(crate) fn notices(program: &str, target: Option<&str>) -> Result<String, Str
             folder,
             ..
         } = package;
-        out.push_str(&format!("  {name} {version}: {licence}\n      {repository}\n"));
-        for path in notice_files(folder)? {
+        out.push_str(&format!(
+            "  {name} {version}: {licence}\n      {repository}\n"
+        ));
+        let mut files = notice_files(folder)?;
+        if files.is_empty() && licence.contains("Apache-2.0") {
+            // The text is the same for everybody, and asks for no name in it.
+            files.push(house::root().join("LICENSE-APACHE"));
+        }
+        if files.is_empty() {
+            return Err(format!(
+                "{name} {version} ({licence}) comes without the text of its licence"
+            ));
+        }
+        for path in files {
             let bytes = std::fs::read(&path)
                 .map_err(|error| format!("could not read {}: {error}", path.display()))?;
             let text = String::from_utf8_lossy(&bytes).trim().to_owned();
@@ -212,17 +228,23 @@ fn notice_files(folder: &Path) -> Result<Vec<PathBuf>, String> {
         paths.sort();
         Ok(paths)
     };
-    let is_notice = |path: &PathBuf| {
+    let is_notice = |path: &PathBuf, names: &[&str]| {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         let name = name.to_lowercase();
-        path.is_file() && NOTICES.iter().any(|start| name.starts_with(start))
+        path.is_file() && names.iter().any(|start| name.starts_with(start))
     };
     let mut found = Vec::new();
     for path in entries(folder)? {
-        if is_notice(&path) {
+        if is_notice(&path, &NOTICES) {
             found.push(path);
         } else if path.is_dir() {
-            found.extend(entries(&path)?.into_iter().filter(is_notice));
+            // zstd's COPYING is the licence that was not chosen.
+            let below = entries(&path)?;
+            found.extend(
+                below
+                    .into_iter()
+                    .filter(|path| is_notice(path, &NOTICES[..3])),
+            );
         }
     }
     Ok(found)
@@ -236,7 +258,11 @@ pub(crate) fn print(arguments: &[String]) -> Result<(), String> {
     let (program, target) = match arguments {
         [program] => (program, None),
         [program, target] => (program, Some(target.as_str())),
-        _ => return Err("sbom takes homingd or homing, and a target triple if not this machine's".into()),
+        _ => {
+            return Err(
+                "sbom takes homingd or homing, and a target triple if not this machine's".into(),
+            );
+        }
     };
     println!("{}", bill_of_materials(program, target)?);
     Ok(())
@@ -298,24 +324,45 @@ mod tests {
              [bans]\ndeny = [{ crate = \"openssl-sys\", reason = \"one TLS\" }]\n",
         )
         .unwrap();
-        for licence in ["MIT", "MIT/Apache-2.0", "GPL-3.0-only OR MIT", "(MIT OR Zlib) AND Apache-2.0"] {
+        for licence in [
+            "MIT",
+            "MIT/Apache-2.0",
+            "GPL-3.0-only OR MIT",
+            "(MIT OR Zlib) AND Apache-2.0",
+        ] {
             let good = package("good", licence, REGISTRY);
             assert_eq!(judge(&good, &rules), Vec::<String>::new(), "{licence}");
         }
-        for licence in ["GPL-3.0-only", "MIT AND GPL-3.0-only", "", "whatever I like"] {
+        for licence in [
+            "GPL-3.0-only",
+            "MIT AND GPL-3.0-only",
+            "",
+            "whatever I like",
+        ] {
             let named = judge(&package("greedy", licence, REGISTRY), &rules);
-            assert!(named[0].contains("greedy 1.0.0 has the licence"), "{licence}: {named:?}");
+            assert!(
+                named[0].contains("greedy 1.0.0 has the licence"),
+                "{licence}: {named:?}"
+            );
         }
         let named = judge(&package("openssl-sys", "MIT", REGISTRY), &rules);
         assert_eq!(named, ["openssl-sys 1.0.0 is banned: one TLS"]);
-        let named = judge(&package("fork", "MIT", "git+https://example.org/fork"), &rules);
+        let named = judge(
+            &package("fork", "MIT", "git+https://example.org/fork"),
+            &rules,
+        );
         assert!(named[0].contains("not from crates.io"), "{named:?}");
     }
 
     #[test]
     fn a_package_tells_of_everything_that_is_linked_and_of_nothing_else() {
         let notices = notices("homingd", None).unwrap();
-        for part in ["ring ", "rusqlite ", "Permission is hereby granted", "Apache License"] {
+        for part in [
+            "ring ",
+            "rusqlite ",
+            "Permission is hereby granted",
+            "Apache License",
+        ] {
             assert!(notices.contains(part), "{part}");
         }
         // Tools of the tests, and macros, are in no program.
@@ -325,7 +372,10 @@ mod tests {
         let bill: Value =
             serde_json::from_str(&bill_of_materials("homingd", None).unwrap()).unwrap();
         let components = bill["components"].as_array().unwrap();
-        let ring = components.iter().find(|part| part["name"] == "ring").unwrap();
+        let ring = components
+            .iter()
+            .find(|part| part["name"] == "ring")
+            .unwrap();
         let purl = format!("pkg:cargo/ring@{}", ring["version"].as_str().unwrap());
         assert_eq!(ring["purl"], purl.as_str());
     }

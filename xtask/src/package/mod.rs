@@ -89,6 +89,12 @@ fn name_of(architecture: &str) -> &str {
         .map_or(architecture, |target| target.debian)
 }
 
+/// How compilers name a phone's architecture; this machine's own has no need of a name.
+fn triple_of(architecture: &str) -> Option<&'static str> {
+    let target = TARGETS.iter().find(|target| target.debian == architecture);
+    target.map(|target| target.triple)
+}
+
 /// Where an earlier build for release lies.
 fn built_earlier(architecture: &str) -> PathBuf {
     match TARGETS.iter().find(|target| target.debian == architecture) {
@@ -153,7 +159,12 @@ pub(crate) fn homingd(architecture: &str, program: &Path) -> Result<PathBuf, Str
     // What an earlier build left must not be packed again.
     let _ = std::fs::remove_dir_all(&root);
     // Only the owner's package asks the program itself for something, its completions.
-    tree::fill(&tree::HOMINGD, &root, program, program)?;
+    tree::fill(
+        &tree::HOMINGD,
+        &root,
+        (program, triple_of(architecture)),
+        program,
+    )?;
     let version = env!("CARGO_PKG_VERSION");
     let made = deb::build(&tree::HOMINGD, &root, version, architecture, &out)?;
     remove(&root)?;
@@ -173,8 +184,9 @@ fn build(architecture: &str, programs: &[PathBuf; 2]) -> Result<Vec<PathBuf>, St
         let root = out.join(format!("{}-{architecture}", content.name));
         // What an earlier build left must not be packed again.
         let _ = std::fs::remove_dir_all(&root);
-        tree::fill(content, &root, program, &native)?;
-        tree::fill(content, &whole.join("tree"), program, &native)?;
+        let built = (program.as_path(), triple_of(architecture));
+        tree::fill(content, &root, built, &native)?;
+        tree::fill(content, &whole.join("tree"), built, &native)?;
         made.push(deb::build(content, &root, version, architecture, &out)?);
         remove(&root)?;
     }

@@ -1,7 +1,7 @@
 //! The tree that a package installs: programs, the files of systemd/, manual pages, completions, licences. It must not know any package format.
 
 use crate::debian::apt;
-use crate::house;
+use crate::{house, supply};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -45,17 +45,18 @@ pub(crate) static HOMING: Content = Content {
     pages: &[("homing", '1')],
 };
 
-/// Puts the tree of a package into `root`; `program` is its binary, `native` the same program for this machine, which
-/// prints the completions.
+/// Puts the tree of a package into `root`; `program` is its binary for the target triple, or for this machine; `native`
+/// the same program for this machine, which prints the completions.
 ///
 /// # Errors
 /// One sentence.
 pub(crate) fn fill(
     content: &Content,
     root: &Path,
-    program: &Path,
+    (program, triple): (&Path, Option<&str>),
     native: &Path,
 ) -> Result<(), String> {
+    notices(content, root, triple)?;
     install(program, &root.join("usr/bin").join(content.name), 0o755)?;
     for (page, section) in content.pages {
         let name = format!("{page}.{section}");
@@ -72,6 +73,16 @@ pub(crate) fn fill(
         copy_user_units(&user_units, &root.join("usr/lib/systemd/user"), content)?;
     }
     Ok(())
+}
+
+/// What others wrote of the program: their licences ask for it, and whoever looks after a phone wants to know.
+fn notices(content: &Content, root: &Path, triple: Option<&str>) -> Result<(), String> {
+    let folder = root.join("usr/share/doc").join(content.name);
+    let notices = folder.join("third-party-notices");
+    write(&notices, &supply::notices(content.name, triple)?, 0o644)?;
+    compress(&notices)?;
+    let bill = supply::bill_of_materials(content.name, triple)?;
+    write(&folder.join("sbom.cdx.json"), &bill, 0o644)
 }
 
 /// Everything of systemd/ that a system installs, where it lies there.
