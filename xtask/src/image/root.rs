@@ -37,10 +37,7 @@ const FILES: [(&str, &str); 6] = [
 ];
 
 /// Units that an image starts and Debian or our package does not by itself: unit, what wants it.
-const ENABLED: [(&str, &str); 2] = [
-    ("homingd-enrol.service", "multi-user.target"),
-    ("homingd-enrol.service", "boot-efi.mount"),
-];
+const ENABLED: [(&str, &str); 1] = [("homingd-enrol.service", "multi-user.target")];
 
 /// Units of Debian's that have nothing to do on a phone's card (they check ext4 in LVM's snapshots) and take part of its start.
 const MASKED: [&str; 2] = ["e2scrub_reap.service", "e2scrub_all.timer"];
