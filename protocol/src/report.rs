@@ -255,6 +255,7 @@ impl ReportAck {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::id::{AccountId, DeviceId};
 
     #[test]
     fn a_position_lies_on_the_globe_and_is_read_as_it_was_written() {
@@ -280,5 +281,32 @@ mod tests {
             let bytes = encode_position(&position);
             assert_eq!(decode_position(&bytes), Err(Malformed::Field(field)));
         }
+    }
+
+    #[test]
+    fn a_report_of_nothing_is_malformed_even_from_the_phones_own_key() {
+        let rng = &mut crate::rand_core::UnwrapErr(getrandom::SysRng);
+        let (agent, reader) = (SigningKey::generate(rng), KemSecret::generate(rng));
+        let address = Address {
+            account: AccountId([1; 16]),
+            device: DeviceId([2; 16]),
+        };
+        let context = address.context(MessageType::Report);
+        let plain = Map::new().list(0, core::iter::empty()).encode();
+        let sealed = seal_to_readers(&[reader.public()], &context, &plain, rng).expect("sealed");
+        let payload = Map::new()
+            .uint(0, VERSION)
+            .bytes(1, &address.account.0)
+            .bytes(2, &address.device.0)
+            .uint(3, 1)
+            .uint(4, 1)
+            .uint(5, 0)
+            .bytes(6, &sealed)
+            .encode();
+        let message = signed::sign(&agent, &context, payload);
+        let key = agent.public().key_id();
+        let bytes = envelope::carry(MessageType::Report, key, &message).expect("carried");
+        let opened = Report::open(&bytes, &address, &agent.public(), &reader);
+        assert_eq!(opened.err(), Some(Malformed::Field(5)));
     }
 }

@@ -279,6 +279,22 @@ impl Phone {
         .collect()
     }
 
+    /// The sentence of a command's newest receipt.
+    pub(crate) fn told(&self, id: u8) -> Option<&str> {
+        let newest = self
+            .journal
+            .sent
+            .iter()
+            .rev()
+            .find_map(|message| match message {
+                Outgoing::Receipt { command, text, .. } if *command == command_id(id) => Some(text),
+                Outgoing::Receipt { .. } | Outgoing::Repeat { .. } | Outgoing::Report { .. } => {
+                    None
+                }
+            });
+        newest?.as_deref()
+    }
+
     /// How often the newest receipt of a command was sent again.
     pub(crate) fn repeats(&self, id: u8) -> usize {
         let again = Outgoing::Repeat {

@@ -3,7 +3,7 @@
 use crate::house::*;
 use homing_policy::record::{Accepted, Pace, Place};
 use homing_policy::state::{
-    MOST_BEACONS, MOST_COMMANDS, MOST_FLOORS, MOST_SPACES, MOST_TOMBSTONES,
+    MOST_BEACONS, MOST_COMMANDS, MOST_FLOORS, MOST_PACES, MOST_SPACES, MOST_TOMBSTONES,
 };
 use homing_policy::{Record, State, codec};
 use homing_protocol::cbor::LARGEST;
@@ -69,6 +69,63 @@ fn a_command_kept_beyond_its_beacons_because_it_was_open_goes_when_it_ends() {
     assert_facts(&state);
     state.apply(&ended(2, 1));
     assert!(state.command(id(1)).is_none() && state.command(id(2)).is_none());
+    assert_facts(&state);
+}
+
+#[test]
+fn an_ended_command_is_forgotten_with_the_last_beacon_that_could_bring_it_back() {
+    let mut state = State::default();
+    state.apply(&accepted(1, 0));
+    state.apply(&ended(1, 1));
+    state.apply(&beacon(1));
+    state.apply(&accepted(2, 1));
+    state.apply(&ended(2, 2));
+    for counter in 2..MOST_BEACONS as u64 {
+        state.apply(&beacon(counter));
+    }
+    // One beacon is missing until the first of them is the oldest that a new session may quote.
+    assert!(state.command(id(1)).is_some());
+    state.apply(&beacon(MOST_BEACONS as u64));
+    assert!(state.command(id(1)).is_none());
+    // The other was taken on when that first beacon was the newest, so it may still be quoted with it.
+    assert!(state.command(id(2)).is_some());
+    state.apply(&beacon(MOST_BEACONS as u64 + 1));
+    assert!(state.command(id(2)).is_none());
+    assert_facts(&state);
+}
+
+#[test]
+fn of_too_many_paces_the_one_that_owes_least_is_forgotten_and_never_the_newest() {
+    let client = |number: usize| {
+        let mut bytes = [0; 16];
+        bytes[..8].copy_from_slice(&(number as u64).to_be_bytes());
+        ClientId(bytes)
+    };
+    let paced = |number: usize, debt_ms: u64| Record::Paced {
+        client: client(number),
+        pace: Pace {
+            boot: BootId([4; 16]),
+            boottime_ms: 1,
+            debt_ms,
+            told: 0,
+            copies_ms: 0,
+        },
+    };
+    let mut state = State::default();
+    for number in 0..MOST_PACES {
+        // The seventh owes least.
+        state.apply(&paced(number, if number == 7 { 50 } else { 100 }));
+    }
+    let known = |state: &State| {
+        (0..=MOST_PACES)
+            .filter(|n| state.pace(client(*n)).is_some())
+            .count()
+    };
+    assert_eq!(known(&state), MOST_PACES);
+    state.apply(&paced(MOST_PACES, 1));
+    assert_eq!(known(&state), MOST_PACES);
+    assert!(state.pace(client(7)).is_none());
+    assert!(state.pace(client(MOST_PACES)).is_some());
     assert_facts(&state);
 }
 

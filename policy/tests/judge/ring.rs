@@ -54,7 +54,10 @@ fn a_siren_that_never_sounded_is_a_failure_with_a_sentence() {
 #[test]
 fn a_dead_siren_process_is_noticed_after_the_deadline() {
     // Not even a siren that began to sound is said to have done it: it may have died after its first second.
-    for phase in [None, Some(SOUNDING)] {
+    for (phase, sentence) in [
+        (None, "did not answer"),
+        (Some(SOUNDING), "never said that it ended"),
+    ] {
         let (house, mut phone) = (House::new(), Phone::new());
         let _ = phone.receive(&house.sign(&ring(1, 1)));
         if let Some(phase) = phase {
@@ -65,6 +68,8 @@ fn a_dead_siren_process_is_noticed_after_the_deadline() {
         phone.later(2_000);
         assert!(silences(&phone.hear(&Event::Tick)));
         assert_eq!(phone.said(1).last(), Some(&Failed));
+        let told = phone.told(1).expect("a sentence");
+        assert!(told.contains(sentence), "{told}");
         assert!(phone.hear(&Event::Tick).is_empty());
     }
 }
@@ -237,6 +242,21 @@ fn a_stop_is_answered_as_soon_as_a_newer_ring_sounds() {
 }
 
 #[test]
+fn a_stop_is_not_answered_by_a_siren_that_fails_nor_by_one_that_still_sounds() {
+    let (house, mut phone) = (House::new(), Phone::new());
+    let _ = phone.receive(&house.sign(&ring(1, 1)));
+    let _ = phone.receive(&house.sign(&stop(2, 2, &[1])));
+    // Its last word before it hears of the stop.
+    let _ = phone.siren(1, SOUNDING);
+    assert_eq!(phone.said(2), [Running]);
+    let _ = phone.receive(&house.sign(&ring(3, 3)));
+    let _ = phone.siren(3, SirenPhase::Failing("the card is busy"));
+    assert_eq!(phone.said(2), [Running]);
+    let _ = phone.siren(1, ENDED);
+    assert_eq!(phone.said(2), [Running, Done]);
+}
+
+#[test]
 fn a_stop_whose_silence_nobody_reports_is_answered_after_the_deadline_or_a_restart_of_the_phone() {
     let begun = || {
         let (house, mut phone) = (House::new(), Phone::new());
@@ -353,4 +373,12 @@ fn a_ring_whose_day_is_over_does_not_sound_after_a_restart_of_the_phone() {
     phone.trust(TODAY + 2 * DAY);
     assert!(!is_loud(&phone.reboot()));
     assert_eq!(phone.said(1), [Accepted, Expired]);
+}
+
+#[test]
+fn a_clock_that_was_never_set_ends_no_ring_after_a_restart_of_the_phone() {
+    let (house, mut phone) = (House::new(), Phone::new());
+    let _ = phone.receive(&house.sign(&ring(1, 1).given_at(TODAY)));
+    phone.later(2 * DAY * 1_000);
+    assert!(is_loud(&phone.reboot()));
 }

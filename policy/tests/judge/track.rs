@@ -332,3 +332,25 @@ fn more_positions_than_a_phone_keeps_push_the_oldest_out() {
     phone.state.apply(&Record::Report { counter });
     assert_eq!(phone.state.reports_forgotten, 7);
 }
+
+#[test]
+fn a_position_that_was_asked_for_puts_the_next_one_of_the_history_off() {
+    let (house, mut phone) = (House::new(), Phone::new());
+    let ask = |phone: &mut Phone, number: u8| {
+        let _ = phone.receive(&house.sign(&locate(number.into(), number)));
+        let _ = phone.hear(&Event::SearchEnded {
+            command: command_id(number),
+            outcome: SearchOutcome::Found(PLACE),
+        });
+    };
+    ask(&mut phone, 1);
+    phone.later(40 * MINUTE_MS);
+    ask(&mut phone, 2);
+    assert_eq!(due_in(&phone, at(80)), Some(60 * MINUTE_MS));
+    // Also after a restart of the phone, at the same place.
+    let _ = phone.reboot();
+    phone.beacon();
+    assert_eq!(due_in(&phone, at(80)), Some(0));
+    ask(&mut phone, 3);
+    assert_eq!(due_in(&phone, at(80)), Some(60 * MINUTE_MS));
+}
