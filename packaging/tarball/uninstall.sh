@@ -28,6 +28,8 @@ while read -r file; do
     rm -f "$file" "$file.new"
 done <"$list"
 rm -rf /usr/share/homing
+# Folders that nobody else has a file in.
+for folder in /usr/share/doc/homing /usr/share/doc/homingd; do rmdir "$folder" 2>/dev/null || true; done
 if [ "${1:-}" = --purge ]; then
     rm -rf /var/lib/homing /etc/homing /run/homing
     for user in homing homing-siren; do
