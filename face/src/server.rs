@@ -24,7 +24,7 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; c
 const OWN_HEADER: &str = "x-homing-face";
 
 /// Newest entries of the ledger that the page is told.
-const SHOWN_ENTRIES: usize = 12;
+const SHOWN_ENTRIES: usize = 40;
 
 /// A page that is being served, until it is dropped.
 #[derive(Debug)]
