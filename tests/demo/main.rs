@@ -1,6 +1,7 @@
 //! The guided tour behind ./demo; it must not show anything that the real programs did not do.
 #![forbid(unsafe_code)]
 
+mod archive;
 mod emulated;
 mod household;
 mod stage;
@@ -20,7 +21,8 @@ const HELP: &str = "\
 homing-demo [--qemu] [--once]
 
 Shows a simulated phone enrolled, located, rung and attacked, through a real mosquitto and a real gpsd on
-loopback, in one temporary folder. Then stays until Ctrl-C, with commands to paste.
+loopback, in one temporary folder, and files kept and brought back. Then stays until Ctrl-C, with commands to paste
+and a page on which the phone is seen, heard and held.
 
   --qemu   a shorter tour with the ARM homingd in an emulated phone; `cargo xtask demo --qemu` prepares it
   --once   end after the tour; exit code 1 when a step failed";

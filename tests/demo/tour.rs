@@ -1,5 +1,6 @@
 //! The steps of the tour, each a function that ends with a check; it must not go on after one that failed.
 
+use crate::archive;
 use crate::household::{Household, PHONE};
 use crate::stage::Stage;
 use crate::thief;
@@ -14,6 +15,7 @@ pub(crate) fn run(stage: &Stage, household: &mut Household) {
     ring_although_muted(stage, household);
     order_waits_for_an_absent_phone(stage, household);
     thief::refused(stage, household);
+    archive::brought_back(stage, household);
 }
 
 fn enrol(stage: &Stage, household: &mut Household) {

@@ -176,6 +176,12 @@ impl Owner {
         &self.home
     }
 
+    /// The folder in which commands run.
+    #[must_use]
+    pub fn work(&self) -> &Path {
+        &self.work
+    }
+
     /// The folder from which mosquitto is to be started, written by [`Owner::init`].
     #[must_use]
     pub fn broker_folder(&self) -> PathBuf {
