@@ -1,5 +1,6 @@
 //! Key files: the master key under a password, by scrypt. Must not keep a password, nor spend more memory than granted.
 
+use crate::absent::or_nothing;
 use crate::crypto::{Key, KeyBytes, fill_random};
 use crate::error::{Error, Result};
 use crate::id::Id;
@@ -21,10 +22,11 @@ const MAX_P: u32 = 64;
 /// A key file as it is stored, unsealed JSON.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct KeyFile {
+    #[serde(default, deserialize_with = "or_nothing")]
     created: Timestamp,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_nothing")]
     username: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_nothing")]
     hostname: String,
     kdf: String,
     #[serde(rename = "N")]
@@ -208,6 +210,27 @@ mod tests {
             (master.mac_k(), master.mac_r())
         );
         assert!(file.unwrap_with(id, b"wrong").unwrap().is_none());
+    }
+
+    #[test]
+    fn a_key_that_says_neither_when_nor_by_whom_it_was_made_opens() {
+        let master = KeyBytes::random().unwrap();
+        let json = KeyFile::wrap(&master, b"right", &maker())
+            .unwrap()
+            .to_json()
+            .unwrap();
+        let whole: serde_json::Value = serde_json::from_slice(&json).unwrap();
+        let fields = ["created", "username", "hostname"];
+        let (mut absent, mut null) = (whole.clone(), whole);
+        for field in fields {
+            // As rustic makes them.
+            assert!(absent.as_object_mut().unwrap().remove(field).is_some());
+            null[field] = serde_json::Value::Null;
+        }
+        for json in [absent, null] {
+            let file = KeyFile::parse(json.to_string().as_bytes()).unwrap();
+            assert!(file.unwrap_with(Id::default(), b"right").unwrap().is_some());
+        }
     }
 
     #[test]

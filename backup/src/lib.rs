@@ -4,6 +4,7 @@
 //! snapshot, written last, is what makes a backup exist. See `docs/backup-format.md`.
 #![forbid(unsafe_code)]
 
+mod absent;
 pub mod archiver;
 pub mod chunker;
 pub mod clock;

@@ -1,5 +1,6 @@
 //! Snapshots: what was backed up, when, and its root tree. Holds what is stored; fields it does not know survive.
 
+use crate::absent::or_nothing;
 use crate::error::{Error, Result};
 use crate::id::Id;
 use crate::timestamp::Timestamp;
@@ -17,31 +18,59 @@ pub struct Snapshot {
     /// The root folder.
     pub tree: Id,
     /// The absolute paths that were backed up.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_nothing")]
     pub paths: Vec<String>,
     /// The machine.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[serde(
+        default,
+        deserialize_with = "or_nothing",
+        skip_serializing_if = "String::is_empty"
+    )]
     pub hostname: String,
     /// The user.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[serde(
+        default,
+        deserialize_with = "or_nothing",
+        skip_serializing_if = "String::is_empty"
+    )]
     pub username: String,
     /// The user's number.
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(
+        default,
+        deserialize_with = "or_nothing",
+        skip_serializing_if = "is_zero"
+    )]
     pub uid: u32,
     /// The group's number.
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(
+        default,
+        deserialize_with = "or_nothing",
+        skip_serializing_if = "is_zero"
+    )]
     pub gid: u32,
     /// Patterns that were left out.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(
+        default,
+        deserialize_with = "or_nothing",
+        skip_serializing_if = "Vec::is_empty"
+    )]
     pub excludes: Vec<String>,
     /// The owner's marks.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(
+        default,
+        deserialize_with = "or_nothing",
+        skip_serializing_if = "Vec::is_empty"
+    )]
     pub tags: Vec<String>,
     /// The snapshot this one was changed from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub original: Option<Id>,
     /// What wrote it.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[serde(
+        default,
+        deserialize_with = "or_nothing",
+        skip_serializing_if = "String::is_empty"
+    )]
     pub program_version: String,
     /// Counts of the run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -140,5 +169,25 @@ mod tests {
             String::from_utf8(snapshot.to_json().unwrap()).unwrap(),
             json
         );
+    }
+
+    #[test]
+    fn a_snapshot_whose_fields_are_null_reads_as_one_without_them() {
+        let tree = Id::of(b"tree");
+        let bare = format!(r#"{{"time":"2026-11-22T22:51:46Z","tree":"{tree}"}}"#);
+        let names = [
+            "parent", "paths", "hostname", "username", "uid", "gid", "excludes", "tags",
+        ];
+        let mut json = bare.trim_end_matches('}').to_owned();
+        for name in names
+            .into_iter()
+            .chain(["original", "program_version", "summary"])
+        {
+            json.push_str(&format!(r#","{name}":null"#));
+        }
+        json.push('}');
+        let read = |json: &str| Snapshot::parse(json.as_bytes()).unwrap();
+        assert_eq!(read(&json), read(&bare));
+        assert!(Snapshot::parse(json.replace("\"uid\":null", "\"uid\":\"x\"").as_bytes()).is_err());
     }
 }

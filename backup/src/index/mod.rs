@@ -1,15 +1,15 @@
 //! Which blob lies where, compactly: 48 bytes and a table slot for each. Reads and writes index JSON; loads no files.
 
+mod read;
 mod text;
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::id::Id;
 use crate::pack::{BlobKind, Entry};
 use crate::timestamp::Timestamp;
-use serde::Deserialize;
-use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use std::fmt;
 
+pub use read::read_packs;
 pub(crate) use text::write_json;
 pub use text::{to_json, to_json_with_marks};
 
@@ -278,124 +278,6 @@ pub struct Mark {
     pub at: Timestamp,
 }
 
-/// Calls `each` for every pack of an index file, one at a time, so that only one is in memory.
-///
-/// # Errors
-/// Not the JSON of an index.
-pub fn read_packs(json: &[u8], each: &mut dyn FnMut(Id, Vec<Entry>, Option<Mark>)) -> Result<()> {
-    let mut deserializer = serde_json::Deserializer::from_slice(json);
-    File(each)
-        .deserialize(&mut deserializer)
-        .and_then(|()| deserializer.end())
-        .map_err(|source| Error::Json {
-            what: "an index",
-            source,
-        })
-}
-
-#[derive(Deserialize)]
-struct PackJson {
-    id: Id,
-    blobs: Vec<BlobJson>,
-    #[serde(default)]
-    time: Option<Timestamp>,
-}
-
-#[derive(Deserialize)]
-struct BlobJson {
-    id: Id,
-    #[serde(rename = "type")]
-    kind: KindJson,
-    offset: u32,
-    length: u32,
-    #[serde(default)]
-    uncompressed_length: u32,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum KindJson {
-    Data,
-    Tree,
-}
-
-struct File<'a>(&'a mut dyn FnMut(Id, Vec<Entry>, Option<Mark>));
-
-impl<'de> DeserializeSeed<'de> for File<'_> {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        deserializer.deserialize_map(self)
-    }
-}
-
-impl<'de> Visitor<'de> for File<'_> {
-    type Value = ();
-
-    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("an index with packs")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        while let Some(key) = map.next_key::<std::borrow::Cow<'de, str>>()? {
-            match &*key {
-                "packs" => map.next_value_seed(Packs(&mut *self.0, Standing::Kept))?,
-                "packs_to_delete" => map.next_value_seed(Packs(&mut *self.0, Standing::Marked))?,
-                _ => drop(map.next_value::<IgnoredAny>()?),
-            }
-        }
-        Ok(())
-    }
-}
-
-/// Which of the two lists of an index file.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Standing {
-    Kept,
-    Marked,
-}
-
-struct Packs<'a>(&'a mut dyn FnMut(Id, Vec<Entry>, Option<Mark>), Standing);
-
-impl<'de> DeserializeSeed<'de> for Packs<'_> {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        deserializer.deserialize_seq(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Packs<'_> {
-    type Value = ();
-
-    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("a list of packs")
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut packs: A) -> Result<(), A::Error> {
-        while let Some(PackJson { id, blobs, time }) = packs.next_element()? {
-            let mark = (self.1 == Standing::Marked).then(|| Mark {
-                at: time.unwrap_or_default(),
-            });
-            let entries = blobs.into_iter().map(|blob| Entry {
-                id: blob.id,
-                kind: match blob.kind {
-                    KindJson::Data => BlobKind::Data,
-                    KindJson::Tree => BlobKind::Tree,
-                },
-                offset: blob.offset,
-                length: blob.length,
-                uncompressed: (blob.uncompressed_length != 0).then_some(blob.uncompressed_length),
-            });
-            let mut entries: Vec<Entry> = entries.collect();
-            // restic writes them in any order; who reads several together wants theirs in the pack.
-            entries.sort_unstable_by_key(|entry| entry.offset);
-            (self.0)(id, entries, mark);
-        }
-        Ok(())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -437,6 +319,27 @@ mod tests {
         );
         assert!(!index.contains(BlobKind::Data, &blob(50_000).id));
         assert_eq!(index.iter().count(), 50_000);
+    }
+
+    #[test]
+    fn what_other_programs_write_as_null_is_nothing() {
+        let (pack, id) = (Id::of(b"p"), Id::of(b"b"));
+        // As rustic writes a blob that is not compressed, and Go a list that was never made.
+        let blob = format!(
+            r#"{{"id":"{id}","type":"data","offset":0,"length":53,"uncompressed_length":null}}"#
+        );
+        let json = format!(
+            r#"{{"supersedes":null,"packs":[{{"id":"{pack}","blobs":[{blob}],"time":null}},{{"id":"{id}","blobs":null}}],"packs_to_delete":null}}"#
+        );
+        let mut index = Index::default();
+        index.read(json.as_bytes()).unwrap();
+        let (_, entry) = index.find(BlobKind::Data, &id).unwrap();
+        assert_eq!((entry.length, entry.uncompressed), (53, None));
+        assert_eq!(index.len(), 1);
+        index.read(br#"{"packs":null}"#).unwrap();
+        for nonsense in [r#"{"packs":1}"#, r#"{"packs":"x"}"#, r#"{"packs":{}}"#] {
+            assert!(index.read(nonsense.as_bytes()).is_err(), "{nonsense}");
+        }
     }
 
     #[test]

@@ -7,6 +7,7 @@ mod holder;
 mod renewal;
 mod unlock;
 
+use crate::absent::or_nothing;
 use crate::clock::Clock;
 use crate::crypto::Key;
 use crate::error::{Error, Result};
@@ -41,14 +42,14 @@ pub enum Sharing {
 struct LockFile {
     time: Timestamp,
     exclusive: bool,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_nothing")]
     hostname: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_nothing")]
     username: String,
     pid: u32,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_nothing")]
     uid: u32,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_nothing")]
     gid: u32,
     /// What only our own locks say.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -378,6 +378,39 @@ mod tests {
     }
 
     #[test]
+    fn what_other_programs_write_as_null_is_nothing() {
+        let bare = r#"{"nodes":[{"name":"a","type":"file","mode":420}]}"#;
+        let names = [
+            "mtime",
+            "atime",
+            "ctime",
+            "uid",
+            "gid",
+            "user",
+            "group",
+            "inode",
+            "device_id",
+            "size",
+            "links",
+            "device",
+            "content",
+            "subtree",
+            "error",
+            "linktarget",
+            "linktarget_raw",
+            "extended_attributes",
+        ];
+        let nulls: String = names.map(|name| format!(r#","{name}":null"#)).concat();
+        let json = bare.replace("420", &format!("420{nulls}"));
+        assert_eq!(
+            parse(json.as_bytes()).unwrap(),
+            parse(bare.as_bytes()).unwrap()
+        );
+        let nameless = bare.replace("\"a\"", "null");
+        assert!(parse(nameless.as_bytes()).is_err());
+    }
+
+    #[test]
     fn a_link_target_of_any_bytes_survives() {
         let mut node = Node::new(b"l", NodeKind::Symlink);
         node.link_target = b"/a/\xff\xfe".to_vec();

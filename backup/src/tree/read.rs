@@ -135,27 +135,32 @@ impl<'de> Visitor<'de> for NodeVisitor {
                     })?;
                 }
                 "type" => node.kind = NodeKind::from_name(&map.next_value::<Cow<'de, str>>()?),
-                "mode" => node.mode = map.next_value()?,
-                "mtime" => node.mtime = map.next_value()?,
-                "atime" => node.atime = map.next_value()?,
-                "ctime" => node.ctime = map.next_value()?,
-                "uid" => node.uid = map.next_value()?,
-                "gid" => node.gid = map.next_value()?,
-                "user" => node.user = map.next_value()?,
-                "group" => node.group = map.next_value()?,
-                "inode" => node.inode = map.next_value()?,
-                "device_id" => node.device_id = map.next_value()?,
-                "size" => node.size = map.next_value()?,
-                "links" => node.links = map.next_value()?,
-                "device" => node.device = map.next_value()?,
+                "mode" => node.mode = value(&mut map)?,
+                "mtime" => node.mtime = value(&mut map)?,
+                "atime" => node.atime = value(&mut map)?,
+                "ctime" => node.ctime = value(&mut map)?,
+                "uid" => node.uid = value(&mut map)?,
+                "gid" => node.gid = value(&mut map)?,
+                "user" => node.user = value(&mut map)?,
+                "group" => node.group = value(&mut map)?,
+                "inode" => node.inode = value(&mut map)?,
+                "device_id" => node.device_id = value(&mut map)?,
+                "size" => node.size = value(&mut map)?,
+                "links" => node.links = value(&mut map)?,
+                "device" => node.device = value(&mut map)?,
                 "content" => node.content = map.next_value()?,
                 "subtree" => node.subtree = map.next_value()?,
-                "error" => node.error = map.next_value()?,
+                "error" => node.error = value(&mut map)?,
                 // The raw target, if there is one, follows and counts.
-                "linktarget" => node.link_target = map.next_value::<String>()?.into_bytes(),
-                "linktarget_raw" => node.link_target = decode(&map.next_value::<Cow<'de, str>>()?)?,
+                "linktarget" => node.link_target = value::<_, String>(&mut map)?.into_bytes(),
+                // Without one the target is the one before it.
+                "linktarget_raw" => {
+                    if let Some(raw) = map.next_value::<Option<Cow<'de, str>>>()? {
+                        node.link_target = decode(&raw)?;
+                    }
+                }
                 "extended_attributes" => {
-                    for attribute in map.next_value::<Vec<Attribute<'de>>>()? {
+                    for attribute in value::<_, Vec<Attribute<'de>>>(&mut map)? {
                         let value = decode(attribute.value.as_deref().unwrap_or_default())?;
                         node.xattrs.push((attribute.name.into_owned(), value));
                     }
@@ -172,6 +177,13 @@ impl<'de> Visitor<'de> for NodeVisitor {
             Err(A::Error::custom("a name that no folder can hold"))
         }
     }
+}
+
+/// A field's value; null counts as nothing.
+fn value<'de, A: MapAccess<'de>, T: Deserialize<'de> + Default>(
+    map: &mut A,
+) -> Result<T, A::Error> {
+    map.next_value::<Option<T>>().map(Option::unwrap_or_default)
 }
 
 fn decode<E: de::Error>(text: &str) -> Result<Vec<u8>, E> {
