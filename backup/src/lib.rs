@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod absent;
+mod ahead;
 pub mod archiver;
 pub mod chunker;
 pub mod clock;

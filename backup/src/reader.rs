@@ -1,5 +1,6 @@
 //! Blobs on their way out of the repository, neighbours read together. Changes nothing.
 
+use crate::ahead::{Ahead, Piece};
 use crate::error::{Error, Result};
 use crate::id::Id;
 use crate::index::{Index, PackNumber};
@@ -22,6 +23,8 @@ const LIMITS: [Limits; 2] = [
         held: 3 << 20,
     },
 ];
+/// Bytes of data read at once where the next piece is fetched meanwhile: two of them, and little more, are held instead of one.
+const AHEAD_AT_ONCE: u64 = 6 << 20;
 /// Pieces of packs held at once, for each kind: programs that fill several packs at a time spread a file's neighbours over them.
 const WINDOWS: usize = 6;
 /// What nobody wants is read along where it is less than this: a request costs a server, and us, about as much.
@@ -44,6 +47,11 @@ pub struct Reader<'r, S> {
     /// A bit for each blob of the index.
     wanted: Vec<u64>,
     shelves: [Shelf; 2],
+    ahead: Option<Ahead>,
+    /// From this number on nothing is left to fetch ahead.
+    end: usize,
+    /// Room for the next piece that is fetched ahead.
+    spare: Vec<u8>,
     sealed: Vec<u8>,
     plain: Vec<u8>,
 }
@@ -95,6 +103,9 @@ impl<'r, S: Store> Reader<'r, S> {
             index,
             wanted: Vec::new(),
             shelves: LIMITS.map(Shelf::new),
+            ahead: None,
+            end: usize::MAX,
+            spare: Vec::new(),
             sealed: Vec::new(),
             plain: Vec::new(),
         }
@@ -119,6 +130,7 @@ impl<'r, S: Store> Reader<'r, S> {
             return false;
         };
         self.shelves[shelf_of(kind)].told = true;
+        self.end = usize::MAX;
         if self.wanted.is_empty() {
             self.wanted.resize(self.index.len().div_ceil(64), 0);
         }
@@ -126,6 +138,17 @@ impl<'r, S: Store> Reader<'r, S> {
             *bits |= 1 << (number % 64);
         }
         true
+    }
+
+    /// From now on the next piece of the packs with what is wanted is fetched while the last one is used, where the store
+    /// takes its time to answer. For who takes blobs mostly in the order in which they were stored.
+    pub fn fetch_ahead(&mut self) {
+        self.ahead = self.repository.store().ahead().and_then(Ahead::start);
+        if self.ahead.is_some() {
+            let shelf = &mut self.shelves[shelf_of(BlobKind::Data)];
+            shelf.limits.at_once = AHEAD_AT_ONCE;
+            shelf.at_once = shelf.at_once.min(AHEAD_AT_ONCE);
+        }
     }
 
     /// A blob's checked content, valid until the next call.
@@ -138,7 +161,10 @@ impl<'r, S: Store> Reader<'r, S> {
         let held = self.shelves[shelf_of(kind)].take(pack, &entry);
         let mut window = match held {
             Some(window) => window,
-            None => self.load(number)?,
+            None => match self.fetched(pack, &entry) {
+                Some(window) => window,
+                None => self.load(number)?,
+            },
         };
         if let Some(bits) = self.wanted.get_mut(number / 64)
             && *bits & 1 << (number % 64) != 0
@@ -148,6 +174,7 @@ impl<'r, S: Store> Reader<'r, S> {
         }
         self.sealed.clear();
         self.sealed.extend_from_slice(window.part(&entry));
+        self.order_next(number, &window);
         self.shelves[shelf_of(kind)].windows.push_back(window);
         let name = self.index.pack(pack);
         self.repository
@@ -185,6 +212,60 @@ impl<'r, S: Store> Reader<'r, S> {
                 .uncompressed
                 .unwrap_or(entry.length.saturating_sub(overhead)),
         ))
+    }
+
+    /// The window with a blob, if it is the one that was fetched ahead; another one that has come is put to the rest.
+    fn fetched(&mut self, pack: PackNumber, entry: &Entry) -> Option<Window> {
+        if entry.kind != BlobKind::Data {
+            return None;
+        }
+        let own = span(entry);
+        let (piece, bytes) = self.ahead.as_mut()?.take(pack, &own)?;
+        let shelf = &mut self.shelves[shelf_of(BlobKind::Data)];
+        self.spare = shelf.make_room(bytes.capacity() as u64);
+        let window = Window {
+            pack: piece.pack,
+            range: piece.range,
+            bytes,
+            unused: piece.wanted,
+        };
+        if window.holds(pack, &own) {
+            return Some(window);
+        }
+        shelf.windows.push_back(window);
+        None
+    }
+
+    /// Orders the piece that will be wanted after this window, which holds the blob of that number.
+    fn order_next(&mut self, number: usize, window: &Window) {
+        let is_idle = self.ahead.as_ref().is_some_and(Ahead::is_idle);
+        if !is_idle || number >= self.end || self.index.at(number).1.kind != BlobKind::Data {
+            return;
+        }
+        let shelf = &self.shelves[shelf_of(BlobKind::Data)];
+        let next = (number + 1..self.index.len()).find(|number| {
+            if !self.is_wanted(*number) {
+                return false;
+            }
+            let (pack, entry) = self.index.at(*number);
+            let held = |window: &Window| window.holds(pack, &span(&entry));
+            entry.kind == BlobKind::Data && !held(window) && !shelf.windows.iter().any(held)
+        });
+        let Some(next) = next else {
+            self.end = number;
+            return;
+        };
+        let (pack, entry) = self.index.at(next);
+        let (range, wanted) = self.forwards(next, &span(&entry), shelf.at_once, true);
+        let piece = Piece {
+            pack,
+            range,
+            wanted,
+        };
+        let name = Name::File(Kind::Pack, self.index.pack(pack));
+        if let Some(ahead) = &mut self.ahead {
+            ahead.order(name, piece, std::mem::take(&mut self.spare));
+        }
     }
 
     /// Reads a blob and its surroundings.
@@ -227,26 +308,7 @@ impl<'r, S: Store> Reader<'r, S> {
         let shelf = &mut self.shelves[shelf_of(entry.kind)];
         let most = shelf.most_now(pack, &own);
         let told = shelf.told;
-        let mut range = own;
-        let mut unused = if self.is_wanted(number) {
-            entry.length.into()
-        } else {
-            0
-        };
-        let behind = (number + 1..).map_while(|at| Some((at, self.index.beside(number, at)?)));
-        for (at, other) in behind {
-            let other = span(&other);
-            if other.start < range.end
-                || other.start - range.end > HOLE_BYTES
-                || other.end - range.start > most
-            {
-                break;
-            }
-            if !told || self.is_wanted(at) {
-                unused += other.end - other.start;
-                range.end = other.end;
-            }
-        }
+        let (mut range, mut unused) = self.forwards(number, &own, most, told);
         // Those who do not tell go forward.
         let before = (0..number)
             .rev()
@@ -269,6 +331,38 @@ impl<'r, S: Store> Reader<'r, S> {
         (range, if told { unused } else { 0 })
     }
 
+    /// A blob with those behind it in its pack, all or the wanted ones, as far as they are read along; and how many bytes of
+    /// that are wanted.
+    fn forwards(
+        &self,
+        number: usize,
+        own: &Range<u64>,
+        most: u64,
+        told: bool,
+    ) -> (Range<u64>, u64) {
+        let mut range = own.clone();
+        let mut unused = if self.is_wanted(number) {
+            own.end - own.start
+        } else {
+            0
+        };
+        let behind = (number + 1..).map_while(|at| Some((at, self.index.beside(number, at)?)));
+        for (at, other) in behind {
+            let other = span(&other);
+            if other.start < range.end
+                || other.start - range.end > HOLE_BYTES
+                || other.end - range.start > most
+            {
+                break;
+            }
+            if !told || self.is_wanted(at) {
+                unused += other.end - other.start;
+                range.end = other.end;
+            }
+        }
+        (range, unused)
+    }
+
     fn is_wanted(&self, number: usize) -> bool {
         let bits = self.wanted.get(number / 64).copied().unwrap_or(0);
         bits & 1 << (number % 64) != 0
@@ -289,9 +383,8 @@ impl Shelf {
     /// The window that holds a blob, out of its row.
     fn take(&mut self, pack: PackNumber, entry: &Entry) -> Option<Window> {
         let own = span(entry);
-        let place = self.windows.iter().rposition(|window| {
-            window.pack == pack && window.range.start <= own.start && own.end <= window.range.end
-        })?;
+        let holds = |window: &Window| window.holds(pack, &own);
+        let place = self.windows.iter().rposition(holds)?;
         self.windows.remove(place)
     }
 
@@ -338,6 +431,10 @@ impl Shelf {
 }
 
 impl Window {
+    fn holds(&self, pack: PackNumber, part: &Range<u64>) -> bool {
+        self.pack == pack && self.range.start <= part.start && part.end <= self.range.end
+    }
+
     fn memory(&self) -> u64 {
         self.bytes.capacity() as u64
     }

@@ -19,6 +19,8 @@ use homing_backup::verify::{self, Depth};
 use oracle::{PASSWORD, Restic};
 use std::cell::Cell;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Packs of the repositories here.
 const PACK_BYTES: u64 = 4 << 20;
@@ -276,6 +278,115 @@ fn a_stretch_of_a_pack_that_cannot_be_read_costs_what_lies_on_it_and_few_more_by
     // Once as a whole in vain, then piece by piece; asking for the rest of the pack with each file would be thirty times that.
     assert!(bytes <= 3 * whole, "{bytes} bytes asked for, of {whole}");
     assert!(requests <= 2 * FILES, "{requests} requests");
+}
+
+/// A folder that is said to take its time; counts what its second way is asked for.
+#[derive(Clone)]
+struct Far {
+    folder: LocalStore,
+    /// Is this the second way?
+    second: bool,
+    works: bool,
+    asked: Arc<[AtomicU64; 2]>,
+}
+
+impl Store for Far {
+    fn prepare(&self) -> Result<(), StoreError> {
+        self.folder.prepare()
+    }
+
+    fn list(&self, kind: Kind, each: &mut dyn FnMut(Id, u64)) -> Result<(), StoreError> {
+        self.folder.list(kind, each)
+    }
+
+    fn size(&self, name: Name) -> Result<u64, StoreError> {
+        self.folder.size(name)
+    }
+
+    fn get(&self, name: Name) -> Result<Vec<u8>, StoreError> {
+        self.folder.get(name)
+    }
+
+    fn get_range(
+        &self,
+        name: Name,
+        offset: u64,
+        length: usize,
+        buffer: &mut Vec<u8>,
+    ) -> Result<(), StoreError> {
+        let asked = &self.asked[usize::from(self.second)];
+        asked.fetch_add(length as u64, Ordering::SeqCst);
+        if self.second && !self.works {
+            return Err(StoreError {
+                what: "reading",
+                subject: name.to_string(),
+                reason: "the second way is closed".into(),
+                class: Class::Temporary,
+            });
+        }
+        self.folder.get_range(name, offset, length, buffer)
+    }
+
+    fn put(&self, name: Name, bytes: &[u8]) -> Result<(), StoreError> {
+        self.folder.put(name, bytes)
+    }
+
+    fn remove(&self, name: Name) -> Result<(), StoreError> {
+        self.folder.remove(name)
+    }
+
+    fn ahead(&self) -> Option<Box<dyn Store + Send>> {
+        let second = true;
+        Some(Box::new(Self {
+            second,
+            ..self.clone()
+        }))
+    }
+}
+
+#[test]
+fn what_comes_next_is_fetched_ahead_and_nothing_twice_and_a_failure_of_that_costs_nothing() {
+    for works in [true, false] {
+        let folder = tempfile::tempdir().unwrap();
+        let far = Far {
+            folder: LocalStore::new(folder.path()),
+            second: false,
+            works,
+            asked: Arc::default(),
+        };
+        let asked = Arc::clone(&far.asked);
+        let repository = forest::repository(far, PASSWORD);
+        let source = tempfile::tempdir().unwrap();
+        let path = source.path().canonicalize().unwrap();
+        fill(&path, 0);
+        let tree = back_up(&repository, &path);
+        asked
+            .iter()
+            .for_each(|bytes| bytes.store(0, Ordering::SeqCst));
+        let mut reader = Reader::new(&repository).unwrap();
+        reader.fetch_ahead();
+        let target = tempfile::tempdir().unwrap();
+        let (all, to, keep) = (Selection::default(), target.path(), Conflicts::Keep);
+        restore::plan(&mut reader, tree, &all, to).unwrap();
+        let done = restore::execute(&mut reader, tree, &all, to, keep, &mut Unwatched).unwrap();
+        assert_eq!((done.errors, done.already_there), (0, 0));
+        let inside = target.path().join(path.strip_prefix("/").unwrap());
+        forest::assert_same(&path, &inside);
+        let [first, second] = [0, 1].map(|way| asked[way].load(Ordering::SeqCst));
+        let index = repository.load_index().unwrap();
+        let data = index
+            .iter()
+            .filter(|(_, entry)| entry.kind == BlobKind::Data);
+        let data: u64 = data.map(|(_, entry)| u64::from(entry.length)).sum();
+        if works {
+            assert!(second > data / 2, "{second} of {data} bytes");
+            // With the trees, which are read twice.
+            let both = first + second;
+            assert!(both <= data + data / 10, "{both} for {data} bytes");
+        } else {
+            assert!(second > 0 && first >= data, "{first}, {second} of {data}");
+        }
+    }
 }
 
 #[test]

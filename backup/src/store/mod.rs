@@ -185,4 +185,9 @@ pub trait Store {
     fn beside(&self) -> Option<Box<dyn Store + Send>> {
         None
     }
+
+    /// The same where answers take time rather than work, so that it pays to ask before an answer is needed.
+    fn ahead(&self) -> Option<Box<dyn Store + Send>> {
+        None
+    }
 }

@@ -140,6 +140,10 @@ impl<S: Store, P: Patience> Store for PatientStore<S, P> {
     fn beside(&self) -> Option<Box<dyn Store + Send>> {
         self.store.beside()
     }
+
+    fn ahead(&self) -> Option<Box<dyn Store + Send>> {
+        self.store.ahead()
+    }
 }
 
 #[cfg(test)]

@@ -163,6 +163,10 @@ impl Store for PlaceStore {
     fn beside(&self) -> Option<Box<dyn Store + Send>> {
         either!(self, store => store.beside())
     }
+
+    fn ahead(&self) -> Option<Box<dyn Store + Send>> {
+        either!(self, store => store.ahead())
+    }
 }
 
 #[cfg(test)]

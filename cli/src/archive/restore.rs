@@ -69,6 +69,7 @@ pub(crate) fn run(context: &Context, args: &Restore) -> Result<(), Error> {
     let selection = Selection {
         paths: args.paths.clone(),
     };
+    reader.fetch_ahead();
     let plan = restore::plan(&mut reader, snapshot.tree, &selection, &args.to)?;
     if args.dry_run {
         return tell_plan(context, &plan);

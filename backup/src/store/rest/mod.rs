@@ -348,6 +348,10 @@ impl Store for RestStore {
     fn beside(&self) -> Option<Box<dyn Store + Send>> {
         Some(Box::new(self.clone()))
     }
+
+    fn ahead(&self) -> Option<Box<dyn Store + Send>> {
+        self.beside()
+    }
 }
 
 #[cfg(test)]
