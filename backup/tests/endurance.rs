@@ -265,6 +265,37 @@ fn one_flipped_bit_in_any_object_is_found_and_the_object_is_named() {
 }
 
 #[test]
+fn samples_of_as_many_days_as_there_are_parts_read_every_pack_once_and_find_the_damaged_one() {
+    const DAYS: usize = 3;
+    let store = MemoryStore::default();
+    let repository = create(&store);
+    let forest = Forest::grow(16);
+    forest.add_large(9 << 20);
+    back_up(&repository, &forest).unwrap();
+    let packs = repository.list(Kind::Pack).unwrap();
+    assert!(packs.len() > DAYS, "{}", packs.len());
+    // Content that nobody reads who looks at the structure alone.
+    let (damaged, _) = packs.iter().max_by_key(|(_, size)| *size).unwrap();
+    store.tamper(Name::File(Kind::Pack, *damaged), |mut bytes| {
+        bytes[1000] ^= 1;
+        Some(bytes)
+    });
+    let structure = verify::verify(&repository, Depth::Structure, &mut |_, _| false).unwrap();
+    assert_eq!((structure.damage.len(), structure.packs_read), (0, 0));
+    let (mut read, mut found) = (0, Vec::new());
+    for first in 0..DAYS {
+        let sample = Depth::Sample { every: DAYS, first };
+        let findings = verify::verify(&repository, sample, &mut |_, _| false).unwrap();
+        assert!(findings.packs_read <= packs.len().div_ceil(DAYS));
+        read += findings.packs_read;
+        found.extend(findings.damage);
+    }
+    assert_eq!(read, packs.len());
+    let names_it = |line: &String| line.contains(&damaged.to_string());
+    assert!(!found.is_empty() && found.iter().all(names_it), "{found:?}");
+}
+
+#[test]
 fn a_damaged_config_or_key_is_not_taken_for_a_wrong_password_or_an_empty_place() {
     let store = MemoryStore::default();
     create(&store);

@@ -1,4 +1,4 @@
-//! File systems that are really full: eight megabytes of memory, mounted for one child process alone. Says SKIPPED where that may not be done.
+//! File systems of their own, and full ones: eight megabytes of memory, mounted for one child process alone. Says SKIPPED where that may not be done.
 #![forbid(unsafe_code)]
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on must stop")]
 
@@ -9,7 +9,7 @@ mod oracle;
 #[expect(dead_code, reason = "this test program uses a part of it")]
 mod victim;
 
-use homing_backup::archiver::{self, Options, Unobserved};
+use homing_backup::archiver::{self, FileSystems, Options, Unobserved};
 use homing_backup::clock::SystemClock;
 use homing_backup::reader::Reader;
 use homing_backup::repository::Repository;
@@ -49,6 +49,45 @@ fn back_up(ours: &Repository<LocalStore>, path: &Path) -> Result<archiver::Done,
         ..forest::options()
     };
     archiver::backup(ours, &[path], &options, &SystemClock, &mut Unobserved)
+}
+
+#[test]
+fn a_child_backs_up_beside_another_file_system() {
+    let Some((mounted, folder)) = victim::told() else {
+        return;
+    };
+    std::fs::write(mounted.join("inside"), "on the other one").unwrap();
+    let place = tempfile::tempdir().unwrap();
+    let store = LocalStore::new(place.path());
+    let ours = Repository::create(store, PASSWORD.as_bytes(), &forest::maker()).unwrap();
+    for (file_systems, files) in [(FileSystems::One, 1), (FileSystems::All, 2)] {
+        let options = Options {
+            file_systems,
+            ..forest::options()
+        };
+        let clock = SystemClock;
+        let done = archiver::backup(&ours, &[&folder], &options, &clock, &mut Unobserved).unwrap();
+        let summary = done.snapshot.summary.unwrap();
+        assert_eq!((summary.total_files_processed, summary.errors), (files, 0));
+        let mut reader = Reader::new(&ours).unwrap();
+        let tree = forest::subtree(&mut reader, done.snapshot.tree, &folder);
+        let nodes = reader.tree(&tree).unwrap();
+        let names: Vec<_> = nodes.iter().map(|node| &*node.name).collect();
+        assert_eq!(names, [&b"file"[..], b"mounted"]);
+        // The folder is there either way, so that it can be mounted on again.
+        let inside = reader.tree(&nodes[1].subtree.unwrap()).unwrap();
+        assert_eq!(inside.len() as u64, files - 1);
+    }
+}
+
+#[test]
+fn another_file_system_is_backed_up_or_left_out_as_it_was_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().canonicalize().unwrap();
+    std::fs::write(path.join("file"), "on this one").unwrap();
+    std::fs::create_dir(path.join("mounted")).unwrap();
+    let child = "a_child_backs_up_beside_another_file_system";
+    on_a_small_disk(child, &path.join("mounted"), &path);
 }
 
 fn is_full(error: &Error) -> bool {
