@@ -16,6 +16,8 @@ use crate::fault::{Cancel, Fault};
 const GRACE: Duration = Duration::from_secs(3);
 /// How long the others may take to end once there is an answer: what they have switched on is off by then.
 const FAREWELL: Duration = Duration::from_secs(2);
+/// From this deadline on the sources get so much less that the answer comes by it whatever they do; shorter ones are overrun instead.
+const LONG: Duration = Duration::from_secs(20);
 /// How many sources may search at once in this process, those that hang included: a source that never ends keeps its thread.
 const MOST_RUNNING: usize = 32;
 
@@ -25,7 +27,8 @@ const STACK: usize = 256 * 1024;
 /// Finds the phone by all sources, best first: each has nearly the whole time, because any of them may be the one that works.
 /// The first fix of a satellite receiver is the answer and ends the search; otherwise, at the deadline, the smallest radius.
 ///
-/// The answer comes by the deadline whatever a source does: one that does not end is left behind, on a thread of its own.
+/// The answer comes by the deadline, and of less than 20 s some 5 s later, whatever a source does: one that does not end is left
+/// behind, on a thread of its own.
 ///
 /// # Errors
 /// [`Fault::Cancelled`]; else the fault that says most; [`Fault::Absent`] when there is no source.
@@ -35,9 +38,12 @@ pub fn locate(
     cancel: &Cancel,
 ) -> Result<Fix, Fault> {
     let began = Instant::now();
-    let margin = (GRACE + FAREWELL).min(deadline / 10);
+    let margin = match deadline >= LONG {
+        true => GRACE + FAREWELL,
+        false => Duration::ZERO,
+    };
     let turns = sources.iter().map(|source| source.turn());
-    let mut race = Race::new(turns, deadline - margin, margin.min(GRACE));
+    let mut race = Race::new(turns, deadline.saturating_sub(margin));
     let mut field = Field::new(sources)?;
     let answer = loop {
         let now = began.elapsed();
@@ -58,7 +64,7 @@ pub fn locate(
             race.ended(index, found);
         }
     };
-    field.leave((Instant::now() + FAREWELL).min(began + deadline));
+    field.leave(Instant::now() + FAREWELL);
     answer
 }
 
@@ -191,15 +197,13 @@ enum Stand {
 /// The search as a state that is told the time.
 struct Race {
     deadline: Duration,
-    grace: Duration,
     runners: Vec<(Turn, Stand)>,
 }
 
 impl Race {
-    fn new(turns: impl Iterator<Item = Turn>, deadline: Duration, grace: Duration) -> Self {
+    fn new(turns: impl Iterator<Item = Turn>, deadline: Duration) -> Self {
         Self {
             deadline,
-            grace,
             runners: turns.map(|turn| (turn, Stand::Waits)).collect(),
         }
     }
@@ -264,7 +268,7 @@ impl Race {
         match one_waits && now < self.last_at() {
             true => self.last_at(),
             // Every source ends at its deadline by itself; one that does not is not waited for.
-            false => self.deadline + self.grace,
+            false => self.deadline + GRACE,
         }
     }
 
@@ -285,7 +289,7 @@ impl Race {
             return Some(Ok(fix));
         }
         let best = fixes.min_by_key(|fix| fix.position.accuracy_dm);
-        let is_over = all_ended || now >= self.deadline + self.grace;
+        let is_over = all_ended || now >= self.deadline + GRACE;
         is_over.then(|| best.ok_or_else(|| self.fault()))
     }
 
