@@ -25,6 +25,8 @@ const LIMITS: [Limits; 2] = [
 ];
 /// Bytes of data read at once where the next piece is fetched meanwhile: two of them, and little more, are held instead of one.
 const AHEAD_AT_ONCE: u64 = 6 << 20;
+/// Where an index holds more blobs than this, some 14 MiB of it, its memory is not spent on fetching ahead.
+const MOST_BLOBS_AHEAD: usize = 250_000;
 /// Pieces of packs held at once, for each kind: programs that fill several packs at a time spread a file's neighbours over them.
 const WINDOWS: usize = 6;
 /// What nobody wants is read along where it is less than this: a request costs a server, and us, about as much.
@@ -143,6 +145,9 @@ impl<'r, S: Store> Reader<'r, S> {
     /// From now on the next piece of the packs with what is wanted is fetched while the last one is used, where the store
     /// takes its time to answer. For who takes blobs mostly in the order in which they were stored.
     pub fn fetch_ahead(&mut self) {
+        if self.index.len() > MOST_BLOBS_AHEAD {
+            return;
+        }
         self.ahead = self.repository.store().ahead().and_then(Ahead::start);
         if self.ahead.is_some() {
             let shelf = &mut self.shelves[shelf_of(BlobKind::Data)];
