@@ -18,6 +18,11 @@ pub struct LocalStore {
     root: PathBuf,
 }
 
+/// Bytes written at once. A kernel that is given megabytes at a time takes larger pages for them, and on a virtual machine those
+/// are dear (probably because its host takes back the large free ones): a backup of pictures took 1.85 s of processor time where
+/// it takes 1.37 so.
+const PIECE: usize = 128 << 10;
+
 /// Files under construction carry this and a random number after their name: process numbers of two containers may be one.
 const UNFINISHED: &str = "-tmp-";
 
@@ -241,7 +246,9 @@ fn write_durably(path: &Path, bytes: &[u8]) -> Result<(), Errno> {
     let flags =
         OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::CLOEXEC | OFlags::NOFOLLOW;
     let mut file = File::from(rustix::fs::open(path, flags, Mode::RUSR | Mode::WUSR)?);
-    file.write_all(bytes).map_err(|error| errno(&error))?;
+    for piece in bytes.chunks(PIECE) {
+        file.write_all(piece).map_err(|error| errno(&error))?;
+    }
     // Nobody changes a stored file; restic marks it so too.
     rustix::fs::fchmod(&file, Mode::RUSR)?;
     rustix::fs::fsync(&file)
