@@ -27,13 +27,21 @@ function complain(error) {
   byId("trouble").textContent = error === null ? "" : `${error.message ?? error}`;
 }
 
+// What was asked before a change was made must not be drawn after it: the switch would jump back.
+let asked = 0;
+let drawn = 0;
+let acting = 0;
+
 async function act(path, body) {
+  acting += 1;
   try {
     await ask(path, body);
     complain(null);
   } catch (error) {
     complain(error);
   }
+  acting -= 1;
+  drawn = asked + 1;
   await look();
 }
 
@@ -73,8 +81,13 @@ function draw({ world, standing, yours }) {
 }
 
 async function look() {
+  asked += 1;
+  const mine = asked;
   try {
-    draw(await ask("world"));
+    const seen = await ask("world");
+    if (mine < drawn || acting > 0) return;
+    drawn = mine;
+    draw(seen);
     if (byId("trouble").dataset.gone) { delete byId("trouble").dataset.gone; complain(null); }
   } catch (error) {
     byId("phone").dataset.standing = "off";

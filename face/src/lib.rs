@@ -60,12 +60,13 @@ pub trait Keeper: Send + 'static {
     /// Lets traffic through, or stops it.
     fn carry(&mut self, reach: Reach);
 
-    /// What the phone tells whoever holds it: the newest entries of `homingd ledger --json`, oldest first.
-    ///
-    /// # Errors
-    /// When the phone cannot be asked.
-    fn ledger(&mut self) -> io::Result<Vec<Value>>;
+    /// How to ask the phone what it tells whoever holds it.
+    fn ledger(&mut self) -> Question;
 }
+
+/// Asks the phone for the entries of `homingd ledger --json`, oldest first; an error when it cannot be asked. It takes as long
+/// as a program takes, and nobody waits for it who wants something else of the keeper.
+pub type Question = Box<dyn FnOnce() -> io::Result<Vec<Value>> + Send>;
 
 /// Who may use the switches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -218,9 +218,11 @@ fn sentence(status: StatusCode, text: &str) -> Response {
 
 async fn world(State(shared): State<Arc<Shared>>) -> Response {
     apart(move || {
+        // The body last: what was seen before a wait for the keeper would be old.
+        let standing = lock(&shared.keeper).standing();
         Ok(json!({
             "world": shared.body.world()?,
-            "standing": lock(&shared.keeper).standing().word(),
+            "standing": standing.word(),
             "yours": *lock(&shared.hands) == Hands::OnThePhone,
         }))
     })
@@ -243,7 +245,8 @@ async fn sound(
 
 async fn ledger(State(shared): State<Arc<Shared>>) -> Response {
     apart(move || {
-        let mut entries = lock(&shared.keeper).ledger()?;
+        let question = lock(&shared.keeper).ledger();
+        let mut entries = question()?;
         let newest = entries.split_off(entries.len().saturating_sub(SHOWN_ENTRIES));
         Ok(Value::Array(newest))
     })
@@ -256,18 +259,27 @@ async fn set(State(shared): State<Arc<Shared>>, body: Bytes) -> Response {
     };
     apart(move || {
         shared.let_hands_in()?;
-        let answer = shared.body.set(&request)?;
-        if request["set"] == "network" && request["kind"].is_string() {
-            let reach = if request["kind"] == "none" {
-                Reach::Cut
-            } else {
-                Reach::Open
-            };
+        // The way first: a phone that hears of a network tries it at once.
+        if let Some(reach) = reach_of(&request) {
             lock(&shared.keeper).carry(reach);
         }
+        let answer = shared.body.set(&request)?;
         Ok(answer)
     })
     .await
+}
+
+/// What a change of the network does to the phone's traffic, if it is one.
+fn reach_of(request: &Value) -> Option<Reach> {
+    if request["set"] != "network" {
+        return None;
+    }
+    match request["kind"].as_str()? {
+        "none" => Some(Reach::Cut),
+        "wifi" | "cellular" => Some(Reach::Open),
+        // Nothing that the page offers.
+        _ => None,
+    }
 }
 
 async fn standing(State(shared): State<Arc<Shared>>, body: Bytes) -> Response {

@@ -213,7 +213,8 @@ fn at_the_deadline_every_source_has_said_its_word() {
     let around = Ok(fix(Kind::Cell, 900));
     let three = sources([None, Some(around.clone()), None]);
     let began = Instant::now();
-    let deadline = Duration::from_millis(200);
+    // Long enough for the one that answers at once, wherever its thread waits for a processor.
+    let deadline = Duration::from_secs(5);
     assert_eq!(locate(three, deadline, &Cancel::new()), around);
     assert!(began.elapsed() >= deadline);
 }

@@ -42,11 +42,15 @@ pub(crate) fn brought_back(stage: &Stage, household: &Household) {
     stage.say("(a picture is taken)");
     run(&["backup", FILES]);
     let before = content(&files);
+    // As the archive names it: the temporary folder may be a link.
+    let whole = files
+        .canonicalize()
+        .unwrap_or_else(|error| panic!("could not find {}: {error}", files.display()));
     remove(&files);
     stage.say("(everything is lost)");
     run(&["restore", "latest", "--to", "."]);
     // A restore puts things where they were: below its target, at their whole path.
-    let restored = work.join(files.strip_prefix("/").unwrap_or(&files));
+    let restored = work.join(whole.strip_prefix("/").unwrap_or(&whole));
     assert_eq!(before.len(), 6, "{:?}", before.keys());
     assert!(
         content(&restored) == before,

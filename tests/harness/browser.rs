@@ -1,14 +1,17 @@
 //! A real Chromium without a window, driven over WebDriver (W3C, classic) by its own ChromeDriver. It must not know the page it is shown.
 
-use crate::wait::{PATIENCE, wait_until};
-use crate::{Proc, Scratch};
+use crate::wait::wait_until;
+use crate::{Proc, Scratch, free_port};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// The key under which WebDriver names an element (W3C WebDriver, section 11).
 const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
+
+/// How often a page is asked.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
 
 /// Starting a browser takes seconds on an idle machine, and many on a busy one.
 const START: Duration = Duration::from_secs(90);
@@ -38,19 +41,20 @@ impl Browser {
             return None;
         };
         let scratch = Scratch::new();
+        let port = free_port();
         let mut command = Command::new(driver);
         command
-            .arg("--port=0")
+            .arg(format!("--port={port}"))
             .env("TMPDIR", scratch.folder("tmp"))
             .env("HOME", scratch.folder("home"))
             .env_remove("DBUS_SESSION_BUS_ADDRESS")
             .stdin(Stdio::null());
         let mut driver = Proc::start("chromedriver", &scratch.folder("logs"), &mut command);
-        driver.wait_for_output(START, "started successfully on port");
-        let port = port_of(&driver.log())
-            .unwrap_or_else(|| panic!("ChromeDriver named no port: {}", driver.log()));
+        driver.wait_for_output(START, "started successfully");
         let http = ureq::Agent::config_builder()
             .timeout_global(Some(START))
+            // It is on this machine, whatever stands before the web.
+            .proxy(None)
             .http_status_as_error(false)
             .build()
             .new_agent();
@@ -123,10 +127,20 @@ impl Browser {
     /// When it does not become true; with what the page shows.
     #[track_caller]
     pub fn wait(&self, what: &str, expression: &str) {
-        let is_true = || (self.value(expression) == true).then_some(());
+        let mut looked = None::<Instant>;
+        let is_true = || {
+            // Each look is work for the page.
+            let is_soon = looked.is_some_and(|at| at.elapsed() < LOOK_EVERY);
+            if is_soon {
+                return None;
+            }
+            let found = self.value(expression) == true;
+            looked = Some(Instant::now());
+            found.then_some(())
+        };
         let shown = || self.text("body");
         let waited = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            wait_until(PATIENCE, what, is_true);
+            wait_until(START, what, is_true);
         }));
         assert!(waited.is_ok(), "{what}; the page shows:\n{}", shown());
     }
@@ -168,7 +182,7 @@ fn capabilities(browser: &Path, profile: &Path) -> Value {
             "args": [
                 "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
                 "--disable-dev-shm-usage", "--disable-background-networking", "--disable-component-update",
-                "--disable-sync", "--disable-breakpad", "--disable-crash-reporter", "--mute-audio",
+                "--disable-sync", "--force-prefers-reduced-motion", "--disable-breakpad", "--disable-crash-reporter", "--mute-audio",
                 "--window-size=1100,900",
                 format!("--user-data-dir={}", profile.display()),
             ],
@@ -201,13 +215,4 @@ fn program(name: &str) -> Option<PathBuf> {
         let path = PathBuf::from("/usr/bin").join(name);
         path.is_file().then_some(path)
     })
-}
-
-/// "ChromeDriver was started successfully on port 41213."
-fn port_of(log: &str) -> Option<u16> {
-    let (_, rest) = log.split_once("started successfully on port ")?;
-    rest.split(|letter: char| !letter.is_ascii_digit())
-        .next()?
-        .parse()
-        .ok()
 }

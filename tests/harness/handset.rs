@@ -110,6 +110,12 @@ impl Handset {
         self.homingd_told(arguments, "")
     }
 
+    /// The same, to be run later and without this handset.
+    pub(crate) fn question(&self, arguments: &[&str]) -> impl FnOnce() -> Answer + Send + use<> {
+        let (mut command, folder) = (self.command(arguments), self.folder.clone());
+        move || Answer::of("homingd", &folder, &mut command, "", PATIENCE)
+    }
+
     /// The same with these lines as its input.
     #[track_caller]
     #[must_use]

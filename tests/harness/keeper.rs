@@ -1,8 +1,7 @@
 //! Whoever runs the simulated phone's programs, for its page: power, sleep, the way to the broker, the ledger. It must not know what the phone answers.
 
 use crate::{Handset, TcpProxy};
-use homing_face::{Keeper, Reach, Standing};
-use serde_json::Value;
+use homing_face::{Keeper, Question, Reach, Standing};
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -73,12 +72,15 @@ impl Keeper for HandsetKeeper {
         }
     }
 
-    fn ledger(&mut self) -> io::Result<Vec<Value>> {
-        let answer = self.handset.get().homingd(&["ledger", "--json"]);
-        if answer.status.success() {
-            Ok(answer.json_lines())
-        } else {
-            Err(io::Error::other(answer.stderr))
-        }
+    fn ledger(&mut self) -> Question {
+        let ask = self.handset.get().question(&["ledger", "--json"]);
+        Box::new(move || {
+            let answer = ask();
+            if answer.status.success() {
+                Ok(answer.json_lines())
+            } else {
+                Err(io::Error::other(answer.stderr))
+            }
+        })
     }
 }

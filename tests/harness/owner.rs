@@ -251,7 +251,11 @@ impl Owner {
             .arg(&self.home)
             .args(["--passphrase-fd", "0"])
             .args(arguments);
-        command.current_dir(&self.work).env("NO_COLOR", "1");
+        // What is only remembered goes with the story, too.
+        command
+            .current_dir(&self.work)
+            .env("NO_COLOR", "1")
+            .env("XDG_CACHE_HOME", self.work.join("cache"));
         let variables = self.environment.iter();
         command.envs(variables.map(|(name, value)| (name, value)));
         command

@@ -231,7 +231,7 @@ fn what_is_typed_on_a_terminal_is_not_shown_and_a_question_that_waits_holds_up_n
     });
     // A question that waits here keeps nobody from answering it elsewhere.
     let mut elsewhere = Command::new("timeout");
-    elsewhere.arg(PATIENCE.as_secs().to_string());
+    elsewhere.arg((PATIENCE * 4).as_secs().to_string());
     elsewhere.arg(ours("homingd")).args(["pin", "check"]);
     elsewhere
         .arg("--config")

@@ -14,6 +14,8 @@ fn the_tour_succeeds_and_leaves_nothing_after_ctrl_c() {
     let temporary = scratch.folder("tmp");
     let mut command = Command::new(ours("homing-demo"));
     command.env("TMPDIR", &temporary).stdin(Stdio::null());
+    let (home, cache) = (scratch.folder("home"), scratch.folder("cache"));
+    command.env("HOME", &home).env("XDG_CACHE_HOME", &cache);
     let mut demo = Proc::start("demo", scratch.path(), &mut command);
     demo.wait_for_output(TOUR, "Your turn");
     demo.wait_for_output(PATIENCE, "Ctrl-C ends everything");
@@ -22,8 +24,10 @@ fn the_tour_succeeds_and_leaves_nothing_after_ctrl_c() {
     demo.signal(Signal::SIGINT);
     let status = demo.wait(PATIENCE);
     assert!(status.success(), "{status}: {}", demo.log());
-    let left: Vec<_> = std::fs::read_dir(&temporary).unwrap().flatten().collect();
-    assert!(left.is_empty(), "files are left: {left:?}");
+    for folder in [&temporary, &home, &cache] {
+        let left: Vec<_> = std::fs::read_dir(folder).unwrap().flatten().collect();
+        assert!(left.is_empty(), "files are left: {left:?}");
+    }
     wait_until(PATIENCE, "every process of the demo to be gone", || {
         (running_in(&temporary) == 0).then_some(())
     });

@@ -94,6 +94,9 @@ fn a_person_hears_the_muted_phone_ring_in_a_browser_and_handles_it() {
         let mixer = &shown.world()["mixer"];
         (mixer["mute"] == true && mixer["route"] == "headset").then_some(())
     });
+    browser.click("#headset");
+    every_other_switch_reaches_the_body(&browser, &shown);
+    browser.click("#headset");
     browser.click("#listen");
     browser.wait(
         "a quiet room",
@@ -124,6 +127,40 @@ fn a_person_hears_the_muted_phone_ring_in_a_browser_and_handles_it() {
     );
     wait_until(PATIENCE, "the ring to be over", || {
         (shown.state_of(&ring) == "cancelled").then_some(())
+    });
+}
+
+/// Sliders and lists are moved as a person's browser reports it, by the event that follows.
+fn every_other_switch_reaches_the_body(browser: &Browser, shown: &Shown) {
+    let wait = |what: &str, reached: &dyn Fn(&serde_json::Value) -> bool| {
+        wait_until(PATIENCE, what, || reached(&shown.world()).then_some(()));
+    };
+    let choose = |control: &str, value: &str| {
+        let script = format!(
+            "(control => {{ control.value = {value:?}; control.dispatchEvent(new Event('change')); }})(document.querySelector({control:?}))"
+        );
+        let _ = browser.value(&script);
+    };
+    wait("the headset to be out", &|world| {
+        world["mixer"]["route"] == "speaker"
+    });
+    choose("#volume", "35");
+    wait("the volume", &|world| world["mixer"]["volume"] == 35);
+    choose("#percent", "12");
+    wait("the charge", &|world| world["battery"]["percent"] == 12.0);
+    browser.click("#charging");
+    wait("the charger", &|world| {
+        world["battery"]["charging"] == "charging"
+    });
+    browser.click("#indoors");
+    wait("the roof", &|world| world["position"]["indoors"] == true);
+    choose("#somewhere", "48.85837,2.29448");
+    wait("another place", &|world| {
+        world["position"]["lat"] == 48.858_37
+    });
+    browser.click("[name=carrier][value=cellular]");
+    wait("the other network", &|world| {
+        world["network"]["kind"] == "cellular"
     });
 }
 

@@ -23,7 +23,7 @@ pub(crate) fn provide() -> Vec<(&'static str, OsString)> {
              (Alpine, postmarketOS) or `pacman -S chromium` (Arch)",
             PACKAGES.join(" ")
         );
-        eprintln!("\nSKIPPED: the stories told in a browser: {reason}");
+        house::skip(&format!("the stories told in a browser: {reason}"));
         vec![("HOMING_TEST_BROWSER_REASON", reason.into())]
     })
 }

@@ -249,7 +249,10 @@ impl<'r, S: Store> Lock<'r, S> {
 
     /// When the store says that our lock was written.
     fn written(&self) -> Result<Option<Timestamp>> {
-        Ok(self.repository.store().written(self.held.name())?)
+        // Held until the answer is there: a lock that is renewed meanwhile has another name.
+        let current = self.held.current();
+        let name = Name::File(Kind::Lock, current.id);
+        Ok(self.repository.store().written(name)?)
     }
 
     fn id(&self) -> Id {

@@ -125,12 +125,17 @@ struct Work<'a, S> {
 impl<S: Store> Work<'_, S> {
     fn run(&mut self, options: &Options) -> Result<Pruned> {
         let now = self.clock.now();
+        // At the same moment: a plan takes its time, and the lock's own date is a new one with each renewal.
+        let stored = match options.trust {
+            Trust::Check => self.lock.store_time()?,
+            Trust::Believe => None,
+        };
         let plan = Plan::make(self.repository, options, now, self.watch)?;
         if options.deed == Deed::Tell {
             return Ok(plan.outcome);
         }
         if options.trust == Trust::Check {
-            clock::agrees(now, self.lock.store_time()?)?;
+            clock::agrees(now, stored)?;
             clock::fits(now, plan.newest)?;
         }
         self.repository.store().tidy()?;
