@@ -101,6 +101,10 @@ fn a_second_one_is_an_alarm(home: &mut Home, machine: &Machine) -> Value {
         patience.contains(&"infinity") && patience.contains(&"inactive"),
         "{patience:?}"
     );
+    wait_until(GUEST_PATIENCE, "the rest of the phone to be up", || {
+        let said = second.run("systemctl is-active multi-user.target");
+        (said.text == "active").then_some(())
+    });
     assert_eq!(second.status()["enrolled"], "no");
     second.show_boot_partition();
     home.wait_news("rival-claim");
