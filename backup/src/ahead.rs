@@ -25,6 +25,9 @@ pub(crate) struct Ahead {
     answers: Receiver<Answer>,
     /// What was ordered and not taken.
     under_way: Option<Piece>,
+    /// A request failed, which may have taken as long as a server is given: nothing more is fetched ahead, so that who has
+    /// patience, and tells of it, finds out.
+    has_failed: bool,
 }
 
 impl Ahead {
@@ -46,12 +49,13 @@ impl Ahead {
             orders,
             answers,
             under_way: None,
+            has_failed: false,
         })
     }
 
-    /// Is nothing under way?
+    /// Is nothing under way, and may something be?
     pub(crate) const fn is_idle(&self) -> bool {
-        self.under_way.is_none()
+        self.under_way.is_none() && !self.has_failed
     }
 
     /// Orders a piece; only where nothing is under way.
@@ -81,6 +85,7 @@ impl Ahead {
                 }
             },
         };
+        self.has_failed = answer.is_err();
         answer.ok().map(|bytes| (piece, bytes))
     }
 }

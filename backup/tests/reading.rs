@@ -288,6 +288,8 @@ struct Far {
     second: bool,
     works: bool,
     asked: Arc<[AtomicU64; 2]>,
+    /// Requests on the second.
+    times: Arc<AtomicU64>,
 }
 
 impl Store for Far {
@@ -316,6 +318,7 @@ impl Store for Far {
     ) -> Result<(), StoreError> {
         let asked = &self.asked[usize::from(self.second)];
         asked.fetch_add(length as u64, Ordering::SeqCst);
+        self.times.fetch_add(self.second.into(), Ordering::SeqCst);
         if self.second && !self.works {
             return Err(StoreError {
                 what: "reading",
@@ -353,8 +356,9 @@ fn what_comes_next_is_fetched_ahead_and_little_twice_and_a_failure_of_that_costs
             second: false,
             works,
             asked: Arc::default(),
+            times: Arc::default(),
         };
-        let asked = Arc::clone(&far.asked);
+        let (asked, times) = (Arc::clone(&far.asked), Arc::clone(&far.times));
         let repository = forest::repository(far, PASSWORD);
         let source = tempfile::tempdir().unwrap();
         let path = source.path().canonicalize().unwrap();
@@ -385,6 +389,8 @@ fn what_comes_next_is_fetched_ahead_and_little_twice_and_a_failure_of_that_costs
             assert!(both <= data + data / 2, "{both} for {data} bytes");
         } else {
             assert!(second > 0 && first >= data, "{first}, {second} of {data}");
+            // A way that has failed may take its time to fail again.
+            assert_eq!(times.load(Ordering::SeqCst), 1);
         }
     }
 }
