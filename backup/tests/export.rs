@@ -6,6 +6,7 @@
 mod forest;
 #[expect(dead_code, reason = "this test program uses a part of it")]
 mod oracle;
+mod pass_on;
 #[expect(dead_code, reason = "this test program uses a part of it")]
 mod server;
 
@@ -96,9 +97,7 @@ struct Growing {
 }
 
 impl Store for Growing {
-    fn prepare(&self) -> Result<(), StoreError> {
-        self.store.prepare()
-    }
+    pass_on::pass_on!(store: prepare, size, get, get_range, put, remove);
 
     fn list(&self, kind: Kind, each: &mut dyn FnMut(Id, u64)) -> Result<(), StoreError> {
         let content = matches!(kind, Kind::Pack | Kind::Index | Kind::Snapshot);
@@ -109,32 +108,6 @@ impl Store for Growing {
                 each(id, size);
             }
         })
-    }
-
-    fn size(&self, name: Name) -> Result<u64, StoreError> {
-        self.store.size(name)
-    }
-
-    fn get(&self, name: Name) -> Result<Vec<u8>, StoreError> {
-        self.store.get(name)
-    }
-
-    fn get_range(
-        &self,
-        name: Name,
-        offset: u64,
-        length: usize,
-        buffer: &mut Vec<u8>,
-    ) -> Result<(), StoreError> {
-        self.store.get_range(name, offset, length, buffer)
-    }
-
-    fn put(&self, name: Name, bytes: &[u8]) -> Result<(), StoreError> {
-        self.store.put(name, bytes)
-    }
-
-    fn remove(&self, name: Name) -> Result<(), StoreError> {
-        self.store.remove(name)
     }
 }
 

@@ -6,6 +6,7 @@
 mod forest;
 #[expect(dead_code, reason = "this test program uses a part of it")]
 mod oracle;
+mod pass_on;
 
 use homing_backup::Id;
 use homing_backup::archiver::{self, Unobserved};
@@ -188,21 +189,7 @@ struct Worn {
 }
 
 impl Store for Worn {
-    fn prepare(&self) -> Result<(), StoreError> {
-        self.inner.prepare()
-    }
-
-    fn list(&self, kind: Kind, each: &mut dyn FnMut(Id, u64)) -> Result<(), StoreError> {
-        self.inner.list(kind, each)
-    }
-
-    fn size(&self, name: Name) -> Result<u64, StoreError> {
-        self.inner.size(name)
-    }
-
-    fn get(&self, name: Name) -> Result<Vec<u8>, StoreError> {
-        self.inner.get(name)
-    }
+    pass_on::pass_on!(inner: prepare, list, size, get, put, remove);
 
     fn get_range(
         &self,
@@ -228,14 +215,6 @@ impl Store for Worn {
             });
         }
         Ok(())
-    }
-
-    fn put(&self, name: Name, bytes: &[u8]) -> Result<(), StoreError> {
-        self.inner.put(name, bytes)
-    }
-
-    fn remove(&self, name: Name) -> Result<(), StoreError> {
-        self.inner.remove(name)
     }
 }
 
@@ -293,21 +272,7 @@ struct Far {
 }
 
 impl Store for Far {
-    fn prepare(&self) -> Result<(), StoreError> {
-        self.folder.prepare()
-    }
-
-    fn list(&self, kind: Kind, each: &mut dyn FnMut(Id, u64)) -> Result<(), StoreError> {
-        self.folder.list(kind, each)
-    }
-
-    fn size(&self, name: Name) -> Result<u64, StoreError> {
-        self.folder.size(name)
-    }
-
-    fn get(&self, name: Name) -> Result<Vec<u8>, StoreError> {
-        self.folder.get(name)
-    }
+    pass_on::pass_on!(folder: prepare, list, size, get, put, remove);
 
     fn get_range(
         &self,
@@ -328,14 +293,6 @@ impl Store for Far {
             });
         }
         self.folder.get_range(name, offset, length, buffer)
-    }
-
-    fn put(&self, name: Name, bytes: &[u8]) -> Result<(), StoreError> {
-        self.folder.put(name, bytes)
-    }
-
-    fn remove(&self, name: Name) -> Result<(), StoreError> {
-        self.folder.remove(name)
     }
 
     fn ahead(&self) -> Option<Box<dyn Store + Send>> {

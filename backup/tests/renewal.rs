@@ -6,6 +6,7 @@
 mod forest;
 #[expect(dead_code, reason = "this test program uses a part of it")]
 mod oracle;
+mod pass_on;
 
 use forest::Forest;
 use homing_backup::archiver::{self, Options, Unobserved};
@@ -30,31 +31,7 @@ struct Slow {
 }
 
 impl Store for Slow {
-    fn prepare(&self) -> Result<(), StoreError> {
-        self.folder.prepare()
-    }
-
-    fn list(&self, kind: Kind, each: &mut dyn FnMut(Id, u64)) -> Result<(), StoreError> {
-        self.folder.list(kind, each)
-    }
-
-    fn size(&self, name: Name) -> Result<u64, StoreError> {
-        self.folder.size(name)
-    }
-
-    fn get(&self, name: Name) -> Result<Vec<u8>, StoreError> {
-        self.folder.get(name)
-    }
-
-    fn get_range(
-        &self,
-        name: Name,
-        offset: u64,
-        length: usize,
-        buffer: &mut Vec<u8>,
-    ) -> Result<(), StoreError> {
-        self.folder.get_range(name, offset, length, buffer)
-    }
+    pass_on::pass_on!(folder: prepare, list, size, get, get_range, remove);
 
     fn put(&self, name: Name, bytes: &[u8]) -> Result<(), StoreError> {
         if matches!(name, Name::File(Kind::Pack, _)) {
@@ -70,10 +47,6 @@ impl Store for Slow {
             self.packs.set(self.packs.get() + 1);
         }
         self.folder.put(name, bytes)
-    }
-
-    fn remove(&self, name: Name) -> Result<(), StoreError> {
-        self.folder.remove(name)
     }
 
     fn beside(&self) -> Option<Box<dyn Store + Send>> {

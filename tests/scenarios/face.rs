@@ -46,6 +46,19 @@ impl Shown {
         }
     }
 
+    /// With its switches given to a browser; `None` where there is none. The owner's watch runs.
+    fn in_a_browser() -> Option<(Browser, Self)> {
+        let browser = Browser::start()?;
+        let mut shown = Self::new(Hands::OnThePhone);
+        shown.household.start_watch();
+        browser.open(&shown.face.url());
+        browser.wait(
+            "the switches",
+            "!document.querySelector('#switches').disabled",
+        );
+        Some((browser, shown))
+    }
+
     fn world(&self) -> serde_json::Value {
         self.household.sim.ask(json!({"get": "world"}))
     }
@@ -77,16 +90,9 @@ impl Shown {
 
 #[test]
 fn a_person_hears_the_muted_phone_ring_in_a_browser_and_handles_it() {
-    let Some(browser) = Browser::start() else {
+    let Some((browser, shown)) = Shown::in_a_browser() else {
         return;
     };
-    let mut shown = Shown::new(Hands::OnThePhone);
-    shown.household.start_watch();
-    browser.open(&shown.face.url());
-    browser.wait(
-        "the switches",
-        "!document.querySelector('#switches').disabled",
-    );
 
     browser.click("#mute");
     browser.click("#headset");
@@ -166,16 +172,9 @@ fn every_other_switch_reaches_the_body(browser: &Browser, shown: &Shown) {
 
 #[test]
 fn a_phone_that_sleeps_has_no_power_or_no_network_gets_its_orders_when_that_ends() {
-    let Some(browser) = Browser::start() else {
+    let Some((browser, shown)) = Shown::in_a_browser() else {
         return;
     };
-    let mut shown = Shown::new(Hands::OnThePhone);
-    shown.household.start_watch();
-    browser.open(&shown.face.url());
-    browser.wait(
-        "the switches",
-        "!document.querySelector('#switches').disabled",
-    );
     let hindrances = [
         ("#off", "#on", "Its power is cut."),
         ("#asleep", "#on", "It sleeps"),

@@ -109,6 +109,7 @@ fn help_of(command: &str) -> &'static str {
              Without a name: tidy, rustfmt --check, clippy with warnings denied, a build of every binary,\n\
              documentation tests, homingd for ARM, then all tests (cargo nextest where installed, else cargo test),\n\
              one of them in an emulated phone; where that cannot be prepared, the last line says why.\n\
+             Some are told in Chromium, which root on Debian gets by apt-get; elsewhere they are skipped aloud.\n\
              With names: builds, then runs the tests whose path contains one of them."
         }
         "ci" => {
