@@ -25,13 +25,14 @@ pub(crate) fn cargo() -> Command {
     command
 }
 
-/// What cargo says about the workspace and everything it is built from.
+/// What cargo says about the workspace and everything it is built from, or less with flags of `cargo metadata`.
 ///
 /// # Errors
 /// cargo failed, or printed something else than JSON.
-pub(crate) fn cargo_metadata() -> Result<serde_json::Value, String> {
+pub(crate) fn cargo_metadata(flags: &[&str]) -> Result<serde_json::Value, String> {
     let mut metadata = cargo();
     metadata.args(["metadata", "--format-version", "1", "--locked"]);
+    metadata.args(flags);
     let text = output("cargo metadata", &mut metadata)?;
     serde_json::from_str(&text).map_err(|error| format!("cargo metadata is not JSON: {error}"))
 }

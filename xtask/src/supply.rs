@@ -55,7 +55,7 @@ pub(crate) fn breaches() -> Result<Vec<String>, String> {
     let text = std::fs::read_to_string(&path)
         .map_err(|error| format!("could not read {}: {error}", path.display()))?;
     let rules = read_rules(&text)?;
-    let all = foreign(&house::cargo_metadata()?)?;
+    let all = foreign(&house::cargo_metadata(&[])?)?;
     Ok(all
         .iter()
         .flat_map(|package| judge(package, &rules))
@@ -159,7 +159,7 @@ fn linked(program: &str, target: Option<&str>) -> Result<Vec<Foreign>, String> {
             Some((name, rest.split(' ').next()?))
         })
         .collect();
-    let mut linked = foreign(&house::cargo_metadata()?)?;
+    let mut linked = foreign(&house::cargo_metadata(&[])?)?;
     linked.retain(|package| names.contains(&(package.name.as_str(), package.version.as_str())));
     linked.sort_by(|a, b| (&a.name, &a.version).cmp(&(&b.name, &b.version)));
     Ok(linked)
@@ -273,7 +273,7 @@ pub(crate) fn print(arguments: &[String]) -> Result<(), String> {
 /// # Errors
 /// cargo failed.
 pub(crate) fn bill_of_materials(program: &str, target: Option<&str>) -> Result<String, String> {
-    let metadata = house::cargo_metadata()?;
+    let metadata = house::cargo_metadata(&[])?;
     let version = metadata["packages"]
         .as_array()
         .and_then(|all| all.iter().find(|package| package["name"] == program))

@@ -108,11 +108,7 @@ const TESTS_ONLY: &[(&str, &str)] = &[("rcgen", "homing-link"), ("rustls", "homi
 /// # Errors
 /// cargo failed, or printed something else than JSON.
 pub(super) fn metadata() -> Result<Value, String> {
-    let text = house::output(
-        "cargo metadata",
-        house::cargo().args(["metadata", "--format-version", "1", "--no-deps", "--locked"]),
-    )?;
-    serde_json::from_str(&text).map_err(|error| format!("cargo metadata is not JSON: {error}"))
+    house::cargo_metadata(&["--no-deps"])
 }
 
 /// Compares every package's manifest with the two tables.
