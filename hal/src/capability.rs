@@ -4,6 +4,7 @@ pub mod attention;
 pub mod call;
 pub mod gate;
 pub mod identity;
+pub mod lockdown;
 pub mod network;
 pub mod position;
 pub mod power;

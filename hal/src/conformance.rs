@@ -8,6 +8,7 @@ use crate::capability::attention::{Attention, Pulse};
 use crate::capability::call::{CallState, Calls};
 use crate::capability::gate::{Reading, SMALLEST_RADIUS_M, distance_m};
 use crate::capability::identity::Identity;
+use crate::capability::lockdown::{Lockdown, Standing};
 use crate::capability::network::{Network, NetworkEvent};
 use crate::capability::position::{Fix, PositionSource};
 use crate::capability::power::Power;
@@ -227,6 +228,28 @@ pub fn a_working_list_of_calls(calls: &mut dyn Calls, begin: &dyn Fn(), end: &dy
         calls.state(Duration::from_secs(60), &cancel)
     });
     assert!(matches!(ended, Err(Fault::Cancelled(_))), "{ended:?}");
+}
+
+/// A lockdown of a phone that is open: it takes the phone, again and again, gives it back, again and again, and says how it stands.
+///
+/// # Panics
+/// Where the driver breaks a promise of [`Lockdown`].
+pub fn a_working_lockdown(lockdown: &mut dyn Lockdown) {
+    let probe = lockdown.probe();
+    assert!(matches!(probe, Probe::Ready { .. }), "{probe}");
+    // Nothing is owed yet.
+    assert_eq!(lockdown.leave(), Ok(()));
+    assert_eq!(lockdown.standing(), Ok(Standing::Open));
+    for _ in 0..2 {
+        for _ in 0..2 {
+            assert_eq!(lockdown.enter(), Ok(()));
+            assert_eq!(lockdown.standing(), Ok(Standing::Locked));
+        }
+        for _ in 0..2 {
+            assert_eq!(lockdown.leave(), Ok(()));
+            assert_eq!(lockdown.standing(), Ok(Standing::Open));
+        }
+    }
 }
 
 /// A battery: ready, and in range.

@@ -16,6 +16,7 @@ use std::time::Duration;
 use capability::attention::Attention;
 use capability::call::Calls;
 use capability::identity::Identity;
+use capability::lockdown::Lockdown;
 use capability::network::Network;
 use capability::position::{Fix, PositionSource};
 use capability::power::Power;
@@ -33,7 +34,9 @@ use linux::torch::Torch;
 use linux::vibrator::Vibrator;
 pub use ranking::locate;
 pub use settings::{Backend, HalSettings, PositionDriver, SirenDriver};
-use sim::client::{SimAttention, SimIdentity, SimNetwork, SimPosition, SimPower, SimSoundCard};
+use sim::client::{
+    SimAttention, SimIdentity, SimLockdown, SimNetwork, SimPosition, SimPower, SimSoundCard,
+};
 use sim::request::Attraction;
 
 /// A phone's capabilities with the drivers that were chosen for them. The fields may be taken apart, so that each can live on the thread that needs it.
@@ -54,6 +57,8 @@ pub struct Hal {
     pub network: Box<dyn Network>,
     /// What phone this is.
     pub identity: Box<dyn Identity>,
+    /// What takes the phone from whoever holds it and gives it back; only root can use it.
+    pub lockdown: Box<dyn Lockdown>,
 }
 
 impl fmt::Debug for Hal {
@@ -110,6 +115,7 @@ impl Hal {
                 power: Box::new(SysfsPower::new(roots)),
                 network: Box::new(KernelNetwork::new(roots)),
                 identity: Box::new(SystemIdentity::new(roots)),
+                lockdown: linux::lockdown::of_this_phone(settings, roots),
             },
             Backend::Sim => Self {
                 positions,
@@ -121,6 +127,7 @@ impl Hal {
                 power: Box::new(SimPower::new(&socket)),
                 network: Box::new(SimNetwork::new(&socket)),
                 identity: Box::new(SimIdentity::new(&socket)),
+                lockdown: Box::new(SimLockdown::new(&socket)),
             },
         }
     }

@@ -6,6 +6,7 @@ pub mod clock;
 pub mod dbus;
 pub mod gpsd;
 pub mod identity;
+pub mod lockdown;
 pub mod modem;
 pub mod netlink;
 pub mod network;

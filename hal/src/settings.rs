@@ -22,6 +22,10 @@ pub struct HalSettings {
     /// The file in which a search remembers what it switched on in a modem; the daemon says where, not the configuration.
     #[serde(skip)]
     pub receiver_note: Option<PathBuf>,
+    /// The privileged actor's folder: what the lockdown found is remembered there, and the notice that the phone is lost lies
+    /// below it. `/var/lib/homing-actor` when not said; the daemon says where, not the configuration of drivers.
+    #[serde(skip)]
+    pub actor_folder: Option<PathBuf>,
 }
 
 /// Whose drivers are used.

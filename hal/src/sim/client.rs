@@ -1,5 +1,6 @@
 //! The simulated phone's drivers: every capability trait over the control socket of `homing-sim`. Nothing is simulated here.
 
+mod lockdown;
 mod sound;
 
 use std::io::{ErrorKind, Write};
@@ -23,6 +24,7 @@ use crate::capability::position::{Fix, PositionSource};
 use crate::capability::power::Power;
 use crate::fault::{Cancel, Fault, Probe};
 
+pub use lockdown::SimLockdown;
 pub use sound::{SimAttention, SimSiren, SimSoundCard};
 
 /// How long the simulator may take for an answer, beyond what the request itself asks for; a `slow` of two seconds fits.

@@ -66,6 +66,21 @@ pub enum Set {
         /// speaker or headset.
         to: Route,
     },
+    /// Somebody opens or ends the session on the phone's screen, by means that no lockdown stops.
+    Session {
+        /// open or ended.
+        to: Session,
+    },
+}
+
+/// The session of the phone's user.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Session {
+    /// It is on the screen.
+    Open,
+    /// There is none.
+    Ended,
 }
 
 /// What draws hands and eyes.
@@ -117,6 +132,8 @@ pub enum Get {
     Network,
     /// What phone this is (driver).
     Identity,
+    /// Whether the user has a session (driver).
+    Session,
     /// What the receiver states now (driver); it is powered as long as the connection asks.
     Reading,
 }
@@ -131,6 +148,7 @@ pub enum Capability {
     Battery,
     Network,
     Identity,
+    Lockdown,
 }
 
 /// How it fails.
@@ -195,6 +213,10 @@ pub enum Do {
         /// Whether it begins.
         on: bool,
     },
+    /// Ends the user's session and lets none begin.
+    Lock,
+    /// Gives the session back as it was found.
+    Unlock,
     /// Answers when the network changed since `seen`, or after `ms`.
     AwaitNetwork {
         /// The network's version that the driver knows.

@@ -209,6 +209,18 @@ impl Connection {
                 self.simulator.world().pulse(by, pulse);
                 Ok(json!({"ok": true}))
             }
+            Request::Do(Do::Lock) => {
+                self.may_use(Capability::Lockdown)?;
+                self.simulator.world().lock();
+                self.simulator.changed.notify_all();
+                Ok(json!({"ok": true}))
+            }
+            Request::Do(Do::Unlock) => {
+                self.may_use(Capability::Lockdown)?;
+                self.simulator.world().unlock();
+                self.simulator.changed.notify_all();
+                Ok(json!({"ok": true}))
+            }
             Request::Do(Do::AwaitNetwork { seen, ms }) => {
                 self.may_use(Capability::Network)?;
                 Ok(self.await_network(seen, Duration::from_millis(ms)))
@@ -247,6 +259,10 @@ impl Connection {
             Get::Identity => {
                 self.may_use(Capability::Identity)?;
                 Ok(self.simulator.world().identity())
+            }
+            Get::Session => {
+                self.may_use(Capability::Lockdown)?;
+                Ok(self.simulator.world().session())
             }
             Get::Reading => {
                 self.may_use(Capability::Position)?;

@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::card::{Card, Mixer, Mute, Route};
-use super::request::{Attraction, Capability, Carrier, Fail, Flow, How, Lock, Price, Set};
+use super::request::{Attraction, Capability, Carrier, Fail, Flow, How, Lock, Price, Session, Set};
 use super::track::{Motion, Place, Track, noise_m};
 use crate::capability::attention::Pulse;
 
@@ -81,6 +81,9 @@ pub struct World {
     pub lock: Lock,
     vibrator: Pulsing,
     torch: Pulsing,
+    session: Session,
+    /// The session as a lockdown found it, while one is in place.
+    locked: Option<Session>,
     boot_id: String,
 }
 
@@ -120,6 +123,8 @@ impl World {
             lock: Lock::Granted,
             vibrator: Pulsing::default(),
             torch: Pulsing::default(),
+            session: Session::Open,
+            locked: None,
             boot_id: format!("00000000-0000-4000-8000-{:012x}", seed & 0xffff_ffff_ffff),
         }
     }
@@ -172,6 +177,10 @@ impl World {
             Set::Route { to } => {
                 let mixer = self.card.mixer();
                 self.card.set(now, Mixer { route: to, ..mixer });
+                Ok(())
+            }
+            Set::Session { to } => {
+                self.session = to;
                 Ok(())
             }
         }
@@ -325,6 +334,25 @@ impl World {
         pulsing.on = on;
     }
 
+    /// A lockdown takes the session; what it finds the first time is what it will give back.
+    pub fn lock(&mut self) {
+        self.locked.get_or_insert(self.session);
+        self.session = Session::Ended;
+    }
+
+    /// A lockdown gives back what it took.
+    pub fn unlock(&mut self) {
+        if let Some(found) = self.locked.take() {
+            self.session = found;
+        }
+    }
+
+    /// The session for its driver.
+    #[must_use]
+    pub fn session(&self) -> Value {
+        json!({"session": self.session, "locked": self.locked.is_some()})
+    }
+
     /// What phone this is, for its driver.
     #[must_use]
     pub fn identity(&self) -> Value {
@@ -364,6 +392,7 @@ impl World {
             "siren": self.card.heard(now),
             "vibrator": self.vibrator,
             "torch": self.torch,
+            "session": self.session,
             "identity": self.identity(),
             "faults": faults,
             "seed": self.seed,

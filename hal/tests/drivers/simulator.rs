@@ -5,6 +5,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use homing_hal::capability::identity::Identity;
+use homing_hal::capability::lockdown::{Lockdown, Standing};
 use homing_hal::capability::network::Network;
 use homing_hal::capability::position::PositionSource;
 use homing_hal::capability::power::Power;
@@ -12,7 +13,7 @@ use homing_hal::capability::siren::{SirenOutput, SoundCard};
 use homing_hal::conformance;
 use homing_hal::fault::{Cancel, Fault};
 use homing_hal::sim::client::{
-    SimAttention, SimIdentity, SimNetwork, SimPosition, SimPower, SimSoundCard,
+    SimAttention, SimIdentity, SimLockdown, SimNetwork, SimPosition, SimPower, SimSoundCard,
 };
 use homing_hal::sim::request::Attraction;
 use homing_hal::{Hal, HalSettings, Roots};
@@ -91,6 +92,24 @@ fn the_simulated_vibrator_and_torch_conform() {
         let asked = format!(r#"{{"get":"{}"}}"#, which.name());
         assert_eq!(phone.ask(&asked), json!({"on": false, "pulses": 1}));
     }
+}
+
+#[test]
+fn the_simulated_lockdown_conforms_and_ends_a_session_that_is_opened_again() {
+    let mut phone = Phone::start();
+    let mut lockdown = SimLockdown::new(&phone.socket);
+    conformance::a_working_lockdown(&mut lockdown);
+    lockdown.enter().unwrap();
+    phone.order(r#"{"set":"session","to":"open"}"#);
+    let standing = lockdown.standing();
+    assert!(matches!(standing, Ok(Standing::Partly(_))), "{standing:?}");
+    lockdown.enter().unwrap();
+    assert_eq!(phone.ask(r#"{"get":"world"}"#)["session"], "ended");
+    // Another process gives back what this one took.
+    SimLockdown::new(&phone.socket).leave().unwrap();
+    assert_eq!(phone.ask(r#"{"get":"world"}"#)["session"], "open");
+    phone.order(r#"{"fail":"lockdown","how":"broken"}"#);
+    assert!(matches!(lockdown.enter(), Err(Fault::Broken(_))));
 }
 
 #[test]
