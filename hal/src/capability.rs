@@ -6,6 +6,7 @@ pub mod gate;
 pub mod identity;
 pub mod lockdown;
 pub mod network;
+pub mod panel;
 pub mod position;
 pub mod power;
 pub mod resolve;

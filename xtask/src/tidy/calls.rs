@@ -79,6 +79,7 @@ const PRODUCT: &[&str] = &[
     "protocol/src/",
     "policy/src/",
     "hal/src/",
+    "screen/src/",
     "link/src/",
     "daemon/src/",
     "owner/src/",

@@ -10,6 +10,8 @@ const INSIDE: &[(&str, &[&str])] = &[
     ("homing-protocol", &[]),
     ("homing-policy", &["homing-protocol"]),
     ("homing-hal", &["homing-protocol"]),
+    // The lost screen draws, and asks the body for its panel and touch; orders and keys are the daemon's.
+    ("homing-screen", &["homing-hal", "homing-protocol"]),
     ("homing-link", &["homing-protocol"]),
     ("homing-owner", &["homing-protocol"]),
     ("homing-backup", &[]),
