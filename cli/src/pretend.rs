@@ -282,6 +282,7 @@ impl PretendedPhone {
             set_back: None,
             left_at: None,
             lists: None,
+            lost: None,
         };
         says(&mut status);
         beacon

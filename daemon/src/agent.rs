@@ -18,6 +18,8 @@ use homing_protocol::readers::KeySet;
 use homing_protocol::topic;
 use tokio::sync::mpsc;
 
+use crate::actor::ask::{ActorSocket, Privileged};
+use crate::actor::notice;
 use crate::alarm::Alarm;
 use crate::alone::Alone;
 use crate::args::Order;
@@ -267,6 +269,7 @@ pub(crate) fn open_alone(
 /// The hardware of a phone, as the agent needs it.
 pub(crate) struct Body {
     pub(crate) searcher: Box<dyn Search>,
+    pub(crate) privileged: Box<dyn Privileged>,
     pub(crate) power: Box<dyn Power>,
     pub(crate) network: Box<dyn Network>,
     /// Which start of the phone this is, as the kernel names it.
@@ -289,9 +292,12 @@ pub(crate) fn assemble<T: Transport>(
     worker::watch_siren(FolderWatch::new(&siren_folder)?, inputs.clone());
     worker::watch_network(Hal::open(&settings.hal, &roots).network, inputs.clone());
     worker::put_back_receivers(settings.hal.clone());
+    let privileged = ActorSocket::new(settings.actor_socket(), inputs.clone());
+    watch_notice(&settings, inputs.clone());
     let searcher = Searcher::new(settings.hal.clone(), settings.locate.deadline, inputs);
     let body = Body {
         searcher: Box::new(searcher),
+        privileged: Box::new(privileged),
         power: hal.power,
         network: hal.network,
         boot_text: intent::boot_id(&roots)?,
@@ -304,6 +310,15 @@ pub(crate) fn assemble<T: Transport>(
         body,
     )?;
     Ok((brain, receiver))
+}
+
+/// Without a privileged half there is nothing to hear of it; what is open is asked for again at each start.
+fn watch_notice(settings: &Settings, inputs: mpsc::UnboundedSender<worker::Input>) {
+    let shown = notice::folder(&settings.actor_dir());
+    match FolderWatch::new(&shown) {
+        Ok(watch) => worker::watch_notice(watch, inputs),
+        Err(error) => tracing::debug!("no lost mode on this phone: {error}"),
+    }
 }
 
 /// A brain in a body, without the threads that watch its surroundings.
@@ -343,6 +358,7 @@ pub(crate) fn embody<T: Transport>(
         retention_days: identity.retention_days,
         looks: history::Looks::after(boottime::now()?, &settings),
         searcher: body.searcher,
+        privileged: body.privileged,
         power: body.power,
         network: body.network,
         siren_folder,
@@ -402,6 +418,8 @@ fn reload(brain: &mut Brain<MqttLink>, source: &Source) -> Result<(), Error> {
             let settings = Settings {
                 state_dir: brain.settings.state_dir.clone(),
                 runtime_dir: brain.settings.runtime_dir.clone(),
+                actor_dir: brain.settings.actor_dir.clone(),
+                actor_socket: brain.settings.actor_socket.clone(),
                 ..loaded.settings
             };
             brain

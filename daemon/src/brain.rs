@@ -14,6 +14,7 @@ use homing_protocol::envelope::Address;
 use homing_protocol::id::{BeaconNonce, BootId};
 use homing_protocol::keys::{KemSecret, VerifyingKey};
 
+use crate::actor::ask::Privileged;
 use crate::config::Settings;
 use crate::error::Error;
 use crate::journal::Journal;
@@ -52,6 +53,7 @@ pub(crate) struct Brain<T> {
     pub(crate) transport: T,
     pub(crate) outbox: Outbox,
     pub(crate) searcher: Box<dyn Search>,
+    pub(crate) privileged: Box<dyn Privileged>,
     pub(crate) power: Box<dyn Power>,
     pub(crate) network: Box<dyn Network>,
     pub(crate) settings: Settings,
@@ -229,6 +231,14 @@ impl<T: Transport> Brain<T> {
                 self.handle(&Event::TrackEnded { outcome })?;
                 self.drain()
             }
+            Input::ActorAnswered { command, answer } => {
+                perform::take_answer(self, command, answer)?;
+                self.drain()
+            }
+            Input::ActorStirred => {
+                self.handle(&Event::ActorStirred)?;
+                self.drain()
+            }
             Input::SirenChanged => perform::look_at_siren(self),
             Input::BrokerAt(address) => {
                 self.broker_at = Some(address);
@@ -298,7 +308,8 @@ impl<T: Transport> Brain<T> {
                 self.refused_again_at = self.beacon_at;
                 self.outbox.try_again();
             }
-            let nonce = BeaconNonce::random(&mut randomness());
+            let challenge = self.privileged.challenge();
+            let nonce = challenge.unwrap_or_else(|| BeaconNonce::random(&mut randomness()));
             self.handle(&Event::BeaconDue { nonce })?;
             self.journal.compact(&self.state)?;
         }
@@ -311,7 +322,7 @@ impl<T: Transport> Brain<T> {
                 self.take_in(answer)?;
             }
         }
-        if self.state.open().next().is_some() {
+        if self.state.is_busy() {
             // What the siren says comes first: an order that it has put away is not given again.
             perform::look_at_siren(self)?;
             self.handle(&Event::Tick)?;
@@ -353,7 +364,7 @@ impl<T: Transport> Brain<T> {
         }
         next = next.min(history::patience(self));
         // While an order is open its siren and its deadline are looked after each second.
-        if self.state.open().next().is_some() {
+        if self.state.is_busy() {
             next.min(Duration::from_secs(1))
         } else {
             next

@@ -15,6 +15,8 @@ pub enum Access {
     Private,
     /// The owner writes, the group of the folder reads (0640): agent and siren are different users of one group.
     GroupReads,
+    /// The owner writes, everybody reads (0644): what a finder sees on the screen is no secret.
+    Everybody,
     /// Owner and group write (0660): the siren moves a served intent aside by a hard link, which
     /// `fs.protected_hardlinks` allows only to who may write the file.
     GroupWrites,
@@ -25,6 +27,7 @@ impl Access {
         match self {
             Self::Private => 0o600,
             Self::GroupReads => 0o640,
+            Self::Everybody => 0o644,
             Self::GroupWrites => 0o660,
         }
     }

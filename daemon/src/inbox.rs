@@ -48,7 +48,8 @@ impl<T: Transport> Brain<T> {
                 | MessageType::Beacon
                 | MessageType::Receipt
                 | MessageType::Report
-                | MessageType::DeviceCertificate => self.turn_away(Refusal::Malformed),
+                | MessageType::DeviceCertificate
+                | MessageType::Attestation => self.turn_away(Refusal::Malformed),
             },
             Ok(_) => self.turn_away(Refusal::Misdirected),
             Err(fault) => self.turn_away(fault.into()),

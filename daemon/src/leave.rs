@@ -174,6 +174,7 @@ fn farewell(settings: &Settings, identity: &Identity, alone: &Alone) -> Result<V
         set_back: state.set_back,
         left_at: Some(now.wall_unix_s),
         lists: None,
+        lost: None,
     };
     journal
         .scribe

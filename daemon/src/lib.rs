@@ -1,6 +1,7 @@
 //! The daemon on the phone, as modules behind one entry; it must not hold logic that policy, hal or link own.
 #![forbid(unsafe_code)]
 
+mod actor;
 pub mod agent;
 pub mod alarm;
 mod alone;

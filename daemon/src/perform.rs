@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use homing_link::{Publication, Retention, Transport};
-use homing_policy::{Effect, Event, SirenPhase};
+use homing_policy::{ActorAnswer, Effect, Event, SirenPhase};
+use homing_protocol::actor::Answer;
 use homing_protocol::authority::AuthorityList;
 use homing_protocol::beacon::{Beacon, ListDigests, Status};
 use homing_protocol::id::{BootId, CommandId};
@@ -11,6 +12,7 @@ use homing_protocol::measure::{Battery, Charging, Metered, NetworkKind};
 use homing_protocol::readers::KeySet;
 use homing_protocol::topic::{Channel, Topic};
 
+use crate::actor::ask::Went;
 use crate::brain::Brain;
 use crate::error::Error;
 use crate::siren::intent::{self, Intent};
@@ -54,6 +56,13 @@ pub(crate) fn perform<T: Transport>(brain: &mut Brain<T>, effect: Effect) -> Res
             let withdrawn = intent::withdraw(&brain.siren_folder);
             complain(brain, withdrawn);
             look_at_siren(brain)
+        }
+        Effect::HandOver { command } => {
+            if let Some(signed) = brain.state.handed(command) {
+                let authority = &brain.state.authority.1;
+                brain.privileged.hand_over(command, authority, signed);
+            }
+            Ok(())
         }
         Effect::PublishBeacon { counter } => publish_beacon(brain, counter),
         Effect::BeaconSoon => {
@@ -203,6 +212,35 @@ pub(crate) fn look_at_siren<T: Transport>(brain: &mut Brain<T>) -> Result<(), Er
     brain.drain()
 }
 
+/// Tells the judge what the privileged half said of a command.
+pub(crate) fn take_answer<T: Transport>(
+    brain: &mut Brain<T>,
+    command: CommandId,
+    answer: Result<Answer, String>,
+) -> Result<(), Error> {
+    let answer = answer.unwrap_or_else(Answer::Failed);
+    let (answer, went) = match &answer {
+        Answer::Outcome { attestation, text } => {
+            let outcome = ActorAnswer::Outcome {
+                attestation: *attestation,
+                text: text.as_deref(),
+            };
+            (outcome, Went::Through)
+        }
+        Answer::Refused(refusal) => (ActorAnswer::Refused(*refusal), Went::Through),
+        Answer::Failed(why) => (ActorAnswer::Failing(why), Went::Wrong),
+        Answer::Challenge(_) | Answer::Code(_) | Answer::Standing { .. } => (
+            ActorAnswer::Failing("it answered something else"),
+            Went::Wrong,
+        ),
+    };
+    if let ActorAnswer::Failing(why) = answer {
+        tracing::warn!("the privileged half has not carried out {command}: {why}");
+    }
+    brain.privileged.answered(command, went);
+    brain.handle(&Event::Actor { command, answer })
+}
+
 fn silent<T: Transport>(brain: &mut Brain<T>, command: CommandId) -> Result<(), Error> {
     brain.handle(&Event::Siren {
         command,
@@ -282,6 +320,7 @@ fn status<T: Transport>(brain: &mut Brain<T>) -> Status {
             &brain.state.authority.1,
             &brain.state.key_set.1,
         )),
+        lost: brain.state.open_lost().map(|entry| entry.accepted.id),
     }
 }
 

@@ -52,6 +52,7 @@ impl Scribe {
             refusal,
             text,
             report,
+            attestation,
         } = outgoing
         else {
             return Err(Malformed::Format);
@@ -71,6 +72,7 @@ impl Scribe {
             refusal: *refusal,
             text: text.clone(),
             report: *report,
+            attestation: *attestation,
         };
         receipt.sign(
             &detail,

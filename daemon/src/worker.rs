@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use homing_hal::capability::network::{Network, NetworkEvent};
 use homing_hal::{Cancel, Fault, HalSettings, Roots};
+use homing_protocol::actor::Answer;
 use homing_protocol::id::CommandId;
 use homing_protocol::measure::Position;
 use nix::errno::Errno;
@@ -38,12 +39,21 @@ pub enum Input {
     NetworkSettled,
     /// The broker's name stands for this address.
     BrokerAt(IpAddr),
+    /// The privileged half has answered a hand-over.
+    ActorAnswered {
+        /// Of which command.
+        command: CommandId,
+        /// The answer, or why there is none.
+        answer: Result<Answer, String>,
+    },
+    /// The privileged half has begun or ended an episode of lost mode.
+    ActorStirred,
     /// The siren's folder changed: its process may have said something.
     SirenChanged,
 }
 
 /// Starts a worker's thread, or says why not.
-fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<(), String> {
+pub(crate) fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<(), String> {
     // Small stacks, because the agent must stay small: only D-Bus messages are read by recursion, and to a bounded depth.
     // Beside this place only a search starts threads, one for each source, and leaves behind those that do not end.
     thread::Builder::new()
@@ -284,17 +294,31 @@ pub fn look_up(broker: (String, u16), inputs: UnboundedSender<Input>) {
 
 /// Watches the siren's folder until the process ends.
 pub fn watch_siren(watch: FolderWatch, inputs: UnboundedSender<Input>) {
-    let _ = spawn("siren-watch", move || {
+    watch_folder("siren", watch, inputs, || Input::SirenChanged);
+}
+
+/// Watches what the privileged half shows of an episode until the process ends.
+pub fn watch_notice(watch: FolderWatch, inputs: UnboundedSender<Input>) {
+    watch_folder("privileged half", watch, inputs, || Input::ActorStirred);
+}
+
+fn watch_folder(
+    whose: &'static str,
+    watch: FolderWatch,
+    inputs: UnboundedSender<Input>,
+    changed: fn() -> Input,
+) {
+    let _ = spawn("folder-watch", move || {
         loop {
             let mut wanted = [PollFd::new(watch.as_fd(), PollFlags::POLLIN)];
             match poll(&mut wanted, PollTimeout::NONE) {
                 Ok(_) | Err(Errno::EINTR) => {}
-                Err(errno) => return tracing::error!("the siren is not heard any more: {errno}"),
+                Err(errno) => return tracing::error!("the {whose} is not heard any more: {errno}"),
             }
             if let Err(error) = watch.drain() {
-                return tracing::error!("the siren is not heard any more: {error}");
+                return tracing::error!("the {whose} is not heard any more: {error}");
             }
-            if inputs.send(Input::SirenChanged).is_err() {
+            if inputs.send(changed()).is_err() {
                 return;
             }
         }

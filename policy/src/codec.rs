@@ -3,8 +3,11 @@
 use crate::record::{Accepted, Pace, Place, Record};
 use homing_protocol::Malformed;
 use homing_protocol::cbor::{self, Fields, Map, as_bytes};
-use homing_protocol::command::Op;
+use homing_protocol::command::{
+    LONGEST_CONTACT, LONGEST_MESSAGE, MOST_NAMED_EPISODES, MOST_NAMED_RINGS, Op,
+};
 use homing_protocol::id::{BeaconNonce, BootId, ClientId, CommandId, SessionId};
+use homing_protocol::lost::CodeVerifier;
 use homing_protocol::receipt::CommandState;
 
 /// The bytes of a record.
@@ -106,6 +109,7 @@ pub fn encode(record: &Record) -> Vec<u8> {
             .uint(4, pace.debt_ms)
             .uint(5, pace.told)
             .uint(6, pace.copies_ms),
+        Record::Handed { command, signed } => map(26).bytes(1, &command.0).bytes(2, signed),
         Record::ClientFloor { client, beacon } => map(25).bytes(1, &client.0).uint(2, *beacon),
     }
     .encode()
@@ -139,6 +143,23 @@ fn encode_accepted(map: Map, accepted: &Accepted) -> Map {
             .uint(11, *receipts)
             .bytes(12, head)
             .uint(13, *reports),
+        Op::Lost {
+            message,
+            contact,
+            code,
+        } => {
+            let mut map = map.uint(8, 7).text(14, message);
+            if let Some(contact) = contact {
+                map = map.text(15, contact);
+            }
+            if let Some(code) = code {
+                map = map.bytes(16, &code.to_bytes());
+            }
+            map
+        }
+        Op::LostOff { episodes } => map
+            .uint(8, 8)
+            .list(10, episodes.iter().map(|id| cbor_bytes(&id.0))),
         Op::Unknown { code } => map.uint(8, 0).uint(9, *code),
     }
 }
@@ -270,6 +291,10 @@ fn decode_further(kind: u64, f: &mut Fields<'_>) -> Result<Record, Malformed> {
             client: ClientId(f.bytes(1)?),
             beacon: f.uint(2)?,
         },
+        26 => Record::Handed {
+            command: CommandId(f.bytes(1)?),
+            signed: f.blob(2)?.to_vec(),
+        },
         _ => return Err(Malformed::Field(0)),
     })
 }
@@ -301,11 +326,7 @@ fn decode_accepted(f: &mut Fields<'_>) -> Result<Accepted, Malformed> {
                 for_s: f.narrow(9)?,
             },
             3 => Op::RingStop {
-                rings: f
-                    .list(10, homing_protocol::command::MOST_NAMED_RINGS)?
-                    .iter()
-                    .map(|id| as_bytes(id).map(CommandId).ok_or(Malformed::Field(10)))
-                    .collect::<Result<_, _>>()?,
+                rings: decode_named(f, MOST_NAMED_RINGS)?,
             },
             4 => Op::Status,
             5 => Op::ResendReports {
@@ -318,7 +339,34 @@ fn decode_accepted(f: &mut Fields<'_>) -> Result<Accepted, Malformed> {
                 head: f.bytes(12)?,
                 reports: f.uint(13)?,
             },
+            7 => Op::Lost {
+                message: f.text(14, LONGEST_MESSAGE)?.to_owned(),
+                contact: decode_contact(f)?,
+                code: f
+                    .maybe(16)
+                    .map(|code| as_bytes(code).map(CodeVerifier::from_bytes))
+                    .map(|code| code.ok_or(Malformed::Field(16)))
+                    .transpose()?,
+            },
+            8 => Op::LostOff {
+                episodes: decode_named(f, MOST_NAMED_EPISODES)?,
+            },
             _ => return Err(Malformed::Field(8)),
         },
     })
+}
+
+fn decode_named(f: &mut Fields<'_>, most: usize) -> Result<Vec<CommandId>, Malformed> {
+    f.list(10, most)?
+        .iter()
+        .map(|id| as_bytes(id).map(CommandId).ok_or(Malformed::Field(10)))
+        .collect()
+}
+
+fn decode_contact(f: &mut Fields<'_>) -> Result<Option<String>, Malformed> {
+    match f.maybe(15) {
+        None => Ok(None),
+        Some(cbor::Value::Text(text)) if text.len() <= LONGEST_CONTACT => Ok(Some(text.clone())),
+        Some(_) => Err(Malformed::Field(15)),
+    }
 }

@@ -4,6 +4,7 @@ use crate::record::Record;
 use crate::state::State;
 use homing_protocol::Refusal;
 use homing_protocol::id::{BootId, CommandId, SessionId};
+use homing_protocol::lost::Attestation;
 use homing_protocol::measure::Position;
 use homing_protocol::receipt::CommandState;
 
@@ -28,6 +29,8 @@ pub enum Outgoing {
         text: Option<String>,
         /// The report that holds the answer.
         report: Option<u64>,
+        /// What the phone's privileged half says it did.
+        attestation: Option<Attestation>,
     },
     /// The newest receipt of this command once more, byte for byte.
     Repeat {
@@ -73,6 +76,11 @@ pub enum Effect {
     },
     /// Let the siren be silent; harmless to repeat.
     Silence,
+    /// Hand this command over to the phone's privileged half; harmless to repeat.
+    HandOver {
+        /// The command, whose signed bytes [`State::handed`] has.
+        command: CommandId,
+    },
     /// Publish the beacon with this number.
     PublishBeacon {
         /// The number.

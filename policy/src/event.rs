@@ -6,6 +6,7 @@ use homing_protocol::authority::Capabilities;
 use homing_protocol::beacon::ClockTrust;
 use homing_protocol::command::{Command, Verified};
 use homing_protocol::id::{BeaconNonce, BootId, CommandId};
+use homing_protocol::lost::Attestation;
 use homing_protocol::measure::{Battery, Position};
 
 /// The time of an event on every clock the phone has.
@@ -38,6 +39,22 @@ pub enum SirenPhase<'a> {
     /// Silent again, because of the deadline or a stop.
     Ended,
     /// It cannot sound; it goes on trying until the deadline. A sentence for the owner.
+    Failing(&'a str),
+}
+
+/// What the phone's privileged half answers to a command that was handed over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ActorAnswer<'a> {
+    /// It was carried out, now or before.
+    Outcome {
+        /// What was done, under ACT_SIG.
+        attestation: Attestation,
+        /// What is still open of a phone that is locked in part.
+        text: Option<&'a str>,
+    },
+    /// It will not be carried out.
+    Refused(Refusal),
+    /// It could not be carried out now, or nobody answers. A sentence for the log: it is handed over again.
     Failing(&'a str),
 }
 
@@ -107,6 +124,15 @@ pub enum Event<'a> {
         /// What it says.
         phase: SirenPhase<'a>,
     },
+    /// The privileged half answered.
+    Actor {
+        /// Which command.
+        command: CommandId,
+        /// What.
+        answer: ActorAnswer<'a>,
+    },
+    /// The privileged half has begun or ended an episode of lost mode: what is open is asked for again.
+    ActorStirred,
     /// It is time for a sign of life.
     BeaconDue {
         /// Fresh random bytes.

@@ -4,6 +4,7 @@
 //! [`Decision::commit`] releases them, after the journal has made everything durable.
 #![forbid(unsafe_code)]
 
+pub mod actor;
 pub mod codec;
 pub mod decision;
 pub mod event;
@@ -11,10 +12,11 @@ pub mod record;
 mod rules;
 pub mod state;
 pub mod track;
+pub mod tries;
 pub mod window;
 
 pub use decision::{Batch, Decision, Effect, Journal, Outgoing};
-pub use event::{Event, Now, SearchOutcome, SirenPhase};
+pub use event::{ActorAnswer, Event, Now, SearchOutcome, SirenPhase};
 pub use record::Record;
 pub use rules::decide;
 pub use rules::freshness::admit;

@@ -61,11 +61,11 @@ pub enum Record {
         /// The stop's number.
         seq: u64,
     },
-    /// This ring is over, also if it has not arrived yet.
+    /// This ring or episode of lost mode is over, also if it has not arrived yet.
     Tombstone {
         /// Who said so; all zeros in journals of schema 1, which did not keep it.
         client: ClientId,
-        /// The ring.
+        /// The command that began it.
         ring: CommandId,
     },
     /// Every client must quote a newer beacon than this one: what any of them signed before may be forgotten here.
@@ -116,6 +116,13 @@ pub enum Record {
         head: Option<[u8; 32]>,
         /// Number that counts as the newest report's.
         reports: u64,
+    },
+    /// A command is for the phone's privileged half, which checks it again: as its client signed it, kept while it is open.
+    Handed {
+        /// The command.
+        command: CommandId,
+        /// What its client signed.
+        signed: Vec<u8>,
     },
     /// The siren was told to sound.
     SirenOrdered {

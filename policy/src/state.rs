@@ -127,6 +127,7 @@ pub struct State {
     remembered: BTreeMap<ClientId, usize>,
     tombstones: VecDeque<(ClientId, CommandId)>,
     paces: BTreeMap<ClientId, Pace>,
+    handed: BTreeMap<CommandId, Vec<u8>>,
     told: VecDeque<[u8; 32]>,
 }
 
@@ -163,7 +164,27 @@ impl State {
             .filter(|entry| matches!(entry.accepted.op, Op::Ring { .. }))
             .last()
     }
-    /// Whether this ring is over, whether or not it has arrived.
+    /// The newest episode of lost mode that is open.
+    #[must_use]
+    pub fn open_lost(&self) -> Option<&Entry> {
+        self.open()
+            .filter(|entry| matches!(entry.accepted.op, Op::Lost { .. }))
+            .last()
+    }
+    /// What the client signed of an open command that is for the privileged half.
+    #[must_use]
+    pub fn handed(&self, command: CommandId) -> Option<&[u8]> {
+        self.handed.get(&command).map(Vec::as_slice)
+    }
+    /// Whether an order is open that is looked after each second. A phone that is in lost mode for weeks is not busy.
+    #[must_use]
+    pub fn is_busy(&self) -> bool {
+        let rests = |entry: &Entry| {
+            matches!(entry.accepted.op, Op::Lost { .. }) && entry.state == CommandState::Running
+        };
+        self.open().any(|entry| !rests(entry))
+    }
+    /// Whether this ring or episode is over, whether or not it has arrived.
     #[must_use]
     pub fn is_dead(&self, ring: CommandId) -> bool {
         self.tombstones.iter().any(|(_, dead)| *dead == ring)
@@ -295,6 +316,9 @@ impl State {
                 if let Some(entry) = self.commands.get_mut(command) {
                     entry.state = *state;
                 }
+                if state.is_final() {
+                    self.handed.remove(command);
+                }
                 // What was kept only because it was open goes now, not with the next order: so the state's facts
                 // give the same state again.
                 self.forget_commands();
@@ -329,6 +353,9 @@ impl State {
                 reports,
                 ..
             } => self.resume(*beacon, *receipts, *reports),
+            Record::Handed { command, signed } => {
+                self.handed.insert(*command, signed.clone());
+            }
             Record::SirenOrdered {
                 ring,
                 boot,

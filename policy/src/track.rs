@@ -71,7 +71,9 @@ const fn is_discharging(battery: Battery) -> bool {
 #[must_use]
 pub fn interval_ms(state: &State, settings: &TrackSettings, battery: Battery) -> u64 {
     let moving = state.place.as_ref().is_none_or(|place| place.moving);
-    let seconds = if moving || state.open_ring().is_some() {
+    // A phone that its owner has declared lost is looked for.
+    let wanted = state.open_ring().is_some() || state.open_lost().is_some();
+    let seconds = if moving || wanted {
         settings.moving_s
     } else {
         settings.stationary_s

@@ -99,6 +99,8 @@ pub struct Status {
     pub left_at: Option<u64>,
     /// What the lists in force are; a phone of the first builds did not say.
     pub lists: Option<ListDigests>,
+    /// The open episode of lost mode: the command that began it.
+    pub lost: Option<CommandId>,
 }
 
 /// Which lists a phone follows, beyond their version numbers: two lists of one version are two sides of a fork.
@@ -314,6 +316,9 @@ impl Status {
         if let Some(ring) = &self.ring {
             map = map.bytes(6, &ring.0);
         }
+        if let Some(lost) = &self.lost {
+            map = map.bytes(14, &lost.0);
+        }
         map.encode()
     }
     fn read(payload: &[u8]) -> Result<Self, Malformed> {
@@ -345,6 +350,14 @@ impl Status {
             lists: fields
                 .maybe(13)
                 .map(|value| read_digests(value).ok_or(Malformed::Field(13)))
+                .transpose()?,
+            lost: fields
+                .maybe(14)
+                .map(|id| {
+                    cbor::as_bytes(id)
+                        .map(CommandId)
+                        .ok_or(Malformed::Field(14))
+                })
                 .transpose()?,
         };
         fields.end()?;

@@ -1,6 +1,8 @@
-//! An order: what it says, and the one way to get a verified one. Freshness and sequence are judged elsewhere, by whoever remembers.
+//! An order: who says what to whom, and the one way to get a verified one. Freshness and sequence are judged elsewhere, by whoever remembers.
 
-use crate::authority::{AuthorityList, Capabilities, Capability};
+mod operation;
+
+use crate::authority::{AuthorityList, Capabilities};
 use crate::cbor::{self, Fields, Map, as_bytes};
 use crate::envelope::{self, Address, MessageType};
 use crate::id::{BeaconNonce, ClientId, CommandId, SessionId};
@@ -10,212 +12,10 @@ use crate::signed::{self, Unverified};
 use crate::{Malformed, Refusal, VERSION};
 use ciborium::Value;
 
-/// Most rings that one stop may name; as many as fit the smallest bucket whatever the other fields hold, so that a stop looks like a ring.
-pub const MOST_NAMED_RINGS: usize = 15;
-
-/// Most positions that one order may ask for again: 32 full reports, so that no order keeps a phone busy for long.
-pub const MOST_RESENT: u64 = 1024;
-
-/// Highest number to which a resume may raise a counter: no phone gets there by counting, and there is as much room again behind it.
-pub const FURTHEST: u64 = 1 << 53;
-
-/// What makes an operation fresh, and what becomes of it while the phone's state is set back.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Class {
-    /// Repeating it hurts nobody: fresh when its number is.
-    Harmless,
-    /// Repeating it annoys: fresh when its number is; once the phone knows that its state was set back, only when it quotes a beacon made since.
-    Nuisance,
-    /// Quotes a beacon that the phone made within [`LIVE_MS`] in the same start; waits while the state is set back.
-    Sensitive,
-    /// As sensitive, or bound to an open lost episode.
-    Destructive,
-}
-
-/// For how long a beacon answers as a challenge for what is sensitive, milliseconds since it was made.
-pub const LIVE_MS: u64 = 15 * 60_000;
-
-/// What is ordered, with its parameters.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Op {
-    /// Say where you are.
-    Locate {
-        /// How long to search at most, seconds, 1..=600.
-        search_s: u16,
-    },
-    /// Sound the siren.
-    Ring {
-        /// How long it sounds at most, seconds, 1..=3600.
-        for_s: u16,
-    },
-    /// End the named rings, whether or not they arrived, and whatever sounds now.
-    RingStop {
-        /// The commands that started them.
-        rings: Vec<CommandId>,
-    },
-    /// Send a beacon with your state.
-    Status,
-    /// Publish positions again that a reader has not got.
-    ResendReports {
-        /// Number of the first one, from 1.
-        first: u64,
-        /// Number of the last one; at most [`MOST_RESENT`] in all.
-        last: u64,
-    },
-    /// Count on from what the owner knows: the phone's state was set back to an older one.
-    Resume {
-        /// The next beacon has a higher number than this.
-        beacon: u64,
-        /// The next receipt has a higher number than this …
-        receipts: u64,
-        /// … and follows this head of the chain.
-        head: [u8; 32],
-        /// The next report has a higher number than this.
-        reports: u64,
-    },
-    /// An operation of a later version, or one of this version whose parameters are out of range or of a later version.
-    Unknown {
-        /// Its code.
-        code: u64,
-    },
-}
-
-impl Op {
-    /// The codes of this version.
-    pub const KNOWN_CODES: core::ops::RangeInclusive<u64> = 1..=6;
-    /// The stable word.
-    #[must_use]
-    pub const fn word(&self) -> &'static str {
-        match self {
-            Self::Locate { .. } => "locate",
-            Self::Ring { .. } => "ring",
-            Self::RingStop { .. } => "ring-stop",
-            Self::Status => "status",
-            Self::ResendReports { .. } => "resend-reports",
-            Self::Resume { .. } => "resume",
-            Self::Unknown { .. } => "unknown",
-        }
-    }
-    /// The right it needs; an unknown operation needs none because it is never done.
-    #[must_use]
-    pub const fn capability(&self) -> Option<Capability> {
-        match self {
-            Self::Locate { .. } | Self::Status => Some(Capability::Locate),
-            Self::Ring { .. } | Self::RingStop { .. } => Some(Capability::Ring),
-            Self::ResendReports { .. } => Some(Capability::ReadLocation),
-            Self::Resume { .. } => Some(Capability::Settings),
-            Self::Unknown { .. } => None,
-        }
-    }
-    /// What makes it fresh, and whether it waits while the phone's state is set back; an unknown operation has none because it is never done.
-    #[must_use]
-    pub const fn class(&self) -> Option<Class> {
-        match self {
-            Self::Locate { .. } | Self::Status | Self::ResendReports { .. } => {
-                Some(Class::Harmless)
-            }
-            Self::Ring { .. } | Self::RingStop { .. } => Some(Class::Nuisance),
-            Self::Resume { .. } => Some(Class::Sensitive),
-            Self::Unknown { .. } => None,
-        }
-    }
-    fn code(&self) -> u64 {
-        match self {
-            Self::Locate { .. } => 1,
-            Self::Ring { .. } => 2,
-            Self::RingStop { .. } => 3,
-            Self::Status => 4,
-            Self::ResendReports { .. } => 5,
-            Self::Resume { .. } => 6,
-            Self::Unknown { code } => *code,
-        }
-    }
-    fn params(&self) -> Value {
-        match self {
-            Self::Locate { search_s } => Map::new().uint(0, u64::from(*search_s)).value(),
-            Self::Ring { for_s } => Map::new().uint(0, u64::from(*for_s)).value(),
-            Self::RingStop { rings } => Map::new()
-                .list(0, rings.iter().map(|id| Value::Bytes(id.0.to_vec())))
-                .value(),
-            Self::ResendReports { first, last } => {
-                Map::new().uint(0, *first).uint(1, *last).value()
-            }
-            Self::Resume {
-                beacon,
-                receipts,
-                head,
-                reports,
-            } => Map::new()
-                .uint(0, *beacon)
-                .uint(1, *receipts)
-                .bytes(2, head)
-                .uint(3, *reports)
-                .value(),
-            Self::Status | Self::Unknown { .. } => Map::new().value(),
-        }
-    }
-    /// What was ordered. Parameters that this version cannot read do not make the message malformed: its sender is to be told.
-    fn read(code: u64, params: &Value) -> Self {
-        Self::read_known(code, params).unwrap_or(Self::Unknown { code })
-    }
-    fn read_known(code: u64, params: &Value) -> Result<Self, Malformed> {
-        let mut fields = Fields::of(params)?;
-        let op = match code {
-            1 => Self::Locate {
-                search_s: within(fields.narrow(0)?, 1, 600)?,
-            },
-            2 => Self::Ring {
-                for_s: within(fields.narrow(0)?, 1, 3600)?,
-            },
-            3 => Self::RingStop {
-                rings: fields
-                    .list(0, MOST_NAMED_RINGS)?
-                    .iter()
-                    .map(|id| as_bytes(id).map(CommandId).ok_or(Malformed::Field(0)))
-                    .collect::<Result<_, _>>()?,
-            },
-            4 => Self::Status,
-            5 => {
-                let (first, last) = (fields.uint(0)?, fields.uint(1)?);
-                if first == 0 {
-                    return Err(Malformed::Field(0));
-                }
-                if last < first || last - first >= MOST_RESENT {
-                    return Err(Malformed::Field(1));
-                }
-                Self::ResendReports { first, last }
-            }
-            6 => Self::Resume {
-                beacon: counted(&mut fields, 0)?,
-                receipts: counted(&mut fields, 1)?,
-                head: fields.bytes(2)?,
-                reports: counted(&mut fields, 3)?,
-            },
-            // Its parameters are of a later version; they stay unread.
-            code => return Ok(Self::Unknown { code }),
-        };
-        fields.end()?;
-        Ok(op)
-    }
-}
-
-/// A number from which a phone goes on to count; it must not come near the end of all numbers.
-fn counted(fields: &mut Fields<'_>, key: i64) -> Result<u64, Malformed> {
-    let number = fields.uint(key)?;
-    if number <= FURTHEST {
-        Ok(number)
-    } else {
-        Err(Malformed::Field(key))
-    }
-}
-
-fn within(number: u16, least: u16, most: u16) -> Result<u16, Malformed> {
-    if (least..=most).contains(&number) {
-        Ok(number)
-    } else {
-        Err(Malformed::Field(0))
-    }
-}
+pub use operation::{
+    Class, FURTHEST, LIVE_MS, LONGEST_CONTACT, LONGEST_MESSAGE, MOST_NAMED_EPISODES,
+    MOST_NAMED_RINGS, MOST_RESENT, Op,
+};
 
 /// A beacon that the sender had seen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -357,12 +157,13 @@ fn read_beacon(value: &Value) -> Result<BeaconReference, Malformed> {
     }
 }
 
-/// A command whose signature, address and right were checked. Only [`open`] makes one.
+/// A command whose signature, address and right were checked. Only [`open`] and [`verify`] make one.
 #[derive(Clone, Debug)]
 pub struct Verified {
     command: Command,
     digest: [u8; 32],
     rights: Capabilities,
+    signed: Vec<u8>,
 }
 
 impl Verified {
@@ -375,6 +176,11 @@ impl Verified {
     #[must_use]
     pub const fn digest(&self) -> [u8; 32] {
         self.digest
+    }
+    /// The signed bytes, for [`verify`]: whoever carries the command out may check it again without trusting who opened it.
+    #[must_use]
+    pub fn signed(&self) -> &[u8] {
+        &self.signed
     }
     /// What else its signer may order, by the list that it was verified with.
     #[must_use]
@@ -412,7 +218,21 @@ pub fn open(
     if kind != MessageType::Command {
         return Err(Rejected::Stranger(Refusal::Malformed));
     }
-    let unverified = Unverified::parse(&message).map_err(stranger)?;
+    verify(&message, address, epoch, authority)
+}
+
+/// Verifies a command that was opened before: what stands in the envelope, as its client signed it.
+///
+/// # Errors
+/// As [`open`].
+pub fn verify(
+    message: &[u8],
+    address: &Address,
+    epoch: u32,
+    authority: &AuthorityList,
+) -> Result<Verified, Rejected> {
+    let stranger = |fault: Malformed| Rejected::Stranger(fault.into());
+    let unverified = Unverified::parse(message).map_err(stranger)?;
     let command = Command::read(unverified.payload()).map_err(stranger)?;
     let Some(entry) = authority.entry(command.client) else {
         let newer = command.authority_version > authority.version;
@@ -442,8 +262,9 @@ pub fn open(
         Some(_) => return client(Refusal::NotAllowed, &command),
     }
     Ok(Verified {
-        digest: sha256(&message),
+        digest: sha256(message),
         rights: entry.capabilities,
+        signed: message.to_vec(),
         command,
     })
 }

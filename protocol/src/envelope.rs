@@ -44,10 +44,12 @@ pub enum MessageType {
     Enrolment = 9,
     /// The device's keys, signed by ROOT; never on the wire alone.
     DeviceCertificate = 10,
+    /// What the phone's privileged half says it did, signed by ACT_SIG; never on the wire alone.
+    Attestation = 11,
 }
 
 impl MessageType {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 11] = [
         Self::Command,
         Self::Approval,
         Self::Beacon,
@@ -58,6 +60,7 @@ impl MessageType {
         Self::KeySet,
         Self::Enrolment,
         Self::DeviceCertificate,
+        Self::Attestation,
     ];
     fn from_code(code: u8) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| *kind as u8 == code)

@@ -1,6 +1,7 @@
 //! The words of Homing: what crosses the wire between owner and phone, byte for byte. No I/O, no clock, no randomness of its own, no async.
 #![forbid(unsafe_code)]
 
+pub mod actor;
 pub mod admission;
 pub mod authority;
 pub mod beacon;
@@ -13,6 +14,7 @@ pub mod error;
 pub mod id;
 pub mod keyring;
 pub mod keys;
+pub mod lost;
 pub mod measure;
 pub mod readers;
 pub mod receipt;

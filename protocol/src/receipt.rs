@@ -4,6 +4,7 @@ use crate::cbor::{self, Fields, Map};
 use crate::envelope::{self, Address, MessageType};
 use crate::id::{CommandId, SessionId};
 use crate::keys::{KemPublic, KemSecret, SigningKey, VerifyingKey, sha256};
+use crate::lost::Attestation;
 use crate::rand_core::CryptoRng;
 use crate::readers::{open_as_reader, seal_to_readers};
 use crate::{Malformed, Refusal, VERSION, signed};
@@ -95,6 +96,8 @@ pub struct Detail {
     pub text: Option<String>,
     /// The report that holds the position asked for.
     pub report: Option<u64>,
+    /// What the phone's privileged half says it did, of commands that only that half carries out.
+    pub attestation: Option<Attestation>,
 }
 
 /// A signed receipt with the chain's head after it.
@@ -205,6 +208,8 @@ impl SealedDetail {
 
 /// Longest explanation in a receipt, bytes.
 pub const LONGEST_TEXT: usize = 200;
+/// Longest explanation beside an attestation, bytes: so that both are no longer sealed than the longest explanation alone.
+pub const LONGEST_TEXT_ATTESTED: usize = 120;
 
 impl Detail {
     fn encode(&self) -> Vec<u8> {
@@ -213,12 +218,14 @@ impl Detail {
             .maybe_uint(1, self.refusal.map(Refusal::code))
             .maybe_uint(3, self.report);
         if let Some(text) = &self.text {
-            let end = text
-                .char_indices()
-                .map(|(start, c)| start + c.len_utf8())
-                .take_while(|end| *end <= LONGEST_TEXT)
-                .last();
-            map = map.text(2, &text[..end.unwrap_or(0)]);
+            let longest = match self.attestation {
+                None => LONGEST_TEXT,
+                Some(_) => LONGEST_TEXT_ATTESTED,
+            };
+            map = map.text(2, &text[..text.floor_char_boundary(longest)]);
+        }
+        if let Some(attestation) = &self.attestation {
+            map = map.bytes(4, &attestation.to_bytes());
         }
         map.encode()
     }
@@ -234,12 +241,18 @@ impl Detail {
             Some(_) => return Err(Malformed::Field(2)),
         };
         let report = fields.maybe_uint(3)?;
+        let attestation = match fields.maybe(4) {
+            None => None,
+            Some(ciborium::Value::Bytes(bytes)) => Some(Attestation::from_bytes(bytes)?),
+            Some(_) => return Err(Malformed::Field(4)),
+        };
         fields.end()?;
         Ok(Self {
             time_unix_s,
             refusal,
             text,
             report,
+            attestation,
         })
     }
 }

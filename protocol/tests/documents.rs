@@ -8,13 +8,15 @@
 use homing_protocol::Refusal;
 use homing_protocol::authority::{Capability, MOST_ENTRIES};
 use homing_protocol::beacon::{MOST_BITMAP, MOST_WINDOWS};
-use homing_protocol::command::{MOST_NAMED_RINGS, MOST_RESENT, Op};
+use homing_protocol::command::{
+    LONGEST_CONTACT, LONGEST_MESSAGE, MOST_NAMED_EPISODES, MOST_NAMED_RINGS, MOST_RESENT, Op,
+};
 use homing_protocol::envelope::{BUCKETS, HEADER_LEN, LONGEST, LONGEST_CONTENT, MessageType};
 use homing_protocol::id::DeviceId;
 use homing_protocol::keyring::{MOST_DEVICES, PassphraseCost};
 use homing_protocol::keys::{ENCAPSULATED_LEN, TAG_LEN};
 use homing_protocol::readers::{MOST_READERS, PLAIN_BUCKETS};
-use homing_protocol::receipt::{CommandState, LONGEST_TEXT};
+use homing_protocol::receipt::{CommandState, LONGEST_TEXT, LONGEST_TEXT_ATTESTED};
 use homing_protocol::report::MOST_POSITIONS;
 use homing_protocol::topic::{Channel, Topic};
 use std::fs;
@@ -73,6 +75,14 @@ fn every_operation_stands_in_the_table_with_its_code_and_capability() {
             head: [1; 32],
             reports: 1,
         },
+        Op::Lost {
+            message: "message".into(),
+            contact: None,
+            code: None,
+        },
+        Op::LostOff {
+            episodes: Vec::new(),
+        },
     ];
     assert_eq!(Op::KNOWN_CODES.count(), ops.len());
     for (code, op) in Op::KNOWN_CODES.zip(ops) {
@@ -113,6 +123,7 @@ fn every_message_type_stands_in_the_table() {
         (T::Enrolment, "enrolment: claim"),
         (T::Enrolment, "enrolment: answer"),
         (T::DeviceCertificate, "device certificate"),
+        (T::Attestation, "attestation"),
     ] {
         says(&format!("\n| {} | {word} |", kind as u8));
     }
@@ -169,13 +180,25 @@ fn every_size_is_the_one_of_the_code() {
         MOST_BITMAP * 8
     ));
     says(&format!("\n| rings named by a stop | {MOST_NAMED_RINGS} |"));
+    says(&format!(
+        "\n| episodes named by an end of lost mode | {MOST_NAMED_EPISODES} |"
+    ));
+    says(&format!(
+        "\n| message and contact of lost mode | {LONGEST_MESSAGE} and {LONGEST_CONTACT} bytes |"
+    ));
+    says(&format!(
+        "\n| attestation | {} bytes |",
+        homing_protocol::lost::Attestation::LEN
+    ));
     says(&format!("\n| positions in a report | {MOST_POSITIONS} |"));
     let resent = usize::try_from(MOST_RESENT).expect("fits");
     says(&format!(
         "\n| positions asked for again by one order | {} |",
         written(resent)
     ));
-    says(&format!("\n| text in a receipt | {LONGEST_TEXT} bytes |"));
+    says(&format!(
+        "\n| text in a receipt | {LONGEST_TEXT} bytes, {LONGEST_TEXT_ATTESTED} beside an attestation |"
+    ));
     says(&format!("\n| phones in a keyring | {MOST_DEVICES};"));
     let cost = |kib: u32| written(usize::try_from(kib).expect("fits"));
     says(&format!(

@@ -144,12 +144,13 @@ fn opens_an_order(example: &Example) {
 fn opens_what_the_phone_says(example: &Example) {
     let (bytes, agent) = (step(example, "envelope"), signing("agent").public());
     match example.name {
-        "beacon" | "beacon-set-back" | "beacon-farewell" | "beacon-lists" => {
+        "beacon" | "beacon-set-back" | "beacon-farewell" | "beacon-lists" | "beacon-lost" => {
             let (clear, sealed) = Beacon::verify(&bytes, &address(), &agent).expect("opens");
             let status = match example.name {
                 "beacon-set-back" => phone::status_set_back(),
                 "beacon-farewell" => phone::status_left(),
                 "beacon-lists" => phone::status_lists(),
+                "beacon-lost" => phone::status_lost(),
                 _ => phone::status(),
             };
             assert_eq!(
@@ -164,8 +165,16 @@ fn opens_what_the_phone_says(example: &Example) {
         }
         name => {
             let (receipt, sealed, _) = Receipt::verify(&bytes, &address(), &agent).expect("opens");
-            sealed.open(&kem("partner")).expect("opens");
-            assert_eq!(format!("receipt-{}", receipt.state.word()), name);
+            let detail = sealed.open(&kem("partner")).expect("opens");
+            match detail.attestation {
+                None => assert_eq!(format!("receipt-{}", receipt.state.word()), name),
+                Some(attestation) => {
+                    let actor = signing("actor").public();
+                    let about = (&address(), EPOCH);
+                    assert_eq!(name, "receipt-attested");
+                    assert_eq!(attestation.verify(&actor, about, receipt.command), Ok(()));
+                }
+            }
         }
     }
 }

@@ -102,6 +102,7 @@ impl Thief {
             set_back: None,
             left_at: None,
             lists: None,
+            lost: None,
         };
         beacon
             .sign(&status, &self.key, &[self.reading.public()], &mut Dice(1))
@@ -125,6 +126,7 @@ impl Thief {
             refusal: None,
             text: None,
             report: Some(1_000),
+            attestation: None,
         };
         let readers = [self.reading.public()];
         receipt

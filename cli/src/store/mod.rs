@@ -9,6 +9,7 @@ mod inbox;
 mod migration;
 mod news;
 mod notice;
+mod operation;
 mod order;
 mod past;
 #[cfg(test)]

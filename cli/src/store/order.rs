@@ -1,4 +1,5 @@
 //! Orders and their way: the durable outbox, the sequence numbers, the steps with times. Signs nothing itself.
+use super::operation::{op_from_text, op_text};
 use super::{NewsKind, Store, count, fixed, int, news::tell};
 use crate::clock::UnixMs;
 use crate::error::Error;
@@ -48,78 +49,6 @@ pub(crate) struct OutboxRow {
     pub(crate) published_at: Option<UnixMs>,
     /// How often, since it was last signed.
     pub(crate) published_times: u32,
-}
-
-/// The stored form of an operation: its word and its numbers, as in `ring 300`.
-fn op_text(op: &Op) -> String {
-    match op {
-        Op::Locate { search_s } => format!("locate {search_s}"),
-        Op::Ring { for_s } => format!("ring {for_s}"),
-        Op::RingStop { rings } => {
-            let ids: Vec<_> = rings.iter().map(CommandId::to_string).collect();
-            format!("ring-stop {}", ids.join(","))
-        }
-        Op::Status => "status".to_owned(),
-        Op::ResendReports { first, last } => format!("resend-reports {first}-{last}"),
-        Op::Resume {
-            beacon,
-            receipts,
-            head,
-            reports,
-        } => {
-            let head: String = head.iter().map(|byte| format!("{byte:02x}")).collect();
-            format!("resume {beacon},{receipts},{head},{reports}")
-        }
-        Op::Unknown { code } => format!("unknown {code}"),
-    }
-}
-
-fn op_from_text(text: &str) -> Option<Op> {
-    let (word, rest) = text.split_once(' ').unwrap_or((text, ""));
-    Some(match word {
-        "locate" => Op::Locate {
-            search_s: rest.parse().ok()?,
-        },
-        "ring" => Op::Ring {
-            for_s: rest.parse().ok()?,
-        },
-        "ring-stop" => {
-            let ids = rest.split(',').filter(|id| !id.is_empty());
-            Op::RingStop {
-                rings: ids.map(str::parse).collect::<Result<_, _>>().ok()?,
-            }
-        }
-        "status" => Op::Status,
-        "resend-reports" => {
-            let (first, last) = rest.split_once('-')?;
-            Op::ResendReports {
-                first: first.parse().ok()?,
-                last: last.parse().ok()?,
-            }
-        }
-        "resume" => resume_from_text(rest)?,
-        "unknown" => Op::Unknown {
-            code: rest.parse().ok()?,
-        },
-        _ => return None,
-    })
-}
-
-fn resume_from_text(text: &str) -> Option<Op> {
-    let mut parts = text.split(',');
-    let mut part = || parts.next();
-    let (beacon, receipts) = (part()?.parse().ok()?, part()?.parse().ok()?);
-    let (digits, reports) = (part()?, part()?.parse().ok()?);
-    let mut head = [0; 32];
-    for (index, byte) in head.iter_mut().enumerate() {
-        *byte = u8::from_str_radix(digits.get(2 * index..2 * index + 2)?, 16).ok()?;
-    }
-    Some(Op::Resume {
-        beacon,
-        receipts,
-        head,
-        reports,
-    })
 }
 
 struct RawOrder {

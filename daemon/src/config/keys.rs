@@ -19,7 +19,7 @@ pub struct Key {
 }
 
 /// Every key; the manual page homingd.toml(5) explains each.
-pub static KEYS: [Key; 10] = [
+pub static KEYS: [Key; 12] = [
     Key {
         name: "state_dir",
         read: |settings, value| folder(value).map(|read| settings.state_dir = read),
@@ -27,6 +27,14 @@ pub static KEYS: [Key; 10] = [
     Key {
         name: "runtime_dir",
         read: |settings, value| folder(value).map(|read| settings.runtime_dir = read),
+    },
+    Key {
+        name: "actor_dir",
+        read: |settings, value| folder(value).map(|read| settings.actor_dir = Some(read)),
+    },
+    Key {
+        name: "actor_socket",
+        read: |settings, value| folder(value).map(|read| settings.actor_socket = Some(read)),
     },
     Key {
         name: "log",

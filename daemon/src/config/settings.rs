@@ -1,6 +1,6 @@
 //! The merged settings with their defaults; it must not read files.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use homing_hal::HalSettings;
@@ -14,6 +14,10 @@ pub struct Settings {
     pub state_dir: PathBuf,
     /// `runtime_dir`: what the running agent shows of itself, gone after a restart.
     pub runtime_dir: PathBuf,
+    /// `actor_dir`: what the privileged half must not lose, see [`Settings::actor_dir`].
+    pub actor_dir: Option<PathBuf>,
+    /// `actor_socket`: where the privileged half is asked, see [`Settings::actor_socket`].
+    pub actor_socket: Option<PathBuf>,
     /// `log`: how much is logged.
     pub log: Level,
     /// `[hal]`: which drivers, and where the hardware is.
@@ -71,12 +75,43 @@ pub struct Mqtt {
     pub keep_alive: Duration,
 }
 
+/// The packaged folders.
+const STATE_DIR: &str = "/var/lib/homing";
+const RUNTIME_DIR: &str = "/run/homing";
+
+impl Settings {
+    /// The folder of the privileged half: as configured, else `/var/lib/homing-actor`, or `actor` below a `state_dir`
+    /// that was set. The packaged one is no child of the agent's folder, whose owner could put another in its place.
+    #[must_use]
+    pub fn actor_dir(&self) -> PathBuf {
+        match &self.actor_dir {
+            Some(set) => set.clone(),
+            None if self.state_dir == Path::new(STATE_DIR) => "/var/lib/homing-actor".into(),
+            None => self.state_dir.join("actor"),
+        }
+    }
+    /// The socket of the privileged half: as configured, else `/run/homing-actor/actor.sock`, or `actor.sock` in a
+    /// `runtime_dir` that was set.
+    #[must_use]
+    pub fn actor_socket(&self) -> PathBuf {
+        match &self.actor_socket {
+            Some(set) => set.clone(),
+            None if self.runtime_dir == Path::new(RUNTIME_DIR) => {
+                "/run/homing-actor/actor.sock".into()
+            }
+            None => self.runtime_dir.join("actor.sock"),
+        }
+    }
+}
+
 impl Default for Settings {
     /// The built-in defaults, in force where no file says otherwise.
     fn default() -> Self {
         Self {
-            state_dir: "/var/lib/homing".into(),
-            runtime_dir: "/run/homing".into(),
+            state_dir: STATE_DIR.into(),
+            runtime_dir: RUNTIME_DIR.into(),
+            actor_dir: None,
+            actor_socket: None,
             log: Level::Info,
             hal: HalSettings {
                 receiver_note: Some("/var/lib/homing/receiver.json".into()),

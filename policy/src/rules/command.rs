@@ -1,6 +1,8 @@
 //! A command's way in: repeated, replayed, refused, or taken on and handed to its rule.
 
-use super::{Saying, accept, advance, locate, pace, receipt, replay, resume, ring, seen, taken_on};
+use super::{
+    Saying, accept, advance, locate, lost, pace, receipt, replay, resume, ring, seen, taken_on,
+};
 use crate::decision::{Decision, Effect, Outgoing};
 use crate::event::Now;
 use crate::record::Record;
@@ -56,6 +58,8 @@ pub(super) fn arrived(state: &State, now: &Now, verified: &Verified, decision: &
             });
         }
         Op::Resume { .. } => resume::ordered(state, now, command, decision),
+        Op::Lost { .. } => lost::ordered(state, now, verified, decision),
+        Op::LostOff { episodes } => lost::ended(state, now, verified, episodes, decision),
         Op::Unknown { .. } => refuse(state, now, Refusal::Unsupported, command, decision),
     }
 }

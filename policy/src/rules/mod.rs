@@ -4,6 +4,7 @@ mod command;
 pub(crate) mod freshness;
 mod lists;
 mod locate;
+mod lost;
 mod pace;
 mod replay;
 mod resume;
@@ -18,6 +19,7 @@ use homing_protocol::Refusal;
 use homing_protocol::cbor::LARGEST;
 use homing_protocol::command::{Command, Op};
 use homing_protocol::id::{BeaconNonce, CommandId, SessionId};
+use homing_protocol::lost::Attestation;
 use homing_protocol::receipt::CommandState;
 
 /// What to do about an event.
@@ -54,9 +56,12 @@ pub fn decide(state: &State, now: &Now, event: &Event<'_>) -> Decision {
         Event::TrackEnded { outcome } => track::ended(state, now, outcome, &mut decision),
         Event::ReportsExpired { through } => track::expired(state, *through, &mut decision),
         Event::Siren { command, phase } => ring::siren(state, *command, phase, &mut decision),
+        Event::Actor { command, answer } => lost::answered(state, *command, answer, &mut decision),
+        Event::ActorStirred => lost::ask_again(state, &mut decision),
         Event::BeaconDue { nonce } => beacon(state, now, *nonce, &mut decision),
         Event::Tick => {
             ring::look_after(state, now, &mut decision);
+            lost::look_after(state, &mut decision);
             locate::look_after(state, now, &mut decision);
         }
     }
@@ -66,6 +71,7 @@ pub fn decide(state: &State, now: &Now, event: &Event<'_>) -> Decision {
 fn started(state: &State, now: &Now, decision: &mut Decision) {
     locate::resume(state, now, decision);
     ring::resume(state, now, decision);
+    lost::ask_again(state, decision);
     decision.effect(Effect::BeaconSoon);
 }
 
@@ -86,6 +92,7 @@ struct Saying {
     refusal: Option<Refusal>,
     text: Option<String>,
     report: Option<u64>,
+    attestation: Option<Attestation>,
 }
 
 /// Makes the next receipt.
@@ -112,6 +119,7 @@ fn receipt(
         refusal: saying.refusal,
         text: saying.text,
         report: saying.report,
+        attestation: saying.attestation,
     });
 }
 

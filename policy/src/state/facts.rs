@@ -30,6 +30,11 @@ impl State {
         facts.extend(self.spaces.iter().rev().flat_map(space_facts));
         for entry in self.commands() {
             facts.push(Record::Accepted(entry.accepted.clone()));
+            let id = entry.accepted.id;
+            facts.extend(self.handed.get(&id).map(|signed| Record::Handed {
+                command: id,
+                signed: signed.clone(),
+            }));
             if entry.state != CommandState::Accepted {
                 facts.push(Record::Receipt {
                     counter: self.receipts,

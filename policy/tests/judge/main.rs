@@ -10,6 +10,7 @@ mod edges;
 mod house;
 mod lists;
 mod locate;
+mod lost;
 mod memory;
 mod model;
 mod pace;

@@ -9,6 +9,7 @@ use homing_policy::{Record, State, codec};
 use homing_protocol::cbor::LARGEST;
 use homing_protocol::command::{FURTHEST, Op};
 use homing_protocol::id::{BeaconNonce, BootId, ClientId, CommandId, SessionId};
+use homing_protocol::lost::CodeVerifier;
 use homing_protocol::receipt::CommandState;
 use proptest::prelude::*;
 
@@ -354,6 +355,18 @@ fn op() -> impl Strategy<Value = Op> {
                 reports,
             }
         ),
+        (
+            "[^\\p{C}]{1,40}",
+            prop::option::of("[0-9 +-]{1,24}"),
+            prop::option::of(any::<[u8; 32]>())
+        )
+            .prop_map(|(message, contact, code)| Op::Lost {
+                message,
+                contact,
+                code: code.map(CodeVerifier::from_bytes),
+            }),
+        prop::collection::vec(any::<[u8; 16]>().prop_map(CommandId), 0..=15)
+            .prop_map(|episodes| Op::LostOff { episodes }),
         (0..=LARGEST).prop_map(|code| Op::Unknown { code }),
     ]
 }
@@ -459,6 +472,12 @@ fn record() -> impl Strategy<Value = Record> {
             ring: CommandId(ring),
             boot: BootId(boot),
             deadline_ms
+        }),
+        (long(), prop::collection::vec(any::<u8>(), 0..40)).prop_map(|(command, signed)| {
+            Record::Handed {
+                command: CommandId(command),
+                signed,
+            }
         }),
         number().prop_map(|counter| Record::Report { counter }),
         number().prop_map(|through| Record::ReportsStored { through }),

@@ -103,6 +103,11 @@ pub(crate) fn check_arrival(
             assert_eq!(entry.state, Done);
             assert_eq!(effects, [Effect::BeaconSoon]);
         }
+        Op::Lost { .. } | Op::LostOff { .. } => {
+            assert_eq!(entry.state, Accepted, "the privileged half has the word");
+            let id = command.id;
+            assert_eq!(effects, [Effect::HandOver { command: id }]);
+        }
         Op::ResendReports { .. } | Op::Resume { .. } | Op::Unknown { .. } => {}
     }
 }

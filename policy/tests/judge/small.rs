@@ -257,7 +257,8 @@ impl Small {
                 }
                 Effect::Search { command, .. } => self.search = Some(*command),
                 Effect::Silence => self.intent = None,
-                Effect::PublishBeacon { .. }
+                Effect::HandOver { .. }
+                | Effect::PublishBeacon { .. }
                 | Effect::BeaconSoon
                 | Effect::TrackSearch
                 | Effect::ResendReports { .. }

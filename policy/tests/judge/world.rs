@@ -130,7 +130,8 @@ impl World {
                     self.search = Some(*command);
                 }
                 Effect::Silence => self.intent = None,
-                Effect::PublishBeacon { .. }
+                Effect::HandOver { .. }
+                | Effect::PublishBeacon { .. }
                 | Effect::BeaconSoon
                 | Effect::TrackSearch
                 | Effect::ResendReports { .. }

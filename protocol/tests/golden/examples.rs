@@ -13,6 +13,7 @@ use homing_protocol::enrolment::{Answer, Claim};
 use homing_protocol::envelope::{self, Address, MessageType};
 use homing_protocol::id::{BeaconNonce, CommandId, SessionId};
 use homing_protocol::keys::{KemPublic, Psk};
+use homing_protocol::lost::CodeVerifier;
 use homing_protocol::readers::{KeySet, Reader, Reads, open_as_reader};
 use homing_protocol::report::ReportAck;
 use homing_protocol::signed::Unverified;
@@ -321,6 +322,9 @@ pub(crate) fn commands() -> Vec<Example> {
         CommandId(short("an earlier ring")),
     ];
     let named: Json = rings.iter().map(|id| Json::from(id.0)).collect();
+    let episodes: Json = [Json::from(short::<16>("command-lost"))]
+        .into_iter()
+        .collect();
     let bare = Command {
         not_after: None,
         beacon: None,
@@ -371,6 +375,28 @@ pub(crate) fn commands() -> Vec<Example> {
                 },
             ),
             object! { "beacon": 120u64, "receipts": 9u64, "head": short::<32>("receipt chain"), "reports": 230u64 },
+        ),
+        command_example(
+            "command-lost",
+            &command(
+                "command-lost",
+                Op::Lost {
+                    message: "Please call. Bitte anrufen.".into(),
+                    contact: Some("+49 30 1234567".into()),
+                    code: Some(CodeVerifier::from_bytes(short("code verifier"))),
+                },
+            ),
+            object! { "message": "Please call. Bitte anrufen.", "contact": "+49 30 1234567", "code": short::<32>("code verifier") },
+        ),
+        command_example(
+            "command-lost-off",
+            &command(
+                "command-lost-off",
+                Op::LostOff {
+                    episodes: vec![CommandId(short("command-lost"))],
+                },
+            ),
+            object! { "episodes": episodes },
         ),
         command_example("command-bound", &bound, object! { "op_code": 900 }),
     ]

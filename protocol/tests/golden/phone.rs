@@ -8,6 +8,7 @@ use homing_protocol::beacon::{Beacon, ClockTrust, ListDigests, Status, Window};
 use homing_protocol::command::Op;
 use homing_protocol::envelope::MessageType;
 use homing_protocol::id::{BeaconNonce, BootId, CommandId, SessionId};
+use homing_protocol::lost::{Attestation, Outcome};
 use homing_protocol::measure::{Battery, Charging, Metered, NetworkKind, Position, PositionSource};
 use homing_protocol::readers::Reads;
 use homing_protocol::receipt::{CommandState, Detail, Receipt};
@@ -58,17 +59,19 @@ pub(crate) fn status() -> Status {
         set_back: None,
         left_at: None,
         lists: None,
+        lost: None,
     }
 }
 
 /// A beacon; one of a phone whose state was set back; the last one of a phone that was taken out of the account; one that
-/// says which lists it follows.
+/// says which lists it follows; one of a phone in lost mode.
 pub(crate) fn beacons() -> Vec<Example> {
     vec![
         beacon("beacon", &status()),
         beacon("beacon-set-back", &status_set_back()),
         beacon("beacon-farewell", &status_left()),
         beacon("beacon-lists", &status_lists()),
+        beacon("beacon-lost", &status_lost()),
     ]
 }
 
@@ -100,6 +103,15 @@ pub(crate) fn status_lists() -> Status {
     }
 }
 
+/// The status of a phone in lost mode.
+pub(crate) fn status_lost() -> Status {
+    Status {
+        lost: Some(CommandId(short("command-lost"))),
+        ring: None,
+        ..status_lists()
+    }
+}
+
 fn beacon(name: &'static str, status: &Status) -> Example {
     let clear = clear();
     let mut draws = Draws::new(name);
@@ -124,6 +136,9 @@ fn beacon(name: &'static str, status: &Status) -> Example {
     if let (Json::Object(fields), Some(lists)) = (&mut sealed, status.lists) {
         fields.push(("authority_digest", lists.authority.into()));
         fields.push(("key_set_digest", lists.key_set.into()));
+    }
+    if let (Json::Object(fields), Some(lost)) = (&mut sealed, status.lost) {
+        fields.push(("lost", lost.0.into()));
     }
     let inputs = with(
         vec![
@@ -151,7 +166,7 @@ fn beacon(name: &'static str, status: &Status) -> Example {
     }
 }
 
-fn details() -> [(&'static str, CommandState, &'static str, Detail); 8] {
+fn details() -> [(&'static str, CommandState, &'static str, Detail); 9] {
     use CommandState as S;
     let plain = Detail {
         time_unix_s: 1_790_000_010,
@@ -209,10 +224,31 @@ fn details() -> [(&'static str, CommandState, &'static str, Detail); 8] {
             "command-ring",
             plain.clone(),
         ),
+        (
+            "receipt-attested",
+            S::Running,
+            "command-lost",
+            Detail {
+                attestation: Some(attestation()),
+                ..plain
+            },
+        ),
     ]
 }
 
-/// A receipt of each state; they follow each other in one chain that starts with 32 zero bytes.
+/// What the sample phone's privileged half says of the lost command.
+pub(crate) fn attestation() -> Attestation {
+    let about = CommandId(short("command-lost"));
+    Attestation::sign(
+        &signing("actor"),
+        (&address(), EPOCH),
+        about,
+        Outcome::Locked,
+        3,
+    )
+}
+
+/// A receipt of each state, and one that carries an attestation; they follow each other in one chain that starts with 32 zero bytes.
 pub(crate) fn receipts() -> Vec<Example> {
     let mut previous = [0; 32];
     let mut examples = Vec::new();
@@ -245,10 +281,15 @@ fn receipt_example(name: &'static str, receipt: &Receipt, detail: &Detail) -> (E
             &mut draws,
         )
         .expect("fits");
-    let sealed = object! {
+    let mut sealed = object! {
         "time_unix_s": detail.time_unix_s, "refusal": detail.refusal.map(Refusal::code),
         "text": detail.text.clone(), "report": detail.report,
     };
+    if let (Json::Object(fields), Some(attestation)) = (&mut sealed, detail.attestation) {
+        fields.push(("outcome", (attestation.outcome as u8).into()));
+        fields.push(("outcome_counter", attestation.counter.into()));
+        fields.push(("attestation", attestation.to_bytes().as_slice().into()));
+    }
     let inputs = with(
         vec![
             ("signer", "agent".into()),

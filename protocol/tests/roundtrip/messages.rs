@@ -9,12 +9,13 @@ use homing_protocol::beacon::{
 use homing_protocol::cbor::LARGEST;
 use homing_protocol::certificate::DeviceKeys;
 use homing_protocol::command::{
-    BeaconReference, Command, FURTHEST, MOST_NAMED_RINGS, MOST_RESENT, Op,
+    BeaconReference, Command, FURTHEST, MOST_NAMED_EPISODES, MOST_NAMED_RINGS, MOST_RESENT, Op,
 };
 use homing_protocol::enrolment::{Bundle, Claim};
 use homing_protocol::id::{BeaconNonce, BootId, ClientId, CommandId, DeviceId, SessionId};
 use homing_protocol::keyring::{FindPart, FullPart, KnownClient, KnownDevice};
 use homing_protocol::keys::{KemPublic, KemSecret, SigningKey, VerifyingKey};
+use homing_protocol::lost::{Attestation, CodeVerifier, Outcome};
 use homing_protocol::measure::{Battery, Charging, Metered, NetworkKind, Position, PositionSource};
 use homing_protocol::readers::{KeySet, MOST_READERS, Reader, Reads};
 use homing_protocol::receipt::{CommandState, Detail, Receipt};
@@ -42,6 +43,21 @@ pub(crate) fn op() -> impl Strategy<Value = Op> {
                 reports,
             }
         ),
+        (
+            "[^\\p{C}]{1,40}",
+            option::of("[0-9 +-]{1,24}"),
+            option::of(any::<[u8; 32]>())
+        )
+            .prop_map(|(message, contact, code)| Op::Lost {
+                message,
+                contact,
+                code: code.map(CodeVerifier::from_bytes),
+            }),
+        vec(
+            any::<[u8; 16]>().prop_map(CommandId),
+            0..=MOST_NAMED_EPISODES
+        )
+        .prop_map(|episodes| Op::LostOff { episodes }),
     ]
 }
 
@@ -167,6 +183,7 @@ pub(crate) fn status() -> impl Strategy<Value = Status> {
             option::of(0..=LARGEST),
             option::of(0..=LARGEST),
             option::of(any::<([u8; 16], [u8; 16])>()),
+            option::of(any::<[u8; 16]>().prop_map(CommandId)),
         ),
     )
         .prop_map(
@@ -177,7 +194,7 @@ pub(crate) fn status() -> impl Strategy<Value = Status> {
                 charging,
                 network,
                 metered,
-                (ring, set_back, left_at, lists),
+                (ring, set_back, left_at, lists, lost),
             )| Status {
                 time_unix_s,
                 clock,
@@ -192,6 +209,7 @@ pub(crate) fn status() -> impl Strategy<Value = Status> {
                 set_back,
                 left_at,
                 lists: lists.map(|(authority, key_set)| ListDigests { authority, key_set }),
+                lost,
             },
         )
 }
@@ -199,9 +217,21 @@ pub(crate) fn status() -> impl Strategy<Value = Status> {
 pub(crate) fn detail() -> impl Strategy<Value = (CommandState, Detail)> {
     let state = (1u64..=8).prop_map(|code| CommandState::from_code(code).expect("known"));
     let refusal = option::of(proptest::sample::select(Refusal::ALL));
-    let text = option::of("[a-zäß ]{0,100}");
-    (state, 0..=LARGEST, refusal, text, option::of(0..=LARGEST)).prop_map(
-        |(state, time_unix_s, refusal, text, report)| {
+    let text = option::of("[a-zäß ]{0,60}");
+    let attestation = option::of((1u8..=6, 0..=LARGEST).prop_map(|(outcome, counter)| {
+        let outcome = Outcome::from_code(outcome).expect("known");
+        let about = CommandId(short("an order"));
+        Attestation::sign(
+            &signing("actor"),
+            (&address(), EPOCH),
+            about,
+            outcome,
+            counter,
+        )
+    }));
+    let report = option::of(0..=LARGEST);
+    (state, 0..=LARGEST, refusal, text, report, attestation).prop_map(
+        |(state, time_unix_s, refusal, text, report, attestation)| {
             (
                 state,
                 Detail {
@@ -209,6 +239,7 @@ pub(crate) fn detail() -> impl Strategy<Value = (CommandState, Detail)> {
                     refusal,
                     text,
                     report,
+                    attestation,
                 },
             )
         },

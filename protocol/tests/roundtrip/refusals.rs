@@ -96,6 +96,39 @@ fn changed(change: impl FnOnce(&mut Vec<(Value, Value)>)) -> Vec<u8> {
     .expect("fits")
 }
 
+fn lost(message: &str, contact: Option<&str>) -> Op {
+    Op::Lost {
+        message: message.into(),
+        contact: contact.map(Into::into),
+        code: None,
+    }
+}
+
+#[test]
+fn what_a_finder_reads_is_one_line_of_its_length_and_hides_nothing() {
+    let seal = |op| {
+        Command { op, ..locate() }
+            .seal(
+                &signing("owner"),
+                &kem("device").public(),
+                &mut Draws::new("lost"),
+            )
+            .map(drop)
+    };
+    let longest = "ß".repeat(command::LONGEST_MESSAGE / 2);
+    assert_eq!(seal(lost(&longest, Some("+49 30 1234567"))), Ok(()));
+    for message in ["", &format!("{longest}."), "two\nlines", "\u{1b}[2J"] {
+        assert_eq!(seal(lost(message, None)), Err(Malformed::Field(0)));
+    }
+    let long = "1".repeat(command::LONGEST_CONTACT + 1);
+    for contact in ["", "\t", &long] {
+        assert_eq!(
+            seal(lost("message", Some(contact))),
+            Err(Malformed::Field(1))
+        );
+    }
+}
+
 #[test]
 fn each_operation_needs_its_own_right_and_no_other() {
     let ops = [
@@ -115,6 +148,13 @@ fn each_operation_needs_its_own_right_and_no_other() {
                 reports: 1,
             },
             Capability::Settings,
+        ),
+        (lost("message", None), Capability::Lost),
+        (
+            Op::LostOff {
+                episodes: Vec::new(),
+            },
+            Capability::Unlock,
         ),
     ];
     for (op, right) in ops {
@@ -208,7 +248,7 @@ fn a_stranger_who_uses_the_owners_name_is_ignored() {
 
 #[test]
 fn an_operation_of_a_later_version_is_unsupported() {
-    for code in [0, 7, 900, LARGEST] {
+    for code in [0, 9, 900, LARGEST] {
         let later = Command {
             op: Op::Unknown { code },
             ..locate()

@@ -9,11 +9,15 @@ use homing_protocol::beacon::{
     Beacon, ClockTrust, ListDigests, MOST_BITMAP, MOST_WINDOWS, Status, Window,
 };
 use homing_protocol::certificate::{DeviceCertificate, DeviceKeys};
-use homing_protocol::command::{BeaconReference, Command, FURTHEST, MOST_NAMED_RINGS, Op};
+use homing_protocol::command::{
+    BeaconReference, Command, FURTHEST, LONGEST_CONTACT, LONGEST_MESSAGE, MOST_NAMED_EPISODES,
+    MOST_NAMED_RINGS, Op,
+};
 use homing_protocol::enrolment::{Answer, Claim, LONGEST_MODEL};
 use homing_protocol::envelope::{self, LONGEST, MessageType};
 use homing_protocol::id::{BeaconNonce, BootId, ClientId, CommandId, SessionId};
 use homing_protocol::keys::{KemPublic, VerifyingKey};
+use homing_protocol::lost::{Attestation, CodeVerifier, Outcome};
 use homing_protocol::measure::{Battery, Charging, Metered, NetworkKind, Position, PositionSource};
 use homing_protocol::readers::{KeySet, MOST_READERS, Reader, Reads};
 use homing_protocol::receipt::{CommandState, Detail, LONGEST_TEXT};
@@ -82,6 +86,14 @@ fn every_order_has_the_same_length_whatever_it_says() {
                 receipts: FURTHEST,
                 head: [255; 32],
                 reports: FURTHEST,
+            },
+            Op::Lost {
+                message: "m".repeat(LONGEST_MESSAGE),
+                contact: Some("c".repeat(LONGEST_CONTACT)),
+                code: Some(CodeVerifier::from_bytes([255; 32])),
+            },
+            Op::LostOff {
+                episodes: vec![CommandId([255; 16]); MOST_NAMED_EPISODES],
             },
         ] {
             assert_eq!(length(&command(op, largest)), 572);
@@ -267,6 +279,7 @@ fn full_status(ring: Option<CommandId>, percent: Option<u8>, number: u64) -> Sta
         set_back: Some(number),
         left_at: Some(number),
         lists: Some(ListDigests::of(&[1], &[2])),
+        lost: ring,
     }
 }
 
@@ -353,8 +366,20 @@ fn the_length_of_a_beacon_or_receipt_says_nothing_of_what_is_sealed_in_it() {
         refusal: Some(Refusal::Stale),
         text: Some("x".repeat(LONGEST_TEXT)),
         report: Some(u64::MAX),
+        attestation: None,
     };
     assert_eq!(sealed(&full), sealed(&Detail::default()));
+    let attested = Detail {
+        attestation: Some(Attestation::sign(
+            &signing("actor"),
+            (&address(), u32::MAX),
+            CommandId([255; 16]),
+            Outcome::LockedInPart,
+            u64::MAX,
+        )),
+        ..full
+    };
+    assert_eq!(sealed(&attested), sealed(&Detail::default()));
 }
 
 /// The length of the signed part, which everybody sees.

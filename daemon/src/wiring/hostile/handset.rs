@@ -19,6 +19,7 @@ use homing_protocol::measure::{Battery, Charging, Position, PositionSource};
 use homing_protocol::receipt::CommandState;
 use homing_protocol::topic::device_filters;
 
+use crate::actor::ask::Nobody;
 use crate::agent::{Body, embody, open_state, outlast};
 use crate::brain::Brain;
 use crate::config::Settings;
@@ -229,6 +230,7 @@ impl Handset {
         };
         let body = Body {
             searcher: Box::new(searching),
+            privileged: Box::new(Nobody),
             power: Box::new(Battery60),
             network: Box::new(NoNetwork),
             boot_text: self.boot_text(),

@@ -11,6 +11,7 @@ use homing_hal::{Cancel, Fault, HalSettings, Probe};
 use homing_protocol::id::CommandId;
 use homing_protocol::measure::{Battery, Charging};
 
+use crate::actor::ask::Nobody;
 use crate::agent::Body;
 use crate::worker::Search;
 
@@ -75,6 +76,7 @@ impl Network for Nothing {
 pub(super) fn body(searches: &Searches, boot_text: String) -> Body {
     Body {
         searcher: Box::new(Searching(Rc::clone(searches))),
+        privileged: Box::new(Nobody),
         power: Box::new(Nothing),
         network: Box::new(Nothing),
         boot_text,

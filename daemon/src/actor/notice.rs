@@ -1,0 +1,72 @@
+//! What the privileged half shows of an open episode, to the screen and to whoever starts the phone: its presence is lost mode. It must not hold anything that a finder may not read.
+
+use std::path::{Path, PathBuf};
+
+use homing_policy::actor::Episode;
+use homing_protocol::lost::CODE_DIGITS;
+use serde::Serialize;
+
+use crate::durable::{self, Access};
+use crate::error::Error;
+
+/// `{actor_dir}/shown/notice.json`.
+#[derive(Debug, Serialize)]
+struct Notice<'a> {
+    /// The command that began the episode, 32 lower-case hexadecimal digits.
+    episode: String,
+    /// What a finder reads.
+    message: &'a str,
+    /// How to reach the owner.
+    contact: Option<&'a str>,
+    /// How many digits the unlock code has, where there is one.
+    code_digits: Option<usize>,
+    /// The phone's clock when the episode began, seconds since 1970 UTC.
+    since_unix_s: u64,
+}
+
+/// The folder of the notice.
+#[must_use]
+pub(crate) fn folder(actor_dir: &Path) -> PathBuf {
+    actor_dir.join("shown")
+}
+
+fn path(actor_dir: &Path) -> PathBuf {
+    folder(actor_dir).join("notice.json")
+}
+
+/// Shows an episode; on the disk when this returns.
+///
+/// # Errors
+/// [`Error::Replace`].
+pub(crate) fn show(actor_dir: &Path, episode: &Episode) -> Result<(), Error> {
+    let notice = Notice {
+        episode: episode.command.to_string(),
+        message: &episode.message,
+        contact: episode.contact.as_deref(),
+        code_digits: episode.code.map(|_| CODE_DIGITS),
+        since_unix_s: episode.since_unix_s,
+    };
+    let path = path(actor_dir);
+    let text = serde_json::to_vec(&notice).map_err(|error| Error::Replace {
+        path: path.clone(),
+        source: error.into(),
+    })?;
+    // An unchanged one stays: whoever watches the folder is not to be woken for nothing.
+    if std::fs::read(&path).is_ok_and(|shown| shown == text) {
+        return Ok(());
+    }
+    durable::replace(&path, &text, Access::Everybody)
+}
+
+/// Takes it away; none is a success too.
+///
+/// # Errors
+/// [`Error::Replace`].
+pub(crate) fn hide(actor_dir: &Path) -> Result<(), Error> {
+    let path = path(actor_dir);
+    if path.exists() {
+        durable::remove(&path)
+    } else {
+        Ok(())
+    }
+}

@@ -1,0 +1,440 @@
+//! Lost mode between two judges: what the unprivileged half may say, what the privileged half does, and what no schedule of hand-overs, deaths and replays may bring about.
+
+use crate::house::*;
+use homing_policy::actor::{ActorState, Challenged, Duty, Verdict};
+use homing_policy::tries::FIRST_WAIT;
+use homing_policy::{ActorAnswer, Effect, Event, codec};
+use homing_protocol::Refusal;
+use homing_protocol::command::{Op, Verified};
+use homing_protocol::envelope::Address;
+use homing_protocol::id::{AccountId, BootId, CommandId, DeviceId};
+use homing_protocol::keys::SigningKey;
+use homing_protocol::lost::{Attestation, CodeVerifier, Outcome};
+use homing_protocol::receipt::CommandState::*;
+use proptest::prelude::*;
+use std::collections::BTreeSet;
+
+pub(crate) fn lost(seq: u64, id: u8) -> Order {
+    let op = Op::Lost {
+        message: format!("message {id}"),
+        contact: Some("+49 30 1".into()),
+        code: Some(CodeVerifier::from_bytes([id; 32])),
+    };
+    order(seq, id, op)
+}
+
+pub(crate) fn lost_off(seq: u64, id: u8, episodes: &[u8]) -> Order {
+    let episodes = episodes.iter().map(|id| command_id(*id)).collect();
+    order(seq, id, Op::LostOff { episodes })
+}
+
+/// Under a key that no judge looks at.
+fn attest(id: u8, outcome: Outcome) -> Attestation {
+    let address = Address {
+        account: AccountId([1; 16]),
+        device: DeviceId([2; 16]),
+    };
+    let key = SigningKey::from_bytes(&[15; 32]);
+    Attestation::sign(&key, (&address, 1), command_id(id), outcome, 1)
+}
+
+fn answer(phone: &mut Phone, id: u8, outcome: Outcome) -> Vec<Effect> {
+    phone.hear(&Event::Actor {
+        command: command_id(id),
+        answer: ActorAnswer::Outcome {
+            attestation: attest(id, outcome),
+            text: None,
+        },
+    })
+}
+
+const fn handed(id: u8) -> Effect {
+    Effect::HandOver {
+        command: command_id(id),
+    }
+}
+
+#[test]
+fn an_episode_runs_when_the_privileged_half_says_so_and_ends_when_it_says_so() {
+    let (house, mut phone) = (House::new(), Phone::new());
+    assert_eq!(phone.receive(&house.sign(&lost(1, 1))), [handed(1)]);
+    assert_eq!(phone.said(1), [Accepted]);
+    assert!(phone.state.is_busy());
+    // Nobody has answered: it is handed over again, also by an agent that was killed.
+    assert_eq!(phone.hear(&Event::Tick), [handed(1)]);
+    assert!(phone.restart().contains(&handed(1)));
+    let failing = ActorAnswer::Failing("nobody answers");
+    let command = command_id(1);
+    let event = Event::Actor {
+        command,
+        answer: failing,
+    };
+    assert_eq!(phone.hear(&event), []);
+    assert_eq!(answer(&mut phone, 1, Outcome::Locked), [Effect::BeaconSoon]);
+    assert_eq!(phone.said(1), [Accepted, Running]);
+    assert!(!phone.state.is_busy(), "a phone may be lost for weeks");
+    assert_eq!(phone.hear(&Event::Tick), []);
+    assert_eq!(answer(&mut phone, 1, Outcome::Locked), [], "once is enough");
+    phone.check_facts();
+    // Somebody typed the code: the privileged half stirs, and is asked.
+    assert_eq!(phone.hear(&Event::ActorStirred), [handed(1)]);
+    let _ = answer(&mut phone, 1, Outcome::EndedByCode);
+    assert_eq!(phone.said(1), [Accepted, Running, Done]);
+    assert_eq!(phone.told(1), Some("unlocked with the code"));
+    assert_eq!(phone.state.handed(command), None);
+    phone.check_facts();
+}
+
+#[test]
+fn an_end_is_handed_over_and_the_episodes_end_is_asked_for_after_it() {
+    let (house, mut phone) = (House::new(), Phone::new());
+    let _ = phone.receive(&house.sign(&lost(1, 1)));
+    let _ = answer(&mut phone, 1, Outcome::LockedInPart);
+    phone.beacon();
+    let off = house.sign(&lost_off(2, 2, &[1]).quoting(Some(quoting(2))));
+    assert_eq!(phone.receive(&off), [handed(2)]);
+    assert_eq!(
+        answer(&mut phone, 2, Outcome::EndedByOrder),
+        [Effect::BeaconSoon, handed(1)]
+    );
+    let _ = answer(&mut phone, 1, Outcome::EndedByOrder);
+    assert_eq!(phone.said(1), [Accepted, Running, Done]);
+    assert_eq!(phone.said(2), [Accepted, Done]);
+    // An end arrived first leaves its mark.
+    let late = house.sign(&lost_off(3, 3, &[9]).quoting(Some(quoting(2))));
+    let _ = phone.receive(&late);
+    assert_eq!(phone.receive(&house.sign(&lost(4, 9))), []);
+    assert_eq!(phone.said(9), [Cancelled]);
+    phone.check_facts();
+}
+
+#[test]
+fn an_end_needs_a_beacon_of_this_start_and_quarter_of_an_hour() {
+    let (house, mut phone) = (House::new(), Phone::new());
+    let _ = phone.receive(&house.sign(&lost(1, 1)));
+    phone.later(15 * 60_000 + 1);
+    let stale = house.sign(&lost_off(2, 2, &[1]));
+    assert_eq!(phone.receive(&stale), [Effect::BeaconSoon]);
+    assert_eq!(phone.refusals, [Refusal::UnknownBeacon]);
+    phone.beacon();
+    let _ = phone.reboot();
+    let of_before = house.sign(&lost_off(3, 2, &[1]).quoting(Some(quoting(2))));
+    assert_eq!(phone.receive(&of_before), [Effect::BeaconSoon]);
+    // The episode itself is never too old.
+    assert_eq!(phone.receive(&house.sign(&lost(4, 4))), [handed(4)]);
+    assert_eq!(phone.said(1), [Accepted]);
+}
+
+#[test]
+fn what_the_privileged_half_refuses_has_failed_and_what_it_says_of_others_counts_for_nothing() {
+    let (house, mut phone) = (House::new(), Phone::new());
+    let _ = phone.receive(&house.sign(&lost(1, 1)));
+    for (id, outcome) in [
+        (1, Outcome::NothingToEnd),
+        (2, Outcome::Locked),
+        (9, Outcome::EndedByCode),
+    ] {
+        assert_eq!(answer(&mut phone, id, outcome), []);
+    }
+    let answer = ActorAnswer::Refused(Refusal::Replayed);
+    let command = command_id(1);
+    let _ = phone.hear(&Event::Actor { command, answer });
+    assert_eq!(phone.said(1), [Accepted, Failed]);
+    let later = ActorAnswer::Outcome {
+        attestation: attest(1, Outcome::Locked),
+        text: None,
+    };
+    let event = Event::Actor {
+        command,
+        answer: later,
+    };
+    assert_eq!(phone.hear(&event), [], "an ended order stays ended");
+}
+
+/// The privileged half with a disk that can be cut off.
+#[derive(Default)]
+struct Actor {
+    state: ActorState,
+    /// Everything that an end has named, or that has ended.
+    ended: BTreeSet<CommandId>,
+}
+
+impl Actor {
+    fn judge(&self, verified: &Verified, challenged: Challenged) -> Result<Verdict, Refusal> {
+        self.state.judge(verified, challenged, TODAY)
+    }
+    fn keep(&mut self, next: ActorState) {
+        let bytes = next.encode();
+        assert_eq!(ActorState::decode(&bytes).as_ref(), Ok(&next));
+        self.state = next;
+    }
+    /// Judges and keeps, and locks or gives back at once.
+    fn order(&mut self, verified: &Verified, challenged: Challenged) -> Result<Verdict, Refusal> {
+        let verdict = self.judge(verified, challenged)?;
+        if let Verdict::New(next) = &verdict {
+            self.keep((**next).clone());
+        }
+        match self.state.duty() {
+            Duty::Lock => self.keep(self.state.locked(Outcome::Locked)),
+            Duty::GiveBack => self.keep(self.state.given_back()),
+            Duty::None => {}
+        }
+        Ok(verdict)
+    }
+    fn outcome(&self, id: u8) -> Option<Outcome> {
+        self.state.settled(command_id(id)).map(|it| it.outcome)
+    }
+}
+
+#[test]
+fn the_privileged_half_locks_once_and_answers_the_same_again() {
+    let (house, mut actor) = (House::new(), Actor::default());
+    let first = house.sign(&lost(1, 1));
+    assert!(matches!(
+        actor.order(&first, Challenged::No),
+        Ok(Verdict::New(_))
+    ));
+    assert_eq!(actor.state.duty(), Duty::Lock);
+    let standing = actor.state.open().unwrap().standing;
+    assert_eq!(standing, Some((Outcome::Locked, 1)));
+    assert_eq!(actor.order(&first, Challenged::No), Ok(Verdict::Stands));
+    assert_eq!(actor.state.open().unwrap().standing, standing);
+    // A second episode takes the first one's place; the phone is never open in between.
+    let _ = actor.order(&house.sign(&lost(2, 2)), Challenged::No);
+    assert_eq!(actor.outcome(1), Some(Outcome::Superseded));
+    assert_eq!(actor.state.open().unwrap().message, "message 2");
+    // The first, played again, changes nothing.
+    let again = actor.order(&first, Challenged::No);
+    assert!(matches!(again, Ok(Verdict::Settled(it)) if it.outcome == Outcome::Superseded));
+    let off = house.sign(&lost_off(3, 3, &[]));
+    assert_eq!(
+        actor.order(&off, Challenged::No),
+        Err(Refusal::UnknownBeacon)
+    );
+    assert_eq!(actor.state.duty(), Duty::Lock, "no challenge, no end");
+    let _ = actor.order(&off, Challenged::Live);
+    assert_eq!(actor.state.duty(), Duty::None);
+    assert_eq!(actor.outcome(2), Some(Outcome::EndedByOrder));
+    for old in [&first, &house.sign(&lost(2, 2))] {
+        let _ = actor.order(old, Challenged::No);
+        assert_eq!(actor.state.duty(), Duty::None, "what has ended stays ended");
+    }
+    let next = house.sign(&lost_off(4, 4, &[]));
+    let _ = actor.order(&next, Challenged::Live);
+    assert_eq!(actor.outcome(4), Some(Outcome::NothingToEnd));
+}
+
+#[test]
+fn what_was_held_back_is_older_than_what_came_and_what_was_named_never_begins() {
+    let (house, mut actor) = (House::new(), Actor::default());
+    let _ = actor.order(&house.sign(&lost(5, 5)), Challenged::No);
+    let off = house.sign(&lost_off(6, 6, &[5, 7]));
+    let _ = actor.order(&off, Challenged::Live);
+    let held_back = house.sign(&lost(4, 4));
+    assert_eq!(
+        actor.order(&held_back, Challenged::No),
+        Err(Refusal::Replayed)
+    );
+    let named = house.sign(&lost(7, 7));
+    assert_eq!(actor.order(&named, Challenged::No), Err(Refusal::Expired));
+    let other = house.sign(&ring(8, 8));
+    assert_eq!(
+        actor.order(&other, Challenged::Live),
+        Err(Refusal::Unsupported)
+    );
+    assert_eq!(actor.state.duty(), Duty::None);
+}
+
+#[test]
+fn a_code_that_is_wrong_costs_time_by_the_actors_own_memory() {
+    let (house, mut actor) = (House::new(), Actor::default());
+    let (boot, other) = (BootId([1; 16]), BootId([2; 16]));
+    assert_eq!(actor.state.wait(boot, 0), None, "no episode");
+    let _ = actor.order(&house.sign(&lost(1, 1)), Challenged::No);
+    for _ in 0..5 {
+        assert_eq!(
+            actor.state.wait(boot, 1_000),
+            Some(std::time::Duration::ZERO)
+        );
+        actor.keep(actor.state.tried(boot, 1_000));
+    }
+    assert_eq!(actor.state.wait(boot, 1_000), Some(FIRST_WAIT));
+    assert_eq!(actor.state.wait(other, 0), Some(FIRST_WAIT), "a restart");
+    actor.keep(actor.state.ended_by_code());
+    assert_eq!(actor.state.duty(), Duty::GiveBack, "until it has succeeded");
+    assert_eq!(actor.outcome(1), Some(Outcome::EndedByCode));
+    // The next episode begins with a clean slate.
+    let _ = actor.order(&house.sign(&lost(2, 2)), Challenged::No);
+    assert_eq!(
+        actor.state.wait(boot, 1_000),
+        Some(std::time::Duration::ZERO)
+    );
+}
+
+#[test]
+fn a_signed_order_is_kept_by_the_journal_while_it_is_open() {
+    let (house, mut phone) = (House::new(), Phone::new());
+    let signed = house.sign(&lost(1, 1));
+    let _ = phone.receive(&signed);
+    assert_eq!(phone.state.handed(command_id(1)), Some(signed.signed()));
+    for fact in phone.state.facts() {
+        assert_eq!(codec::decode(&codec::encode(&fact)), Ok(fact));
+    }
+}
+
+/// What may happen to the pair.
+#[derive(Clone, Debug)]
+enum Step {
+    /// The broker delivers, or plays again, one of the owner's orders.
+    Deliver(usize),
+    /// The agent hands over; the answer may be lost.
+    HandOver {
+        answer_comes: bool,
+    },
+    /// A taken-over agent hands over what it likes, with or without a live challenge.
+    Play(usize, bool),
+    Code,
+    Beacon,
+    RestartAgent,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        6 => (0..12usize).prop_map(Step::Deliver),
+        6 => any::<bool>().prop_map(|answer_comes| Step::HandOver { answer_comes }),
+        3 => (0..12usize, any::<bool>()).prop_map(|(index, live)| Step::Play(index, live)),
+        1 => Just(Step::Code),
+        2 => Just(Step::Beacon),
+        1 => Just(Step::RestartAgent),
+    ]
+}
+
+fn orders(house: &House) -> Vec<Verified> {
+    let live = |order: Order| order.quoting(Some(quoting(1)));
+    [
+        lost(1, 1),
+        live(lost_off(2, 2, &[1])),
+        lost(3, 3),
+        lost(4, 4),
+        live(lost_off(5, 5, &[4, 9])),
+        ring(6, 6),
+        lost(1, 101).by(1, 7),
+        live(lost_off(2, 102, &[])).by(1, 7),
+        lost(3, 9).by(1, 7),
+        // Signed again under the same id.
+        lost(7, 3),
+        live(lost_off(8, 2, &[1])),
+        live(lost_off(9, 10, &[3, 101])),
+    ]
+    .iter()
+    .map(|order| house.sign(order))
+    .collect()
+}
+
+/// What an order that the actor took on has ended.
+fn note_ends(actor: &mut Actor, before: &ActorState, verified: &Verified) {
+    if let Op::LostOff { episodes } = &verified.command().op {
+        actor.ended.extend(episodes.iter().copied());
+        actor.ended.extend(before.open().map(|open| open.command));
+    }
+}
+
+fn hand(actor: &mut Actor, verified: &Verified, challenged: Challenged) -> Option<Outcome> {
+    let before = actor.state.clone();
+    let verdict = actor.order(verified, challenged);
+    if matches!(verdict, Ok(Verdict::New(_))) {
+        note_ends(actor, &before, verified);
+    }
+    if challenged == Challenged::No && matches!(verified.command().op, Op::LostOff { .. }) {
+        assert_eq!(
+            actor.state, before,
+            "an end without a challenge does nothing"
+        );
+    }
+    let id = verified.command().id;
+    let open = actor.state.open();
+    if let Some(open) = open {
+        assert!(
+            !actor.ended.contains(&open.command),
+            "an ended episode is open"
+        );
+    }
+    match (verdict, open) {
+        (Err(_), _) => None,
+        (Ok(_), Some(open)) if open.command == id => open.standing.map(|(outcome, _)| outcome),
+        (Ok(_), _) => actor.state.settled(id).map(|it| it.outcome),
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
+
+    #[test]
+    fn no_schedule_opens_a_lost_phone_without_an_end_or_locks_one_that_was_ended(steps in prop::collection::vec(step(), 1..60)) {
+        let house = House::new();
+        let orders = orders(&house);
+        let (mut phone, mut actor) = (Phone::new(), Actor::default());
+        let mut waiting: Vec<CommandId> = Vec::new();
+        for step in steps {
+            let was_open = actor.state.open().map(|open| open.command);
+            let ended_before = actor.ended.len();
+            let mut effects = Vec::new();
+            match &step {
+                Step::Deliver(index) => effects = phone.receive(&orders[*index]),
+                Step::HandOver { answer_comes } => {
+                    if let Some(command) = waiting.pop()
+                        && let Some(verified) = orders.iter().find(|order| phone.state.handed(command) == Some(order.signed()))
+                    {
+                        let outcome = hand(&mut actor, verified, Challenged::Live);
+                        if *answer_comes {
+                            let answer = match outcome {
+                                Some(outcome) => ActorAnswer::Outcome { attestation: attest(command.0[0], outcome), text: None },
+                                None => ActorAnswer::Refused(Refusal::Replayed),
+                            };
+                            effects = phone.hear(&Event::Actor { command, answer });
+                        }
+                    }
+                }
+                Step::Play(index, live) => {
+                    let challenged = if *live { Challenged::Live } else { Challenged::No };
+                    let _ = hand(&mut actor, &orders[*index], challenged);
+                }
+                Step::Code => {
+                    actor.ended.extend(actor.state.open().map(|open| open.command));
+                    actor.keep(actor.state.ended_by_code().given_back());
+                    effects = phone.hear(&Event::ActorStirred);
+                }
+                Step::Beacon => phone.beacon(),
+                Step::RestartAgent => effects = phone.restart(),
+            }
+            for effect in effects {
+                if let Effect::HandOver { command } = effect {
+                    waiting.push(command);
+                }
+            }
+            // A phone that was lost is open again only because something ended its episode.
+            let is_open = actor.state.open().map(|open| open.command);
+            if let (Some(was), None) = (was_open, is_open) {
+                prop_assert!(actor.ended.contains(&was), "{step:?}");
+                prop_assert!(actor.ended.len() > ended_before || matches!(step, Step::Code), "{step:?}");
+            }
+            phone.check_facts();
+        }
+        // Whatever was left open is answered once everything is handed over and every answer comes.
+        for _ in 0..4 {
+            for effect in phone.hear(&Event::ActorStirred) {
+                let Effect::HandOver { command } = effect else { continue };
+                let signed = phone.state.handed(command).map(<[u8]>::to_vec);
+                let verified = orders.iter().find(|order| signed.as_deref() == Some(order.signed()));
+                let answer = match hand(&mut actor, verified.unwrap(), Challenged::Live) {
+                    Some(outcome) => ActorAnswer::Outcome { attestation: attest(command.0[0], outcome), text: None },
+                    None => ActorAnswer::Refused(Refusal::Replayed),
+                };
+                let _ = phone.hear(&Event::Actor { command, answer });
+            }
+        }
+        let open: Vec<_> = phone.state.open().filter(|entry| matches!(entry.accepted.op, Op::Lost { .. } | Op::LostOff { .. })).collect();
+        let locked = actor.state.open().map(|open| open.command);
+        prop_assert!(open.iter().all(|entry| Some(entry.accepted.id) == locked && entry.state == Running), "{open:?} {locked:?}");
+    }
+}
