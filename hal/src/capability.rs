@@ -11,3 +11,4 @@ pub mod position;
 pub mod power;
 pub mod resolve;
 pub mod siren;
+pub mod touch;

@@ -10,9 +10,11 @@ use crate::capability::gate::{Reading, SMALLEST_RADIUS_M, distance_m};
 use crate::capability::identity::Identity;
 use crate::capability::lockdown::{Lockdown, Standing};
 use crate::capability::network::{Network, NetworkEvent};
+use crate::capability::panel::{Backlight, Frame, Panel};
 use crate::capability::position::{Fix, PositionSource};
 use crate::capability::power::Power;
 use crate::capability::siren::{LONGEST_MIXER, SoundCard};
+use crate::capability::touch::{CaseKey, Input, Phase, Touch};
 use crate::fault::{Cancel, Fault, Probe};
 
 /// How late a driver may be beyond its deadline: the scheduling of a loaded build host, not a property of any driver. Less than the shortest limit that a driver has for itself (a scan takes 4 s, a call over D-Bus up to 10).
@@ -317,6 +319,98 @@ pub fn a_working_identity(identity: &mut dyn Identity) {
         Ok(found) => assert!(found.model.is_some() || found.system.is_some()),
         Err(fault) => panic!("{}: {fault}", identity.name()),
     }
+}
+
+/// A panel that `seen` looks at: it is taken, again too, shows what it is given upright and nothing of another size, goes dark, and is given back.
+///
+/// # Panics
+/// Where the driver breaks a promise of [`Panel`].
+pub fn a_working_panel(panel: &mut dyn Panel, seen: &dyn Fn() -> Frame) {
+    let probe = panel.probe();
+    assert!(matches!(probe, Probe::Ready { .. }), "{probe}");
+    let geometry = match panel.take() {
+        Ok(geometry) => geometry,
+        Err(fault) => panic!("{}: {fault}", panel.name()),
+    };
+    assert_eq!(
+        panel.take(),
+        Ok(geometry),
+        "a panel is taken again and again"
+    );
+    assert!(geometry.width_px > 1 && geometry.height_px > 1);
+    let (width, height) = (
+        usize::from(geometry.width_px),
+        usize::from(geometry.height_px),
+    );
+    let mut frame = Frame {
+        width_px: geometry.width_px,
+        height_px: geometry.height_px,
+        luma: vec![0; width * height],
+    };
+    // Not the same after any turn or mirroring.
+    for (at, luma) in frame.luma.iter_mut().enumerate() {
+        let (x, y) = (at % width, at / width);
+        *luma = match (x < width / 2, y < height / 4) {
+            (true, true) => 255,
+            (false, true) => 96,
+            _ => 0,
+        };
+    }
+    for _ in 0..2 {
+        assert_eq!(panel.light(Backlight::Percent(80)), Ok(()));
+        assert_eq!(panel.show(&frame, "a pattern"), Ok(()));
+        assert_eq!(seen(), frame, "{}", panel.name());
+        assert_eq!(panel.light(Backlight::Off), Ok(()));
+    }
+    let small = Frame {
+        width_px: 1,
+        height_px: 1,
+        luma: vec![0],
+    };
+    let refused = panel.show(&small, "");
+    assert!(matches!(refused, Err(Fault::Broken(_))), "{refused:?}");
+    assert_eq!(panel.release(), Ok(()));
+    let late = panel.show(&frame, "late");
+    assert!(matches!(late, Err(Fault::Broken(_))), "{late:?}");
+}
+
+/// Touch and keys that `tap` (at a place, 0 to 1) and `press` use: each arrives once, in order, where it was; a wait can be cancelled.
+///
+/// # Panics
+/// Where the driver breaks a promise of [`Touch`].
+pub fn a_working_touch(touch: &mut dyn Touch, tap: &dyn Fn(f32, f32), press: &dyn Fn(CaseKey)) {
+    let probe = touch.probe();
+    assert!(matches!(probe, Probe::Ready { .. }), "{probe}");
+    for _ in 0..2 {
+        assert_eq!(touch.take(), Ok(()));
+    }
+    for (x, y) in [(0.25, 0.75), (0.9, 0.1), (0.9, 0.1)] {
+        tap(x, y);
+        for wanted in [Phase::Down, Phase::Up] {
+            match within(PATIENCE, || touch.next(&Cancel::new())) {
+                Ok(Input::Touch {
+                    phase,
+                    x: at_x,
+                    y: at_y,
+                }) => {
+                    assert_eq!(phase, wanted);
+                    let off = (at_x - x).abs().max((at_y - y).abs());
+                    assert!(off < 0.01, "{at_x}, {at_y} instead of {x}, {y}");
+                }
+                other => panic!("{}: {other:?} instead of a touch", touch.name()),
+            }
+        }
+    }
+    for key in [CaseKey::Power, CaseKey::Other, CaseKey::Power] {
+        press(key);
+        let found = within(PATIENCE, || touch.next(&Cancel::new()));
+        assert_eq!(found, Ok(Input::Key(key)));
+    }
+    let cancel = Cancel::new();
+    cancel.cancel();
+    let ended = within(Duration::ZERO, || touch.next(&cancel));
+    assert!(matches!(ended, Err(Fault::Cancelled(_))), "{ended:?}");
+    assert_eq!(touch.release(), Ok(()));
 }
 
 /// Runs `call` and checks that it ended by `deadline` and some grace.

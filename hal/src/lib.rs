@@ -18,9 +18,11 @@ use capability::call::Calls;
 use capability::identity::Identity;
 use capability::lockdown::Lockdown;
 use capability::network::Network;
+use capability::panel::Panel;
 use capability::position::{Fix, PositionSource};
 use capability::power::Power;
 use capability::siren::SoundCard;
+use capability::touch::Touch;
 pub use fault::{Cancel, Fault, Probe, Roots};
 use linux::alsa::AlsaCard;
 use linux::calls::ModemCalls;
@@ -35,7 +37,8 @@ use linux::vibrator::Vibrator;
 pub use ranking::locate;
 pub use settings::{Backend, HalSettings, PositionDriver, SirenDriver};
 use sim::client::{
-    SimAttention, SimIdentity, SimLockdown, SimNetwork, SimPosition, SimPower, SimSoundCard,
+    SimAttention, SimIdentity, SimLockdown, SimNetwork, SimPanel, SimPosition, SimPower,
+    SimSoundCard, SimTouch,
 };
 use sim::request::Attraction;
 
@@ -59,6 +62,10 @@ pub struct Hal {
     pub identity: Box<dyn Identity>,
     /// What takes the phone from whoever holds it and gives it back; only root can use it.
     pub lockdown: Box<dyn Lockdown>,
+    /// What the lost screen is shown on, where a driver for it exists.
+    pub panel: Option<Box<dyn Panel>>,
+    /// Touch and keys, likewise.
+    pub touch: Option<Box<dyn Touch>>,
 }
 
 impl fmt::Debug for Hal {
@@ -116,6 +123,8 @@ impl Hal {
                 network: Box::new(KernelNetwork::new(roots)),
                 identity: Box::new(SystemIdentity::new(roots)),
                 lockdown: linux::lockdown::of_this_phone(settings, roots),
+                panel: None,
+                touch: None,
             },
             Backend::Sim => Self {
                 positions,
@@ -128,6 +137,8 @@ impl Hal {
                 network: Box::new(SimNetwork::new(&socket)),
                 identity: Box::new(SimIdentity::new(&socket)),
                 lockdown: Box::new(SimLockdown::new(&socket)),
+                panel: Some(Box::new(SimPanel::new(&socket))),
+                touch: Some(Box::new(SimTouch::new(&socket))),
             },
         }
     }

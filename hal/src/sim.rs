@@ -4,6 +4,7 @@ pub mod card;
 pub mod client;
 pub mod nmea;
 pub mod request;
+pub mod screen;
 pub mod serve;
 pub mod track;
 pub mod wire;

@@ -1,6 +1,7 @@
 //! The simulated phone's drivers: every capability trait over the control socket of `homing-sim`. Nothing is simulated here.
 
 mod lockdown;
+mod panel;
 mod sound;
 
 use std::io::{ErrorKind, Write};
@@ -25,6 +26,7 @@ use crate::capability::power::Power;
 use crate::fault::{Cancel, Fault, Probe};
 
 pub use lockdown::SimLockdown;
+pub use panel::{SimPanel, SimTouch};
 pub use sound::{SimAttention, SimSiren, SimSoundCard};
 
 /// How long the simulator may take for an answer, beyond what the request itself asks for; a `slow` of two seconds fits.

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::card::{Mixer, Mute, Route};
 use super::track::{Place, Repeat};
+use crate::capability::touch::{CaseKey, Phase};
 
 /// What a test, a demo or a person does to the simulated world.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -71,6 +72,20 @@ pub enum Set {
         /// open or ended.
         to: Session,
     },
+    /// A finger on the panel: a tap, or one phase of a longer touch.
+    Touch {
+        /// From the left edge, 0 to 1.
+        x: f32,
+        /// From the upper edge, 0 to 1.
+        y: f32,
+        /// down, move or up; both down and up when not said.
+        phase: Option<Phase>,
+    },
+    /// Somebody presses a key of the phone's case.
+    Key {
+        /// power or other.
+        press: CaseKey,
+    },
 }
 
 /// The session of the phone's user.
@@ -134,6 +149,8 @@ pub enum Get {
     Identity,
     /// Whether the user has a session (driver).
     Session,
+    /// Whether there is a panel (driver).
+    Panel,
     /// What the receiver states now (driver); it is powered as long as the connection asks.
     Reading,
 }
@@ -149,6 +166,7 @@ pub enum Capability {
     Network,
     Identity,
     Lockdown,
+    Panel,
 }
 
 /// How it fails.
@@ -182,7 +200,7 @@ pub struct Fail {
 }
 
 /// What a driver does with the phone.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "do", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Do {
     /// Takes the loudspeaker for this connection.
@@ -212,6 +230,31 @@ pub enum Do {
         by: Attraction,
         /// Whether it begins.
         on: bool,
+    },
+    /// Takes the panel, touch and keys for this connection, and locks the console.
+    PanelTake,
+    /// Shows a picture: `width_px × height_px` raw bytes of grey follow the line.
+    PanelShow {
+        /// The panel's width.
+        width_px: u16,
+        /// The panel's height.
+        height_px: u16,
+        /// What it says, line by line.
+        text: String,
+    },
+    /// Lights the panel.
+    PanelLight {
+        /// Percent; 0 is off.
+        percent: u8,
+    },
+    /// Gives the panel back, and unlocks the console.
+    PanelRelease,
+    /// Answers when hands did something after `seen`, or after `ms`.
+    AwaitInput {
+        /// The number of the last input that the driver knows.
+        seen: u64,
+        /// Milliseconds.
+        ms: u64,
     },
     /// Ends the user's session and lets none begin.
     Lock,
@@ -278,6 +321,11 @@ pub enum Request {
         /// From when on, microseconds since the simulator began.
         from_us: u64,
     },
+    /// Looks at the panel: `{"get":"screen","seen":N}`.
+    Screen {
+        /// What the asker has seen; its pixels are not sent again.
+        seen: Option<u64>,
+    },
     /// Breaks or mends.
     Fail(Fail),
     /// Acts as a driver.
@@ -303,6 +351,11 @@ impl Request {
                 from_us: u64,
             },
         }
+        #[derive(Deserialize)]
+        #[serde(tag = "get", rename_all = "snake_case", deny_unknown_fields)]
+        enum ScreenLine {
+            Screen { seen: Option<u64> },
+        }
         let value: serde_json::Value = serde_json::from_str(line)
             .map_err(|error| format!("this line is not a JSON object: {error}"))?;
         let has = |key| value.get(key).is_some();
@@ -311,6 +364,8 @@ impl Request {
         } else if value.get("get").is_some_and(|get| get == "sound") {
             serde_json::from_value(value)
                 .map(|ListenLine::Sound { from_us }| Self::Listen { from_us })
+        } else if value.get("get").is_some_and(|get| get == "screen") {
+            serde_json::from_value(value).map(|ScreenLine::Screen { seen }| Self::Screen { seen })
         } else if has("get") {
             serde_json::from_value(value).map(|line: GetLine| Self::Get(line.get))
         } else if has("fail") {

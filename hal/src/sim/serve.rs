@@ -1,5 +1,7 @@
 //! The control socket of the simulated phone: one thread per connection, one world behind one lock. It belongs to the process `homing-sim` alone.
 
+mod panel;
+
 use std::io::{self, Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
@@ -135,6 +137,7 @@ struct Connection {
 
 impl Drop for Connection {
     fn drop(&mut self) {
+        self.simulator.world().screen.forget(self.id);
         if self.found.is_some() {
             self.simulator.world().card.stop(Instant::now());
             self.simulator.holder.store(0, Ordering::SeqCst);
@@ -209,6 +212,19 @@ impl Connection {
                 self.simulator.world().pulse(by, pulse);
                 Ok(json!({"ok": true}))
             }
+            Request::Screen { seen } => self.screen(seen),
+            Request::Do(Do::PanelTake) => self.panel_take(),
+            Request::Do(Do::PanelShow {
+                width_px,
+                height_px,
+                text,
+            }) => self.panel_show((width_px, height_px), text, stream),
+            Request::Do(Do::PanelLight { percent }) => self.panel_light(percent),
+            Request::Do(Do::PanelRelease) => self.panel_release(),
+            Request::Do(Do::AwaitInput { seen, ms }) => {
+                self.may_use(Capability::Panel)?;
+                Ok(self.await_input(seen, Duration::from_millis(ms)))
+            }
             Request::Do(Do::Lock) => {
                 self.may_use(Capability::Lockdown)?;
                 self.simulator.world().lock();
@@ -263,6 +279,10 @@ impl Connection {
             Get::Session => {
                 self.may_use(Capability::Lockdown)?;
                 Ok(self.simulator.world().session())
+            }
+            Get::Panel => {
+                self.may_use(Capability::Panel)?;
+                Ok(json!({"panel": true}))
             }
             Get::Reading => {
                 self.may_use(Capability::Position)?;
@@ -365,16 +385,7 @@ impl Connection {
                 "at most {PCM_LIMIT} samples at once"
             )));
         }
-        let length = samples as usize * 2;
-        let bytes = loop {
-            if let Some(bytes) = self.inbox.raw(length) {
-                break bytes;
-            }
-            match self.inbox.fill(stream) {
-                Ok(true) => {}
-                Ok(false) | Err(_) => return Err(trouble(How::Broken, "the samples ended early")),
-            }
-        };
+        let bytes = self.raw_bytes(samples as usize * 2, stream)?;
         self.held()?;
         self.may_use(Capability::Siren)?;
         let go_on = self
@@ -384,6 +395,21 @@ impl Connection {
             .write(Instant::now(), &to_samples(&bytes));
         thread::sleep(go_on.saturating_duration_since(Instant::now()));
         Ok(json!({"ok": true}))
+    }
+
+    /// So many raw bytes behind a line.
+    fn raw_bytes(&mut self, length: usize, stream: &mut impl Read) -> Result<Vec<u8>, Trouble> {
+        loop {
+            if let Some(bytes) = self.inbox.raw(length) {
+                return Ok(bytes);
+            }
+            match self.inbox.fill(stream) {
+                Ok(true) => {}
+                Ok(false) | Err(_) => {
+                    return Err(trouble(How::Broken, "the raw bytes ended early"));
+                }
+            }
+        }
     }
 
     fn assert_loud(&mut self) -> Result<Value, Trouble> {

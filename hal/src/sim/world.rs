@@ -8,8 +8,10 @@ use serde_json::{Value, json};
 
 use super::card::{Card, Mixer, Mute, Route};
 use super::request::{Attraction, Capability, Carrier, Fail, Flow, How, Lock, Price, Session, Set};
+use super::screen::Screen;
 use super::track::{Motion, Place, Track, noise_m};
 use crate::capability::attention::Pulse;
+use crate::capability::touch::Input;
 
 /// Factor from the standard deviation on each axis to the circle of 95 % (√(−2 ln 0.05), Rayleigh).
 const CIRCLE_95: f64 = 2.448;
@@ -79,6 +81,8 @@ pub struct World {
     pub card: Card,
     /// Whether a siren gets the lock of the card's controls.
     pub lock: Lock,
+    /// The panel, touch and keys.
+    pub screen: Screen,
     vibrator: Pulsing,
     torch: Pulsing,
     session: Session,
@@ -121,6 +125,7 @@ impl World {
             faults: BTreeMap::new(),
             card: Card::new(now, mixer),
             lock: Lock::Granted,
+            screen: Screen::default(),
             vibrator: Pulsing::default(),
             torch: Pulsing::default(),
             session: Session::Open,
@@ -181,6 +186,12 @@ impl World {
             }
             Set::Session { to } => {
                 self.session = to;
+                self.screen.session_changed();
+                Ok(())
+            }
+            Set::Touch { x, y, phase } => self.screen.touched(x, y, phase),
+            Set::Key { press } => {
+                self.screen.input(Input::Key(press));
                 Ok(())
             }
         }
@@ -338,13 +349,21 @@ impl World {
     pub fn lock(&mut self) {
         self.locked.get_or_insert(self.session);
         self.session = Session::Ended;
+        self.screen.session_changed();
     }
 
     /// A lockdown gives back what it took.
     pub fn unlock(&mut self) {
         if let Some(found) = self.locked.take() {
             self.session = found;
+            self.screen.session_changed();
         }
+    }
+
+    /// Whether the user has a session.
+    #[must_use]
+    pub fn session_now(&self) -> Session {
+        self.session
     }
 
     /// The session for its driver.
@@ -393,6 +412,7 @@ impl World {
             "vibrator": self.vibrator,
             "torch": self.torch,
             "session": self.session,
+            "screen": self.screen.described(self.session),
             "identity": self.identity(),
             "faults": faults,
             "seed": self.seed,

@@ -22,6 +22,7 @@ mod phone;
 mod port;
 mod receiver;
 mod reservation;
+mod screen;
 mod simulator;
 mod sound;
 mod surroundings;
