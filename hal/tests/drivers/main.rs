@@ -10,6 +10,7 @@ mod bus;
 mod calls;
 mod gpsd;
 mod linux;
+mod lockdown;
 mod modem;
 mod nmea;
 mod others;
