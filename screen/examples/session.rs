@@ -1,4 +1,5 @@
 //! Draws the simulated phone's home screen with an open document, `hal/src/sim/session.png`, to standard output. It is no part of the product.
+#![forbid(unsafe_code)]
 
 use std::io::Write;
 

@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use zeroize::Zeroizing;
+
 /// What the actor says about a code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
@@ -56,7 +58,7 @@ pub enum State {
 #[derive(Clone)]
 pub struct Keypad {
     wanted: usize,
-    typed: String,
+    typed: Zeroizing<String>,
     phase: Phase,
 }
 
@@ -81,13 +83,13 @@ impl Keypad {
     pub fn new(code_digits: u8) -> Self {
         Self {
             wanted: usize::from(code_digits).clamp(1, LONGEST),
-            typed: String::new(),
+            typed: Zeroizing::new(String::with_capacity(LONGEST)),
             phase: Phase::Typing,
         }
     }
 
     /// Types a digit, 0 to 9. The last one asks: the digits are returned once, and forgotten here.
-    pub fn digit(&mut self, digit: u8, now: Instant) -> Option<String> {
+    pub fn digit(&mut self, digit: u8, now: Instant) -> Option<Zeroizing<String>> {
         self.pass(now);
         match self.phase {
             Phase::Asking | Phase::Right => return None,
@@ -100,7 +102,8 @@ impl Keypad {
             return None;
         }
         self.phase = Phase::Asking;
-        Some(std::mem::take(&mut self.typed))
+        let empty = Zeroizing::new(String::with_capacity(LONGEST));
+        Some(std::mem::replace(&mut self.typed, empty))
     }
 
     /// Takes the last digit back.
@@ -182,7 +185,7 @@ impl Keypad {
 mod tests {
     use super::*;
 
-    fn type_in(keypad: &mut Keypad, digits: &[u8], now: Instant) -> Option<String> {
+    fn type_in(keypad: &mut Keypad, digits: &[u8], now: Instant) -> Option<Zeroizing<String>> {
         digits
             .iter()
             .map(|digit| keypad.digit(*digit, now))
@@ -197,7 +200,8 @@ mod tests {
         assert_eq!(type_in(&mut keypad, &[1, 2, 3], now), None);
         keypad.delete();
         assert_eq!(keypad.progress(), (2, 4));
-        assert_eq!(type_in(&mut keypad, &[7, 0], now).as_deref(), Some("1270"));
+        let code = type_in(&mut keypad, &[7, 0], now);
+        assert_eq!(code.unwrap().as_str(), "1270");
         assert_eq!(keypad.state(now), State::Asking);
         assert_eq!(type_in(&mut keypad, &[1, 2, 3, 4], now), None);
         assert!(!format!("{keypad:?}").contains("127"));

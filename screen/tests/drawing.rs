@@ -1,4 +1,5 @@
 //! The lost screen's picture, measured: sizes in millimetres, contrast, what lies outside, what a camera reads. Says nothing about panels.
+#![forbid(unsafe_code)]
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};

@@ -34,6 +34,7 @@ const CALLS: &[Call] = &[
         reason: "a phone's clock lies: ask the crate's one clock, which tests can set",
         places: &[
             "hal/src/sim/",
+            "screen/src/clock.rs",
             "link/src/clock.rs",
             "daemon/src/wallclock.rs",
             "daemon/src/doctor/",

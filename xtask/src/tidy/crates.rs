@@ -84,7 +84,14 @@ const WALLS: &[(&str, &[&str])] = &[
     // The owner's program forbids core dumps and sets its umask; the keys it holds deserve what homingd's do.
     (
         "nix",
-        &["homing-hal", "homingd", "homing", "homing-bench", "e2e"],
+        &[
+            "homing-hal",
+            "homing-screen",
+            "homingd",
+            "homing",
+            "homing-bench",
+            "e2e",
+        ],
     ),
     // The demo ends in order on Ctrl-C; blocked signals (nix) would be inherited by what it starts.
     ("signal-hook", &["homingd", "homing", "e2e"]),

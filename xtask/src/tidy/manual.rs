@@ -11,6 +11,7 @@ const PROGRAMS: &[(&str, &[&str])] = &[
     ("homing", &["0", "64", "69", "70", "74", "75", "77", "78"]),
     ("homingd", &["0", "64", "70", "74", "77", "78"]),
     ("homing-sim", &["0", "64", "74"]),
+    ("homing-lost-screen", &["0", "64", "70", "74", "77", "78"]),
 ];
 
 /// The shipped default configuration shows every key, commented out where the default is to have none.

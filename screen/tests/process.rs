@@ -1,0 +1,353 @@
+//! `homing-lost-screen` as a process on a simulated phone, with a privileged half that the test plays. Says nothing about orders.
+#![forbid(unsafe_code)]
+
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use homing_hal::sim::screen::GEOMETRY;
+use homing_hal::sim::serve::Simulator;
+use homing_hal::sim::track::Place;
+use homing_hal::sim::world::World;
+use homing_protocol::actor::{Answer, CodeAnswer, Request};
+use homing_screen::canvas::Rect;
+use homing_screen::layout::{Part, Scale, Wanted};
+use nix::sys::signal::{Signal, kill};
+use nix::sys::socket::{
+    AddressFamily, Backlog, MsgFlags, SockFlag, SockType, UnixAddr, accept, bind, listen, recv,
+    send, socket,
+};
+use nix::unistd::Pid;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+/// How long a condition may take on a slow and busy machine.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A phone with a lost screen, killed on drop.
+struct Phone {
+    screen: Child,
+    folder: TempDir,
+}
+
+impl Drop for Phone {
+    fn drop(&mut self) {
+        let _ = self.screen.kill();
+        let _ = self.screen.wait();
+    }
+}
+
+impl Phone {
+    fn start() -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let began = Instant::now();
+        let world = World::new(1, Place::from([52.5, 13.4]), began);
+        Simulator::new(world, began)
+            .serve(&folder.path().join("sim.sock"))
+            .expect("a simulator");
+        let config = format!(
+            "actor_dir = {actor:?}\nactor_socket = {socket:?}\n[hal]\nbackend = \"sim\"\n[hal.sim]\nsocket = {sim:?}\n",
+            actor = folder.path().join("actor"),
+            socket = folder.path().join("actor.sock"),
+            sim = folder.path().join("sim.sock"),
+        );
+        fs::write(folder.path().join("homingd.toml"), config).expect("a configuration");
+        Self {
+            screen: screen(&folder, &["--resident"]),
+            folder,
+        }
+    }
+
+    /// Its process dies, and the supervisor starts it again with these arguments.
+    fn killed_and_started(&mut self, arguments: &[&str]) {
+        self.screen.kill().expect("killed");
+        self.screen.wait().expect("reaped");
+        self.wait("the panel to be free", |screen| screen["held"] == false);
+        assert_eq!(self.seen()["shows"], "nothing");
+        self.screen = screen(&self.folder, arguments);
+    }
+
+    fn notice(&self) -> PathBuf {
+        self.folder.path().join("actor/shown/notice.json")
+    }
+
+    fn lose(&self, message: &str) {
+        let notice = json!({
+            "episode": "00112233445566778899aabbccddeeff",
+            "message": message,
+            "contact": "+49 170 1234567",
+            "code_digits": 8,
+            "since_unix_s": 1_700_000_000,
+        });
+        let path = self.notice();
+        fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
+        fs::write(path.with_extension("new"), notice.to_string()).expect("written");
+        fs::rename(path.with_extension("new"), path).expect("shown");
+    }
+
+    fn ask(&self, request: &Value) -> Value {
+        let path = self.folder.path().join("sim.sock");
+        let mut stream = UnixStream::connect(path).expect("the simulator");
+        writeln!(stream, "{request}").expect("asked");
+        let mut line = String::new();
+        BufReader::new(stream)
+            .read_line(&mut line)
+            .expect("answered");
+        let answer: Value = serde_json::from_str(&line).expect("JSON");
+        assert_eq!(answer["error"], Value::Null, "{request}");
+        answer
+    }
+
+    fn seen(&self) -> Value {
+        self.ask(&json!({"get": "world"}))["screen"].clone()
+    }
+
+    fn wait(&self, what: &str, mut holds: impl FnMut(&Value) -> bool) {
+        let until = Instant::now() + PATIENCE;
+        while !holds(&self.seen()) {
+            assert!(Instant::now() < until, "never: {what}: {}", self.seen());
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    fn wait_text(&self, text: &str) {
+        self.wait(text, |screen| {
+            let lines = screen["text"].as_array();
+            lines.is_some_and(|lines| lines.iter().any(|line| line == text))
+        });
+    }
+
+    fn press_power(&self) {
+        self.ask(&json!({"set": "key", "press": "power"}));
+    }
+
+    fn tap(&self, key: Rect) {
+        let part = |at: i32, whole: u16| f64::from(at) / f64::from(whole);
+        self.ask(&json!({
+            "set": "touch",
+            "x": part(key.x + key.w / 2, GEOMETRY.width_px),
+            "y": part(key.y + key.h / 2, GEOMETRY.height_px),
+        }));
+    }
+
+    fn enter_code(&self) {
+        let main = Scale::of(&GEOMETRY).main(Wanted {
+            contact: Part::There,
+            code_entry: Part::There,
+            emergency: Part::Absent,
+            code_size: 0,
+        });
+        self.tap(main.enter_code);
+    }
+
+    /// Types digits, each once the one before is seen.
+    fn type_in(&self, digits: &[usize]) {
+        let keys = Scale::of(&GEOMETRY).pad().keys;
+        for (typed, digit) in digits.iter().enumerate() {
+            self.wait_text(&format!("{typed}/8"));
+            self.tap(keys[digit.checked_sub(1).unwrap_or(10)]);
+        }
+    }
+
+    /// Context switches of all of the screen's threads.
+    fn switches(&self) -> Vec<String> {
+        let tasks = format!("/proc/{}/task", self.screen.id());
+        let mut found = Vec::new();
+        for task in fs::read_dir(tasks).expect("its threads").flatten() {
+            let status = fs::read_to_string(task.path().join("status")).unwrap_or_default();
+            let lines = status.lines().filter(|line| line.contains("ctxt_switches"));
+            found.extend(lines.map(|line| format!("{:?} {line}", task.file_name())));
+        }
+        found.sort();
+        found
+    }
+}
+
+fn screen(folder: &TempDir, arguments: &[&str]) -> Child {
+    Command::new(env!("CARGO_BIN_EXE_homing-lost-screen"))
+        .args(arguments)
+        .arg("--config")
+        .arg(folder.path().join("homingd.toml"))
+        .args(["--locale", "en_GB.UTF-8"])
+        .stdin(Stdio::null())
+        .spawn()
+        .expect("it starts")
+}
+
+/// A privileged half that gives these answers, one after the other, and takes the notice away for the right code. What it was asked comes out.
+fn actor(phone: &Phone, answers: Vec<CodeAnswer>) -> Receiver<String> {
+    let path = phone.folder.path().join("actor.sock");
+    let listener: OwnedFd = socket(
+        AddressFamily::Unix,
+        SockType::SeqPacket,
+        SockFlag::SOCK_CLOEXEC,
+        None,
+    )
+    .expect("a socket");
+    bind(listener.as_raw_fd(), &UnixAddr::new(&path).expect("a path")).expect("bound");
+    listen(&listener, Backlog::new(4).expect("a number")).expect("listening");
+    let notice = phone.notice();
+    let (told, asked) = channel();
+    thread::spawn(move || {
+        for answer in answers {
+            let stream = accept(listener.as_raw_fd()).expect("a question");
+            let mut packet = vec![0; 4096];
+            let length = recv(stream, &mut packet, MsgFlags::empty()).expect("a packet");
+            let Ok(Request::Code { digits }) = Request::decode(&packet[..length]) else {
+                return;
+            };
+            let _ = told.send(digits.to_string());
+            if answer == CodeAnswer::Right {
+                let _ = fs::remove_file(&notice);
+            }
+            let packet = Answer::Code(answer).encode();
+            let _ = send(stream, &packet, MsgFlags::MSG_NOSIGNAL);
+            let _ = nix::unistd::close(stream);
+        }
+    });
+    asked
+}
+
+#[test]
+fn a_notice_takes_the_panel_from_the_session_and_the_right_code_gives_it_back() {
+    let phone = Phone::start();
+    let asked = actor(
+        &phone,
+        vec![
+            CodeAnswer::Wrong { wait_s: 0 },
+            CodeAnswer::Wait { wait_s: 3600 },
+            CodeAnswer::Right,
+        ],
+    );
+    assert_eq!(phone.seen()["shows"], "session");
+    phone.lose("Bitte melden!");
+    phone.wait_text("Bitte melden!");
+    phone.wait_text("+49 170 1234567");
+    assert_eq!(phone.seen()["shows"], "program");
+    phone.lose("Another message.");
+    phone.wait_text("Another message.");
+
+    phone.enter_code();
+    phone.type_in(&[1, 2, 3, 4, 5, 6, 7, 0]);
+    assert_eq!(asked.recv_timeout(PATIENCE).as_deref(), Ok("12345670"));
+    phone.wait_text("Wrong code");
+    phone.type_in(&[1, 1, 1, 1, 1, 1, 1, 1]);
+    assert_eq!(asked.recv_timeout(PATIENCE).as_deref(), Ok("11111111"));
+    phone.wait("the wait", |screen| {
+        let lines = screen["text"].as_array().cloned().unwrap_or_default();
+        lines.iter().any(|line| {
+            let line = line.as_str().unwrap_or_default();
+            line.starts_with("Wait 59:") || line == "Wait 1:00:00"
+        })
+    });
+    // The owner ends it from afar.
+    fs::remove_file(phone.notice()).expect("removed");
+    phone.wait("the session", |screen| screen["shows"] == "session");
+
+    phone.lose("Lost again.");
+    phone.wait_text("Lost again.");
+    phone.enter_code();
+    phone.type_in(&[8, 7, 6, 5, 4, 3, 2, 1]);
+    assert_eq!(asked.recv_timeout(PATIENCE).as_deref(), Ok("87654321"));
+    phone.wait("the session", |screen| screen["shows"] == "session");
+}
+
+#[test]
+fn a_screen_that_is_killed_shows_no_session_and_its_successor_goes_on_or_gives_the_panel_back() {
+    let mut phone = Phone::start();
+    phone.lose("Hello.");
+    phone.wait_text("Hello.");
+    phone.killed_and_started(&["--resident"]);
+    phone.wait_text("Hello.");
+    phone.killed_and_started(&["--undo"]);
+    assert!(phone.screen.wait().expect("it ends").success());
+    assert_eq!(phone.seen()["shows"], "nothing", "the phone is still lost");
+    fs::remove_file(phone.notice()).expect("removed");
+    phone.screen = screen(&phone.folder, &["--undo"]);
+    assert!(phone.screen.wait().expect("it ends").success());
+    assert_eq!(phone.seen()["shows"], "session");
+
+    phone.lose("Hello again.");
+    phone.screen = screen(&phone.folder, &[]);
+    phone.wait_text("Hello again.");
+    let pid = Pid::from_raw(i32::try_from(phone.screen.id()).expect("a process id"));
+    kill(pid, Signal::SIGTERM).expect("told");
+    assert!(phone.screen.wait().expect("it ends").success());
+    phone.wait("a locked console", |screen| screen["held"] == false);
+    assert_eq!(phone.seen()["shows"], "nothing", "the phone is still lost");
+    phone.screen = screen(&phone.folder, &[]);
+    phone.wait_text("Hello again.");
+    fs::remove_file(phone.notice()).expect("removed");
+    assert!(phone.screen.wait().expect("it ends").success());
+    assert_eq!(phone.seen()["shows"], "session");
+}
+
+#[test]
+fn the_power_key_switches_the_panel_and_while_it_is_off_nothing_of_the_process_wakes() {
+    let phone = Phone::start();
+    phone.lose("Hello.");
+    phone.wait_text("Hello.");
+    phone.press_power();
+    phone.wait("a dark panel", |screen| screen["backlight_percent"] == 0);
+    // Two seconds in which no thread of it ran, with the time that a busy machine needs to come there.
+    let until = Instant::now() + PATIENCE;
+    loop {
+        let before = phone.switches();
+        thread::sleep(Duration::from_secs(2));
+        if before == phone.switches() {
+            break;
+        }
+        assert!(Instant::now() < until, "it wakes without reason");
+    }
+    phone.press_power();
+    phone.wait_text("Hello.");
+}
+
+#[test]
+fn the_process_stays_below_fifteen_megabytes() {
+    let phone = Phone::start();
+    phone.lose(&"Lost in the park, please call. ".repeat(5));
+    phone.wait_text("+49 170 1234567");
+    phone.enter_code();
+    phone.wait_text("0/8");
+    let status = fs::read_to_string(format!("/proc/{}/status", phone.screen.id()));
+    let status = status.expect("its status");
+    let kib = |key: &str| -> u64 {
+        let line = status.lines().find(|line| line.starts_with(key));
+        let words = line.and_then(|line| line.split_whitespace().nth(1));
+        words.and_then(|word| word.parse().ok()).expect("a size")
+    };
+    println!(
+        "resident {} KiB, of it anonymous {} KiB",
+        kib("VmHWM"),
+        kib("RssAnon")
+    );
+    assert!(kib("VmHWM") <= 15 * 1024, "{status}");
+}
+
+#[test]
+fn wrong_arguments_and_configurations_are_told_apart() {
+    let run = |arguments: &[&str]| {
+        let output = Command::new(env!("CARGO_BIN_EXE_homing-lost-screen"))
+            .args(arguments)
+            .output()
+            .expect("it runs");
+        (
+            output.status.code(),
+            String::from_utf8_lossy(&output.stdout).into_owned(),
+        )
+    };
+    assert_eq!(run(&["--wrong"]).0, Some(64));
+    assert_eq!(run(&["--config"]).0, Some(64));
+    assert_eq!(run(&["--config", "/nowhere.toml"]).0, Some(78));
+    assert_eq!(run(&["--can-show", "Grüße"]), (Some(0), String::new()));
+    let (code, help) = run(&["--help"]);
+    assert_eq!(code, Some(0));
+    assert!(help.contains("--resident"));
+}
