@@ -13,9 +13,11 @@ use homing_protocol::envelope::{Header, MessageType};
 use homing_protocol::keys::Psk;
 use homing_protocol::readers::KeySet;
 use homing_protocol::topic::{Channel, Topic};
-use nix::unistd::{Gid, Uid, geteuid, setgid, setgroups, setuid};
+use nix::unistd::{Gid, Uid, geteuid, setegid, seteuid, setgroups};
 use zeroize::Zeroizing;
 
+use crate::actor::identity::take_over;
+use crate::actor::notice;
 use crate::alone::Alone;
 use crate::args::{Order, Switch};
 use crate::crash::CrashPoint;
@@ -59,7 +61,10 @@ pub fn run(order: &Order) -> Result<(), ExitError> {
         ))
         .into());
     }
-    become_owner_of(&settings.state_dir)?;
+    if notice::stands(&settings.actor_dir()) {
+        return Err(in_lost_mode().into());
+    }
+    let former = become_owner_of(&settings.state_dir)?;
     // Until this command ends: an agent that started meanwhile would claim under keys that are about to go.
     let _alone = Alone::take_for_command(&settings.state_dir)?;
     membership::settle(&settings.state_dir, &mut crash)?;
@@ -72,10 +77,16 @@ pub fn run(order: &Order) -> Result<(), ExitError> {
     }
     let (identity, actor) = Identity::fresh(bundle, wallclock::unix_s());
     membership::join(&settings.state_dir, &identity, &actor, &mut crash)?;
+    let lockable = former.as_root(|| take_over(&settings.state_dir, &settings.actor_dir()))?;
     print(&format!(
         "Consent recorded. Fingerprint of this phone: {}\nThe agent now claims the bundle: start or restart it (systemctl restart homingd-agent).\n",
         identity.public().fingerprint()
     ))?;
+    if let Err(error) = lockable {
+        print(&format!(
+            "This phone cannot be locked from afar yet ({error}): homingd actor, started as root, makes up for it.\n"
+        ))?;
+    }
     // The phone has joined, whatever becomes of the PIN.
     if order.switch("--yes") == Switch::Off
         && let Err(error) = pin::offer(&settings.state_dir)
@@ -120,20 +131,62 @@ fn refuse_joined(present: &Identity, bundle: &Bundle) -> Result<(), Error> {
     Err(Error::Enrolment(why))
 }
 
-/// Under sudo the keys must belong to the user that runs the agent, not to root: becomes the owner of the state directory,
-/// for good. The bundle has been read by then, so it may lie where only root can.
-pub(crate) fn become_owner_of(folder: &Path) -> Result<(), Error> {
+/// What a phone says that is not to change hands now.
+pub(crate) fn in_lost_mode() -> Error {
+    Error::Enrolment(
+        "this phone is in lost mode: its owner ends that first (homing lost NAME --off)".into(),
+    )
+}
+
+/// Who this process was before it became the agent's user.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Former {
+    /// The same user.
+    Same,
+    /// Root, which it can be again for what belongs to the privileged half; the agent's user and group.
+    Root(Uid, Gid),
+}
+
+impl Former {
+    /// Does something as root, where this process was that, and becomes the agent's user again.
+    ///
+    /// # Errors
+    /// [`Error::Kernel`].
+    pub(crate) fn as_root<R>(self, work: impl FnOnce() -> R) -> Result<R, Error> {
+        let Self::Root(user, group) = self else {
+            return Ok(work());
+        };
+        let failed = |errno: nix::errno::Errno| Error::Kernel {
+            doing: "change between root and the user that owns the state directory",
+            source: errno.into(),
+        };
+        seteuid(Uid::from_raw(0))
+            .and_then(|()| setegid(Gid::from_raw(0)))
+            .map_err(failed)?;
+        let done = work();
+        setegid(group)
+            .and_then(|()| seteuid(user))
+            .map_err(failed)?;
+        Ok(done)
+    }
+}
+
+/// Under sudo the keys must belong to the user that runs the agent, not to root: acts as the owner of the state directory
+/// from now on. The bundle has been read by then, so it may lie where only root can.
+pub(crate) fn become_owner_of(folder: &Path) -> Result<Former, Error> {
     let of_folder = |source| Error::Folder {
         path: folder.to_owned(),
         source,
     };
     let owner = std::fs::metadata(folder).map_err(of_folder)?;
     if !geteuid().is_root() || owner.uid() == 0 {
-        return Ok(());
+        return Ok(Former::Same);
     }
+    let (user, group) = (Uid::from_raw(owner.uid()), Gid::from_raw(owner.gid()));
     setgroups(&[])
-        .and_then(|()| setgid(Gid::from_raw(owner.gid())))
-        .and_then(|()| setuid(Uid::from_raw(owner.uid())))
+        .and_then(|()| setegid(group))
+        .and_then(|()| seteuid(user))
+        .map(|()| Former::Root(user, group))
         .map_err(|errno| Error::Kernel {
             doing: "become the user that owns the state directory",
             source: errno.into(),
@@ -155,7 +208,8 @@ fn consent_text(bundle: &Bundle) -> String {
         "This phone will join account {} as \"{}\".\n\
          Its owner, and those the owner allows, can then:\n  \
          - ask where this phone is, and read its battery and network state;\n  \
-         - let it ring loudly, also when it is muted.\n\
+         - let it ring loudly, also when it is muted;\n  \
+         - lock it and show a message on its screen until they unlock it, also after a restart.\n\
          {keep} Nobody else can read them, not even the broker.\n\
          Every order is written down on this phone: homingd ledger\n",
         bundle.address.account, bundle.name

@@ -9,6 +9,7 @@ use homing_protocol::id::{BeaconNonce, BootId};
 use homing_protocol::measure::{Battery, Charging, Metered, NetworkKind};
 use homing_protocol::topic::{Channel, Topic};
 
+use crate::actor::{self, notice};
 use crate::alone::Alone;
 use crate::args::{Order, Switch};
 use crate::config::Settings;
@@ -33,7 +34,11 @@ pub(crate) fn run(order: &Order) -> Result<(), ExitError> {
     if !settings.state_dir.is_dir() {
         return Err(of_nobody().into());
     }
-    enrol::become_owner_of(&settings.state_dir)?;
+    let actor_dir = settings.actor_dir();
+    if notice::stands(&actor_dir) {
+        return Err(enrol::in_lost_mode().into());
+    }
+    let former = enrol::become_owner_of(&settings.state_dir)?;
     let alone = Alone::take_for_command(&settings.state_dir)?;
     membership::settle(&settings.state_dir, &mut crash)?;
     let Some(identity) = Identity::load(&settings.state_dir)? else {
@@ -71,6 +76,12 @@ pub(crate) fn run(order: &Order) -> Result<(), ExitError> {
         Ok(()) => {}
     }
     membership::leave(&settings.state_dir, &mut crash)?;
+    if let Err(error) = former.as_root(|| actor::identity::forget(&actor_dir))? {
+        // It serves nobody any more: nothing that the old owner signed reaches it without an agent.
+        print(&format!(
+            "What the privileged half knew of the owner stays behind: {error}\n"
+        ))?;
+    }
     alone.remove()?;
     print(&format!(
         "This phone has left account {}: keys, positions, orders and ledger are removed. Nobody can find it any more.\n",

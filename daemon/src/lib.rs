@@ -74,6 +74,7 @@ fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<(), ExitError> {
 fn dispatch(order: &Order) -> Result<(), ExitError> {
     match order.name {
         Name::Agent => agent::run(order),
+        Name::Actor => actor::run(order),
         Name::Enrol => enrol::run(order),
         Name::Leave => leave::run(order),
         Name::Pin => pin::run(order),

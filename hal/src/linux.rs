@@ -1,5 +1,6 @@
 //! The Linux drivers: each translates one capability to one interface of the kernel or of a system daemon. They never decide.
 
+pub mod activation;
 pub mod alsa;
 pub mod calls;
 pub mod clock;

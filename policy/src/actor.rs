@@ -93,6 +93,14 @@ pub struct ActorState {
 }
 
 impl ActorState {
+    /// All that is left of a memory that was lost: an episode is open.
+    #[must_use]
+    pub fn of_episode(episode: Episode) -> Self {
+        Self {
+            open: Some(episode),
+            ..Self::default()
+        }
+    }
     /// The open episode.
     #[must_use]
     pub const fn open(&self) -> Option<&Episode> {

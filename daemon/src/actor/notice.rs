@@ -3,21 +3,22 @@
 use std::path::{Path, PathBuf};
 
 use homing_policy::actor::Episode;
+use homing_policy::tries::Tries;
 use homing_protocol::lost::CODE_DIGITS;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::durable::{self, Access};
 use crate::error::Error;
 
 /// `{actor_dir}/shown/notice.json`.
-#[derive(Debug, Serialize)]
-struct Notice<'a> {
+#[derive(Debug, Serialize, Deserialize)]
+struct Notice {
     /// The command that began the episode, 32 lower-case hexadecimal digits.
     episode: String,
     /// What a finder reads.
-    message: &'a str,
+    message: String,
     /// How to reach the owner.
-    contact: Option<&'a str>,
+    contact: Option<String>,
     /// How many digits the unlock code has, where there is one.
     code_digits: Option<usize>,
     /// The phone's clock when the episode began, seconds since 1970 UTC.
@@ -34,6 +35,12 @@ fn path(actor_dir: &Path) -> PathBuf {
     folder(actor_dir).join("notice.json")
 }
 
+/// Whether this phone is in lost mode.
+#[must_use]
+pub(crate) fn stands(actor_dir: &Path) -> bool {
+    path(actor_dir).exists()
+}
+
 /// Shows an episode; on the disk when this returns.
 ///
 /// # Errors
@@ -41,8 +48,8 @@ fn path(actor_dir: &Path) -> PathBuf {
 pub(crate) fn show(actor_dir: &Path, episode: &Episode) -> Result<(), Error> {
     let notice = Notice {
         episode: episode.command.to_string(),
-        message: &episode.message,
-        contact: episode.contact.as_deref(),
+        message: episode.message.clone(),
+        contact: episode.contact.clone(),
         code_digits: episode.code.map(|_| CODE_DIGITS),
         since_unix_s: episode.since_unix_s,
     };
@@ -63,10 +70,25 @@ pub(crate) fn show(actor_dir: &Path, episode: &Episode) -> Result<(), Error> {
 /// # Errors
 /// [`Error::Replace`].
 pub(crate) fn hide(actor_dir: &Path) -> Result<(), Error> {
-    let path = path(actor_dir);
-    if path.exists() {
-        durable::remove(&path)
+    if stands(actor_dir) {
+        durable::remove(&path(actor_dir))
     } else {
         Ok(())
     }
+}
+
+/// The episode that is shown, as far as a notice tells it: without its code.
+#[must_use]
+pub(crate) fn episode(actor_dir: &Path) -> Option<Episode> {
+    let text = std::fs::read(path(actor_dir)).ok()?;
+    let notice: Notice = serde_json::from_slice(&text).ok()?;
+    Some(Episode {
+        command: notice.episode.parse().ok()?,
+        message: notice.message,
+        contact: notice.contact,
+        code: None,
+        since_unix_s: notice.since_unix_s,
+        tries: Tries::default(),
+        standing: None,
+    })
 }

@@ -5,6 +5,8 @@
 pub enum Name {
     /// `homingd agent`
     Agent,
+    /// `homingd actor`
+    Actor,
     /// `homingd enrol`
     Enrol,
     /// `homingd leave`
@@ -91,7 +93,7 @@ const CRASH_AT: Flag = Flag {
 };
 
 /// Every subcommand, in the order of the overview.
-pub static SUBCOMMANDS: [Subcommand; 10] = [
+pub static SUBCOMMANDS: [Subcommand; 11] = [
     Subcommand {
         name: Name::Agent,
         word: "agent",
@@ -111,6 +113,19 @@ It must have joined an account: see enrol.",
             },
             CLOCK_RATE,
         ],
+    },
+    Subcommand {
+        name: Name::Actor,
+        word: "actor",
+        summary: "lock the phone and give it back, on signed orders alone",
+        operands: "",
+        least_operands: 0,
+        most_operands: 0,
+        about: "The privileged half: it has no network, and takes from the agent only what an
+owner has signed, which it checks again by its own memory. Started by its socket
+unit when the agent or the lost screen asks; while the phone is in lost mode it
+stays, and keeps it locked.",
+        flags: &[CLOCK_RATE],
     },
     Subcommand {
         name: Name::Enrol,

@@ -36,7 +36,7 @@ pub(crate) fn run(order: &Order) -> Result<(), ExitError> {
             Error::Usage("pin takes set or check; see \"homingd pin --help\"".into()).into(),
         );
     }
-    enrol::become_owner_of(&state_dir)?;
+    let _ = enrol::become_owner_of(&state_dir)?;
     if word == Some("check") {
         return match pass(&state_dir, "Homing PIN: ")? {
             Passed::Right => Ok(print("The PIN is right.\n")?),

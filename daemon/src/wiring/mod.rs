@@ -3,7 +3,7 @@
 mod clocks;
 mod disk;
 mod hostile;
-mod house;
+pub(crate) mod house;
 mod io_faults;
 mod joining;
 mod lists;
