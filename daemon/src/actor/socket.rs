@@ -21,6 +21,8 @@ use crate::error::Error;
 const SILENCE: Duration = Duration::from_secs(2);
 /// Connections at once; of more, the greediest user's oldest goes.
 const MOST_CONNECTIONS: usize = 16;
+/// How many more may wait outside.
+const BACKLOG: i32 = 16;
 /// The user of the screen at which the code is typed.
 const SCREEN_USER: &str = "homing-lost";
 
@@ -91,7 +93,7 @@ fn own(path: &Path) -> io::Result<UnixListener> {
     )?;
     bind(made.as_raw_fd(), &UnixAddr::new(path)?)?;
     fs::set_permissions(path, Permissions::from_mode(0o660))?;
-    listen(&made, Backlog::new(MOST_CONNECTIONS as i32)?)?;
+    listen(&made, Backlog::new(BACKLOG)?)?;
     Ok(UnixListener::from(made))
 }
 
