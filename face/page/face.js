@@ -48,7 +48,27 @@ async function act(path, body) {
 // A control that somebody holds is not moved under their fingers.
 const show = (control, set) => { if (document.activeElement !== control || control.type === "checkbox") set(control); };
 
+// The panel's pixels are fetched when they are others than those that are shown, and never faster than they arrive.
+const panel = { wanted: null, shown: null, loading: false };
+
+function showPanel() {
+  if (panel.loading || panel.wanted === panel.shown) return;
+  const version = panel.wanted;
+  panel.loading = true;
+  const done = (loaded) => () => {
+    panel.loading = false;
+    if (loaded) { panel.shown = version; byId("panel").dataset.version = version; }
+  };
+  byId("panel").onload = done(true);
+  byId("panel").onerror = done(false);
+  byId("panel").src = `screen.png?version=${version}`;
+}
+
 function draw({ world, standing, yours }) {
+  panel.wanted = world.screen.version;
+  showPanel();
+  byId("panel").alt = world.screen.text.length === 0 ? "The phone's screen is dark" : world.screen.text.join("\n");
+
   const phone = byId("phone");
   const on = standing === "on";
   phone.dataset.standing = standing;
@@ -178,6 +198,36 @@ byId("somewhere").addEventListener("change", (event) => {
 });
 for (const radio of document.getElementsByName("carrier")) radio.addEventListener("change", () => act("set", { set: "network", kind: radio.value }));
 for (const button of document.querySelectorAll("[data-to]")) button.addEventListener("click", () => act("standing", { to: button.dataset.to }));
+
+// A finger: its parts reach the phone in their order, each after the one before.
+let finger = null;
+let told = Promise.resolve();
+
+function touch(phase, event) {
+  const box = byId("panel").getBoundingClientRect();
+  const part = (at, from, size) => Math.min(1, Math.max(0, (at - from) / size));
+  const place = { x: part(event.clientX, box.left, box.width), y: part(event.clientY, box.top, box.height) };
+  told = told.then(() => act("set", { set: "touch", phase, ...place }));
+}
+
+byId("panel").addEventListener("pointerdown", (event) => {
+  if (finger !== null || byId("switches").disabled) return;
+  event.preventDefault();
+  finger = event.pointerId;
+  // A finger that leaves the glass is still followed, so that it is also lifted.
+  if (event.isTrusted) byId("panel").setPointerCapture(finger);
+  touch("down", event);
+});
+for (const [type, phase] of [["pointerup", "up"], ["pointercancel", "up"]]) {
+  byId("panel").addEventListener(type, (event) => {
+    if (event.pointerId !== finger) return;
+    finger = null;
+    // Lifted elsewhere than it came down: it has moved there first.
+    touch("move", event);
+    touch(phase, event);
+  });
+}
+byId("power").addEventListener("click", () => { told = told.then(() => act("set", { set: "key", press: "power" })); });
 
 // One question at a time: a phone that answers slowly is not asked faster than it can.
 function again(work, every) {

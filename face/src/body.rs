@@ -1,19 +1,22 @@
 //! The simulated phone's control socket (docs/simulator.md), one question at a time. It passes on what people may do with their hands, and nothing that only drivers do.
 
+use base64::prelude::{BASE64_STANDARD, Engine};
 use serde_json::{Value, json};
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// Longest answer that is read, bytes: two seconds of sound are 256 KiB in base64.
-const LONGEST: u64 = 1 << 20;
+/// Longest answer that is read, bytes: two seconds of sound are 256 KiB in base64, a panel's worst picture 1.4 MiB.
+const LONGEST: u64 = 2 << 20;
 
 /// The simulator answers at once; one that has hung is said to be gone.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What hands can do to a phone, as the simulator's `set` requests name it.
-const BY_HAND: [&str; 5] = ["position", "battery", "network", "mixer", "route"];
+const BY_HAND: [&str; 7] = [
+    "position", "battery", "network", "mixer", "route", "touch", "key",
+];
 
 /// The simulated body.
 #[derive(Clone, Debug)]
@@ -42,6 +45,16 @@ impl Body {
     /// As [`Self::world`].
     pub fn sound(&self, from_us: u64) -> io::Result<Value> {
         self.ask(&json!({"get": "sound", "from_us": from_us}))
+    }
+
+    /// What is seen on the panel now, as a PNG.
+    ///
+    /// # Errors
+    /// As [`Self::world`].
+    pub fn screen(&self) -> io::Result<Vec<u8>> {
+        let told = self.ask(&json!({"get": "screen"}))?;
+        let png = told["png"].as_str().unwrap_or_default();
+        BASE64_STANDARD.decode(png).map_err(io::Error::other)
     }
 
     /// Changes the body as a person would.

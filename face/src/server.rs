@@ -17,7 +17,7 @@ use std::thread::JoinHandle;
 use tokio::sync::oneshot;
 
 /// The page uses nothing but its own files, and nobody may put it in a frame.
-const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; \
                       base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /// The page's own requests carry it. Another site cannot add a header of its own without asking first, and is not allowed to.
@@ -138,6 +138,7 @@ fn app(shared: Arc<Shared>, address: SocketAddr) -> Router {
         )
         .route("/world", get(world))
         .route("/sound", get(sound))
+        .route("/screen.png", get(screen))
         .route("/ledger", get(ledger))
         .route("/set", post(set))
         .route("/standing", post(standing))
@@ -239,6 +240,18 @@ async fn sound(
         Err(_) => sentence(
             StatusCode::UNPROCESSABLE_ENTITY,
             "from_us is a number of microseconds",
+        ),
+    }
+}
+
+/// The panel's pixels. Whatever stands behind the path is there to tell one picture from the next.
+async fn screen(State(shared): State<Arc<Shared>>) -> Response {
+    match tokio::task::spawn_blocking(move || shared.body.screen()).await {
+        Ok(Ok(png)) => ([(header::CONTENT_TYPE, "image/png")], png).into_response(),
+        Ok(Err(error)) => sentence(StatusCode::BAD_GATEWAY, &error.to_string()),
+        Err(_) => sentence(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "the phone did not answer",
         ),
     }
 }

@@ -17,6 +17,7 @@ mod delegates;
 mod demo;
 mod epochs;
 mod face;
+mod face_screen;
 mod faults;
 mod finding;
 mod forged;
