@@ -24,12 +24,20 @@ for path in usr/bin/homingd usr/bin/homing etc/homing/homingd.toml usr/lib/syste
     usr/share/doc/homingd/third-party-notices.gz usr/share/doc/homing/sbom.cdx.json usr/share/bash-completion/completions/homing; do
     [ -e "$root/$path" ] || fail "/$path was not installed"
 done
-for link in homingd-agent.service homingd-siren.path; do
+for link in homingd-agent.service homingd-siren.path homing-lost-resume.service; do
     [ -L "$root/etc/systemd/system/multi-user.target.wants/$link" ] || fail "$link is not enabled"
 done
 [ -L "$root/etc/systemd/user/paths.target.wants/homingd-reserve.path" ] || fail "no session gives the loudspeaker up"
 [ "$(inside stat -c %U:%G:%a /var/lib/homing)" = homing:homing-siren:710 ] || fail "/var/lib/homing is not the agent's"
 [ "$(inside stat -c %U:%G:%a /var/lib/homing/siren)" = homing:homing-siren:2770 ] || fail "the siren's folder is wrong"
+[ -L "$root/etc/systemd/system/sockets.target.wants/homingd-actor.socket" ] || fail "nobody listens for the actor"
+[ -x "$root/usr/lib/systemd/system-generators/homing-lost-generator" ] || fail "the generator cannot run"
+[ "$(inside stat -c %U:%G:%a /var/lib/homing-actor)" = root:root:711 ] || fail "the actor's folder is wrong"
+[ "$(inside stat -c %U:%G:%a /var/lib/homing-actor/shown)" = root:homing-lost:2750 ] || fail "the notice's folder is wrong"
+for group in homing-actor video input tty; do
+    inside id -nG homing-lost | grep -qw $group || fail "the lost phone's screen is not in the group $group"
+done
+inside id -nG homing | grep -qw homing-actor || fail "the agent cannot speak to the actor"
 inside id -nG homing-siren | grep -qw audio || fail "the siren is not in the group audio"
 inside homingd check-config || fail "the shipped configuration is refused"
 inside homing --version >/dev/null || fail "homing does not run"
@@ -45,6 +53,9 @@ printf '135790\n135790\n' | inside homingd pin set >/dev/null || fail "no PIN co
 if inside dpkg -r homingd </dev/null >/dev/null 2>&1; then fail "an enrolled phone let itself be removed unasked"; fi
 if echo 135791 | inside dpkg -r homingd >/dev/null 2>&1; then fail "a wrong PIN removed homingd"; fi
 [ -x "$root/usr/bin/homingd" ] || fail "the refused removals took homingd away"
+touch "$root/var/lib/homing-actor/shown/notice.json"
+if echo 135790 | inside dpkg -r homingd >/dev/null 2>&1; then fail "a lost phone let itself be removed"; fi
+rm "$root/var/lib/homing-actor/shown/notice.json"
 inside dpkg -r homing >/dev/null || fail "homing could not be removed"
 # At a terminal, as somebody types it once the question is there; what is typed must not be shown.
 answer() { n=0; until grep -q "Homing PIN: " "$root/trial/said" || [ $n -ge 300 ]; do n=$((n + 1)); sleep 0.2; done; echo 135790; }

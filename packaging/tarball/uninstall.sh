@@ -14,13 +14,23 @@ if [ -e /var/lib/homing/identity/identity.cbor ]; then
         exit 77
     fi
 fi
+if [ -e /var/lib/homing-actor/shown/notice.json ]; then
+    # Removed in between it would stay locked.
+    echo "uninstall.sh: Homing stays: this phone is lost. Its owner ends that (homing lost NAME --off), or the owner's code." >&2
+    exit 77
+fi
 if [ -d /run/systemd/system ]; then
-    systemctl disable --now homingd-agent.service homingd-siren.path homingd-siren.service 2>/dev/null || true
+    systemctl disable --now homingd-agent.service homingd-siren.path homingd-siren.service homingd-actor.socket \
+        homingd-actor.service homing-lost-resume.service 2>/dev/null || true
     systemctl --global disable homingd-reserve.path 2>/dev/null || true
 elif command -v rc-update >/dev/null; then
     for service in homingd-agent homingd-siren; do
         if [ -d /run/openrc ]; then rc-service "$service" stop || true; fi
         rc-update del "$service" default 2>/dev/null || true
+    done
+    for service in homing-lost homingd-actor; do
+        if [ -d /run/openrc ]; then rc-service "$service" stop || true; fi
+        rc-update del "$service" boot 2>/dev/null || true
     done
 fi
 while read -r file; do
@@ -31,8 +41,8 @@ rm -rf /usr/share/homing
 # Folders that nobody else has a file in.
 for folder in /usr/share/doc/homing /usr/share/doc/homingd; do rmdir "$folder" 2>/dev/null || true; done
 if [ "${1:-}" = --purge ]; then
-    rm -rf /var/lib/homing /etc/homing /run/homing
-    for user in homing homing-siren; do
+    rm -rf /var/lib/homing /var/lib/homing-actor /etc/homing /run/homing /run/homing-actor
+    for user in homing homing-siren homing-lost homing-actor; do
         { userdel "$user" || deluser "$user"; } 2>/dev/null || true
         { groupdel "$user" || delgroup "$user"; } 2>/dev/null || true
     done

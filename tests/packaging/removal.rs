@@ -127,6 +127,19 @@ fn a_package_is_not_removed_from_a_phone_that_belongs_to_an_account_but_by_its_p
     let removed = answered(phone.prerm(), "135790\n");
     assert!(removed.status.success(), "{}", said(&removed));
 
+    // A lost phone would stay locked without what gives it back, whoever knows the PIN.
+    let shown = phone.folder.path().join("state-actor/shown");
+    std::fs::create_dir_all(&shown).unwrap();
+    std::fs::write(shown.join("notice.json"), "{}").unwrap();
+    let lost = answered(phone.prerm(), "135790\n");
+    assert_eq!(lost.status.code(), Some(1), "{}", said(&lost));
+    assert!(
+        said(&lost).contains("this phone is lost"),
+        "{}",
+        said(&lost)
+    );
+    std::fs::remove_file(shown.join("notice.json")).unwrap();
+
     // An upgrade asks nobody.
     let script = phone.script("debian/homingd.prerm");
     let upgraded = Command::new("sh")
@@ -159,6 +172,11 @@ fn alpines_package_stops_the_agent_only_for_the_pin() {
     let refused = answered(removal(), "135791\n");
     assert_eq!(refused.status.code(), Some(1), "{}", said(&refused));
     assert!(!said(&refused).contains("stop"), "{}", said(&refused));
+    let shown = phone.folder.path().join("state-actor/shown");
+    std::fs::create_dir_all(&shown).unwrap();
+    std::fs::write(shown.join("notice.json"), "{}").unwrap();
+    let refused = answered(removal(), "135791\n");
+    assert!(shown.join("notice.json").exists(), "{}", said(&refused));
     let removed = answered(removal(), "135790\n");
     assert!(removed.status.success(), "{}", said(&removed));
     assert!(
@@ -166,6 +184,9 @@ fn alpines_package_stops_the_agent_only_for_the_pin() {
         "{}",
         said(&removed)
     );
+    // apk takes the files away: a lost phone is given back before, or it would stay locked.
+    assert!(!shown.join("notice.json").exists());
+    assert!(said(&removed).contains("homingd-actor restart"));
 }
 
 #[test]

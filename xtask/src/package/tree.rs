@@ -119,7 +119,7 @@ fn copy_all(from: &Path, to: &Path) -> Result<(), String> {
         if path.is_dir() {
             copy_all(&path, &into)?;
         } else {
-            let script = from.ends_with("init.d");
+            let script = from.ends_with("init.d") || from.ends_with("system-generators");
             install(&path, &into, if script { 0o755 } else { 0o644 })?;
         }
     }
@@ -221,13 +221,15 @@ mod tests {
             "usr/lib/systemd/system/homingd-agent.service",
             "usr/lib/systemd/user/homingd-reserve.path",
             "usr/lib/sysusers.d/homing.conf",
+            "usr/lib/systemd/system/getty@.service.d/50-homing-lost.conf",
+            "usr/lib/systemd/system-generators/homing-lost-generator",
         ] {
             assert!(files.contains(&PathBuf::from(path)), "{path}");
             let mode = std::fs::metadata(root.path().join(path))
                 .unwrap()
                 .permissions()
                 .mode();
-            let expected = if path.contains("init.d") {
+            let expected = if path.contains("init.d") || path.contains("generators") {
                 0o755
             } else {
                 0o644
