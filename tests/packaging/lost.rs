@@ -75,7 +75,7 @@ fn the_screen_and_the_actor_are_never_given_up_while_the_phone_is_lost() {
     for wanted in [
         "homing-lost-screen.service",
         "homingd-agent.service",
-        "homingd-actor.service",
+        "homing-lost-resume.service",
     ] {
         let found = target
             .lines()

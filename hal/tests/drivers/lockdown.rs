@@ -39,6 +39,8 @@ struct System {
     stubborn: Vec<&'static str>,
     /// Calls that change something, in their order.
     done: Vec<String>,
+    /// Targets that are on their way: something that they want is not up yet.
+    coming: Vec<&'static str>,
     /// Whether isolating is refused.
     refuses: bool,
 }
@@ -89,7 +91,10 @@ impl System {
         let nothing = || Answer::Values(Vec::new());
         match member.as_str() {
             "GetDefaultTarget" => Answer::Values(vec![Value::text("graphical.target")]),
-            "ListUnitsByPatterns" => self.list(call.body.get(1)),
+            "ListUnitsByPatterns" => {
+                let states = call.body.first().map(Value::elements);
+                self.list(call.body.get(1), states.is_some_and(<[Value]>::is_empty))
+            }
             "ListSessions" => self.list_sessions(),
             "ListUsers" => Answer::Values(vec![Value::Array(
                 "(uso)".into(),
@@ -146,7 +151,7 @@ impl System {
         }
     }
 
-    fn list(&self, patterns: Option<&Value>) -> Answer {
+    fn list(&self, patterns: Option<&Value>, in_any_state: bool) -> Answer {
         let patterns = patterns.map(Value::elements).unwrap_or_default();
         let matches = |name: &str| {
             patterns.iter().filter_map(Value::as_text).any(|pattern| {
@@ -156,19 +161,28 @@ impl System {
                 }
             })
         };
-        let found = self.units.iter().filter(|name| matches(name));
+        let found = self
+            .units
+            .iter()
+            .map(String::as_str)
+            .filter(|name| matches(name));
+        let found = found.filter(|name| in_any_state || !self.coming.contains(name));
         let rows = found.map(|name| {
             let detail = match name.rsplit('.').next() {
                 Some("target") => "active",
                 Some("timer") => "waiting",
                 _ => "running",
             };
-            let text = [name.as_str(), "", "loaded", "active", detail, ""].map(Value::text);
+            let (state, job) = match self.coming.contains(&name) {
+                true => ("inactive", "start"),
+                false => ("active", ""),
+            };
+            let text = [name, "", "loaded", state, detail, ""].map(Value::text);
             let mut fields = text.to_vec();
             fields.extend([
                 Value::Text('o', "/unit".into()),
                 Value::number(0),
-                Value::text(""),
+                Value::text(job),
                 Value::Text('o', "/".into()),
             ]);
             Value::Struct(fields)
@@ -305,6 +319,20 @@ fn what_is_locked_has_no_session_no_prompt_and_no_side_door_and_is_left_alone_by
     assert_eq!(standing, Ok(Standing::Partly("a session of root".into())));
     lockdown.enter().unwrap();
     assert_eq!(phone.units(), expected);
+    assert_eq!(lockdown.standing(), Ok(Standing::Locked));
+}
+
+#[test]
+fn a_target_that_waits_for_something_slow_is_not_isolated_again() {
+    let Some(phone) = Phone::start(System::in_use()) else {
+        return;
+    };
+    phone.system().coming = vec![TARGET];
+    let mut lockdown = phone.driver();
+    lockdown.enter().unwrap();
+    let _ = phone.done();
+    lockdown.enter().unwrap();
+    assert_eq!(phone.done(), [""; 0]);
     assert_eq!(lockdown.standing(), Ok(Standing::Locked));
 }
 

@@ -291,7 +291,7 @@ impl Lockdown for SystemdLockdown {
             bus: &mut bus,
             limit,
         };
-        if steps.take(units.is_alive(TARGET)) != Some(true) {
+        if steps.take(units.is_coming(TARGET)) != Some(true) {
             steps.take(units.start(TARGET, "isolate"));
         }
         if self.open(&mut bus, limit) != Ok(None) {
@@ -321,7 +321,7 @@ impl Lockdown for SystemdLockdown {
         let before = match owed {
             Some(before) => before,
             // A phone that is lost although nobody remembers what it was.
-            None if units.is_alive(TARGET)? => Before::default(),
+            None if units.is_coming(TARGET)? => Before::default(),
             None => return Ok(()),
         };
         self.put_back(&before, &mut bus, limit)?;
@@ -339,7 +339,7 @@ impl Lockdown for SystemdLockdown {
             bus: &mut bus,
             limit,
         })
-        .is_alive(TARGET)?;
+        .is_coming(TARGET)?;
         if !locked && Before::load(&self.folder)?.is_none() {
             return Ok(Standing::Open);
         }

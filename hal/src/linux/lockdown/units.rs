@@ -16,8 +16,12 @@ const SIGKILL: Value = Value::Signed('i', 9);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Unit {
     pub(super) name: String,
+    /// Its state: `active`, `inactive`, `activating` and others.
+    pub(super) state: String,
     /// Its state in detail: `running`, `listening`, `exited` and others.
     pub(super) detail: String,
+    /// What it is about to do: `start`, `stop` and others; empty is nothing.
+    pub(super) job: String,
 }
 
 /// systemd over one connection, within one limit.
@@ -33,25 +37,37 @@ impl Units<'_> {
 
     /// Units of these patterns that are up, going up or going down.
     pub(super) fn alive(&mut self, patterns: &[&str]) -> Result<Vec<Unit>, Fault> {
+        self.list(
+            &["active", "activating", "reloading", "deactivating"],
+            patterns,
+        )
+    }
+
+    /// Loaded units of these patterns in one of these states; of any where none is named.
+    fn list(&mut self, states: &[&str], patterns: &[&str]) -> Result<Vec<Unit>, Fault> {
         let texts = |words: &[&str]| {
             let words = words.iter().map(|word| Value::text(word));
             Value::Array("s".into(), words.collect())
         };
-        let states = ["active", "activating", "reloading", "deactivating"];
-        let listed = self.call("ListUnitsByPatterns", vec![texts(&states), texts(patterns)])?;
+        let listed = self.call("ListUnitsByPatterns", vec![texts(states), texts(patterns)])?;
         let units = listed.elements().iter().filter_map(|unit| match unit {
             Value::Struct(fields) => Some(Unit {
                 name: fields.first()?.as_text()?.to_owned(),
+                state: fields.get(3)?.as_text()?.to_owned(),
                 detail: fields.get(4)?.as_text()?.to_owned(),
+                job: fields.get(8)?.as_text()?.to_owned(),
             }),
             _ => None,
         });
         Ok(units.collect())
     }
 
-    /// Whether this unit is up, going up or going down.
-    pub(super) fn is_alive(&mut self, name: &str) -> Result<bool, Fault> {
-        Ok(!self.alive(&[name])?.is_empty())
+    /// Whether this unit is up or on its way: a target comes up when all is up that it wants, however long that takes.
+    pub(super) fn is_coming(&mut self, name: &str) -> Result<bool, Fault> {
+        let found = self.list(&[], &[name])?;
+        Ok(found
+            .iter()
+            .any(|unit| unit.state == "active" && unit.job != "stop" || unit.job == "start"))
     }
 
     /// Enqueues its start; `mode` is systemd's: `replace` or `isolate`.
