@@ -40,6 +40,12 @@ pub(crate) const HOMINGD: Program = Program {
     binary: "homingd",
 };
 
+/// What a phone shows while it is lost.
+pub(crate) const SCREEN: Program = Program {
+    package: "homing-screen",
+    binary: "homing-lost-screen",
+};
+
 /// `cargo xtask arm [--target aarch64|armv7]`.
 ///
 /// # Errors
@@ -55,10 +61,28 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), String> {
         }
     };
     let way = toolchain::find(target)?;
-    for path in build(&way, target, Profile::Phone, &[HOMINGD])? {
-        println!("{} ({})", path.display(), size(&path)?);
-    }
+    println!("{}", sized(&phones(&way, target)?)?);
+    println!(
+        "{}",
+        sized(&built(target, Profile::Phone).join(SCREEN.binary))?
+    );
     Ok(())
+}
+
+fn sized(path: &Path) -> Result<String, String> {
+    Ok(format!("{} ({})", path.display(), size(path)?))
+}
+
+/// Both programs that a phone gets, as phones get them; returns homingd, beside which the lost phone's screen lies. One after the
+/// other: together they would share the features of both, and be other programs than alone.
+///
+/// # Errors
+/// As [`build`].
+pub(crate) fn phones(way: &Way, target: &Target) -> Result<PathBuf, String> {
+    build(way, target, Profile::Phone, &[SCREEN])?;
+    build(way, target, Profile::Phone, &[HOMINGD])?
+        .pop()
+        .ok_or_else(|| "a build without a result".into())
 }
 
 /// Brings along every crate that a build for a target needs, those of the standard library included.

@@ -4,7 +4,7 @@ mod base;
 mod disk;
 mod root;
 
-use crate::arm::{self, Profile};
+use crate::arm;
 use crate::debian::apt::{self, Apt};
 use crate::tools::Found;
 use crate::translator::Translator;
@@ -46,9 +46,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), String> {
 fn build() -> Result<PathBuf, String> {
     let target = &arm::target::TARGETS[0];
     let way = arm::find(target)?;
-    arm::build(&way, target, Profile::Phone, &[arm::HOMINGD])?
-        .pop()
-        .ok_or_else(|| "the build gave no program".into())
+    arm::phones(&way, target)
 }
 
 /// target/image, outside git.
@@ -150,7 +148,8 @@ fn make(program: &Path, bundle: Option<&Path>, parts: &Parts) -> Result<PathBuf,
         None => "homing-arm64.img",
     };
     let disk = folder().join(name);
-    if bundle.is_none() && is_newer(&disk, &[program, base])? {
+    let screen = program.with_file_name(arm::SCREEN.binary);
+    if bundle.is_none() && is_newer(&disk, &[program, &screen, base])? {
         return Ok(disk);
     }
     house::announce("an arm64 image: Debian and homingd");

@@ -36,7 +36,7 @@ pub(crate) fn build(
     into: &Path,
 ) -> Result<PathBuf, String> {
     documents(content, root, version)?;
-    let overrides = overrides(content.name, architecture)?;
+    let overrides = overrides(content, architecture)?;
     if !overrides.is_empty() {
         let to = root.join("usr/share/lintian/overrides").join(content.name);
         tree::write(&to, &overrides, 0o644)?;
@@ -81,7 +81,8 @@ pub(crate) fn build(
 }
 
 /// What lintian is told to let pass, with the reasons.
-fn overrides(name: &str, architecture: &str) -> Result<String, String> {
+fn overrides(content: &Content, architecture: &str) -> Result<String, String> {
+    let name = content.name;
     let file = house::root().join(format!("packaging/debian/{name}.lintian-overrides"));
     let mut text = match file.is_file() {
         true => read(&file)?,
@@ -92,6 +93,11 @@ fn overrides(name: &str, architecture: &str) -> Result<String, String> {
             "# One file for Debian's and Alpine's phones, whose C libraries differ: `cargo xtask arm`.\n\
              {name}: statically-linked-binary [usr/bin/{name}]\n"
         ));
+        for (beside, _) in content.beside {
+            text.push_str(&format!(
+                "{name}: statically-linked-binary [usr/bin/{beside}]\n"
+            ));
+        }
     }
     Ok(text)
 }
@@ -214,9 +220,13 @@ mod tests {
     #[test]
     fn a_static_program_is_meant_to_be_one_on_arm_alone() {
         let line = "homing: statically-linked-binary [usr/bin/homing]";
-        assert!(overrides("homing", "armhf").unwrap().contains(line));
-        assert_eq!(overrides("homing", "amd64"), Ok(String::new()));
-        assert!(overrides("homingd", "amd64").unwrap().contains("init.d"));
+        assert!(overrides(&tree::HOMING, "armhf").unwrap().contains(line));
+        assert_eq!(overrides(&tree::HOMING, "amd64"), Ok(String::new()));
+        assert!(
+            overrides(&tree::HOMINGD, "amd64")
+                .unwrap()
+                .contains("init.d")
+        );
     }
 
     #[test]

@@ -119,9 +119,8 @@ fn programs(architecture: &str) -> Result<[PathBuf; 2], String> {
 
 fn for_arm(target: &'static Target) -> Result<Vec<PathBuf>, String> {
     let way = arm::find(target)?;
-    // One after the other: together they would share the features of both, and the phone's program would be another one than
-    // that of the image and of the stories.
-    let mut built = arm::build(&way, target, Profile::Phone, &[arm::HOMINGD])?;
+    // The very programs of the image and of the stories.
+    let mut built = vec![arm::phones(&way, target)?];
     built.extend(arm::build(&way, target, Profile::Phone, &[HOMING])?);
     Ok(built)
 }
@@ -139,6 +138,10 @@ fn for_here() -> Result<Vec<PathBuf>, String> {
             "homingd",
             "--package",
             "homing",
+            "--package",
+            "homing-screen",
+            "--bin",
+            "homing-lost-screen",
             "--bin",
             "homingd",
             "--bin",

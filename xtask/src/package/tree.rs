@@ -16,6 +16,8 @@ pub(crate) struct Content {
     pub(crate) depends: &'static str,
     /// Manual pages with their section.
     pages: &'static [(&'static str, char)],
+    /// Further programs, each with the package that it is built from; they lie beside the first.
+    pub(crate) beside: &'static [(&'static str, &'static str)],
 }
 
 /// The phone's side.
@@ -29,7 +31,12 @@ pub(crate) static HOMINGD: Content = Content {
         "ledger for the person who carries the phone.",
     ],
     depends: "adduser",
-    pages: &[("homingd", '8'), ("homingd.toml", '5')],
+    pages: &[
+        ("homingd", '8'),
+        ("homingd.toml", '5'),
+        ("homing-lost-screen", '8'),
+    ],
+    beside: &[("homing-lost-screen", "homing-screen")],
 };
 
 /// The owner's side.
@@ -43,6 +50,7 @@ pub(crate) static HOMING: Content = Content {
     ],
     depends: "",
     pages: &[("homing", '1')],
+    beside: &[],
 };
 
 /// Puts the tree of a package into `root`; `program` is its binary for the target triple, or for this machine; `native`
@@ -58,6 +66,10 @@ pub(crate) fn fill(
 ) -> Result<(), String> {
     notices(content, root, triple)?;
     install(program, &root.join("usr/bin").join(content.name), 0o755)?;
+    for (name, _) in content.beside {
+        let beside = program.with_file_name(name);
+        install(&beside, &root.join("usr/bin").join(name), 0o755)?;
+    }
     for (page, section) in content.pages {
         let name = format!("{page}.{section}");
         let to = root.join(format!("usr/share/man/man{section}/{name}"));
@@ -81,6 +93,13 @@ fn notices(content: &Content, root: &Path, triple: Option<&str>) -> Result<(), S
     let notices = folder.join("third-party-notices");
     write(&notices, &supply::notices(content.name, triple)?, 0o644)?;
     compress(&notices)?;
+    for (name, package) in content.beside {
+        let notices = folder.join(format!("third-party-notices-{name}"));
+        write(&notices, &supply::notices(package, triple)?, 0o644)?;
+        compress(&notices)?;
+        let bill = supply::bill_of_materials(package, triple)?;
+        write(&folder.join(format!("sbom-{name}.cdx.json")), &bill, 0o644)?;
+    }
     let bill = supply::bill_of_materials(content.name, triple)?;
     write(&folder.join("sbom.cdx.json"), &bill, 0o644)
 }

@@ -89,6 +89,10 @@ pub(crate) fn provide(profile: Profile, stories: Stories) -> Result<Stage, Strin
     if let Err(reason) = arm::fetch(&way, target) {
         return Ok(Stage::Missing(reason));
     }
+    if stories == Stories::All {
+        // The image has it, beside homingd.
+        arm::build(&way, target, profile, &[arm::SCREEN])?;
+    }
     let built = arm::build(&way, target, profile, &[arm::HOMINGD])?;
     for program in &built {
         variables.push(("HOMING_TEST_GUEST_HOMINGD", program.into()));
