@@ -64,6 +64,8 @@ pub(crate) enum Command {
     Locate(Locate),
     /// Let a phone sound its siren, or stop it
     Ring(Ring),
+    /// Lock a lost phone and show a message on it, or end that
+    Lost(Lost),
     /// Show where a phone has been
     Track(Track),
     /// Show every order to a phone with its states and times
@@ -294,6 +296,28 @@ pub(crate) struct Ring {
     pub(crate) stop: bool,
     /// How long to wait until the phone says that it sounds (or is silent again); without an answer the order stays queued and the exit code is 0
     #[arg(long, value_name = "DURATION", default_value = "20s")]
+    pub(crate) wait: Span,
+}
+
+/// `homing lost`.
+#[derive(Args)]
+pub(crate) struct Lost {
+    /// Name or id
+    pub(crate) name: String,
+    /// What whoever finds the phone reads: one line, at most 160 bytes
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) message: Option<String>,
+    /// A telephone number under the message, at most 24 bytes
+    #[arg(long, value_name = "NUMBER", requires = "message")]
+    pub(crate) phone: Option<String>,
+    /// Give the phone an unlock code that can be typed at it, and show it; asks for the passphrase. Without --message: show the code of the episode that is open
+    #[arg(long, conflicts_with = "off")]
+    pub(crate) show_code: bool,
+    /// End lost mode; asks for the passphrase, and needs the phone's answer
+    #[arg(long, conflicts_with_all = ["message", "phone"])]
+    pub(crate) off: bool,
+    /// How long to wait until the phone says that it is locked (or unlocked); without an answer the order to lock stays queued and the exit code is 0
+    #[arg(long, value_name = "DURATION", default_value = "60s")]
     pub(crate) wait: Span,
 }
 

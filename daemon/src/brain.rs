@@ -7,7 +7,7 @@ use std::time::Duration;
 use homing_hal::capability::network::{Network, NetworkPath};
 use homing_hal::capability::power::Power;
 use homing_link::{LinkEvent, SessionPresence, Transport};
-use homing_policy::{Event, Now, SearchOutcome, State, decide};
+use homing_policy::{Event, NonceMaker, Now, SearchOutcome, State, decide};
 use homing_protocol::Refusal;
 use homing_protocol::authority::AuthorityList;
 use homing_protocol::envelope::Address;
@@ -308,9 +308,11 @@ impl<T: Transport> Brain<T> {
                 self.refused_again_at = self.beacon_at;
                 self.outbox.try_again();
             }
-            let challenge = self.privileged.challenge();
-            let nonce = challenge.unwrap_or_else(|| BeaconNonce::random(&mut randomness()));
-            self.handle(&Event::BeaconDue { nonce })?;
+            let (nonce, maker) = match self.privileged.challenge() {
+                Some(challenge) => (challenge, NonceMaker::Actor),
+                None => (BeaconNonce::random(&mut randomness()), NonceMaker::Agent),
+            };
+            self.handle(&Event::BeaconDue { nonce, maker })?;
             self.journal.compact(&self.state)?;
         }
         let verdict = self.roaming.due(now);

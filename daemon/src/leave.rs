@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use homing_link::{LinkEvent, MqttLink, Publication, Retention, Transport};
-use homing_policy::{Event, Now, decide};
+use homing_policy::{Event, NonceMaker, Now, decide};
 use homing_protocol::beacon::{Beacon, Status};
 use homing_protocol::id::{BeaconNonce, BootId};
 use homing_protocol::measure::{Battery, Charging, Metered, NetworkKind};
@@ -154,7 +154,11 @@ fn farewell(settings: &Settings, identity: &Identity, alone: &Alone) -> Result<V
         clock: wallclock::trust(),
     };
     let nonce = BeaconNonce::random(&mut randomness());
-    let _ = decide(&state, &now, &Event::BeaconDue { nonce }).commit(&mut state, &mut journal)?;
+    let last = Event::BeaconDue {
+        nonce,
+        maker: NonceMaker::Agent,
+    };
+    let _ = decide(&state, &now, &last).commit(&mut state, &mut journal)?;
     let beacon = Beacon {
         address: identity.bundle.address,
         epoch: identity.bundle.epoch,

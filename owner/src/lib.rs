@@ -7,6 +7,7 @@ pub mod clients;
 pub mod delivery;
 pub mod enrol;
 mod error;
+pub mod lost;
 pub mod merge;
 pub mod phone;
 pub mod reports;

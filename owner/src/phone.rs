@@ -6,6 +6,7 @@ use homing_protocol::certificate::{DeviceCertificate, DeviceKeys};
 use homing_protocol::envelope::Address;
 use homing_protocol::id::{ClientId, SessionId};
 use homing_protocol::keys::{KemSecret, VerifyingKey};
+use homing_protocol::lost::Outcome;
 use homing_protocol::receipt::{CommandState, Detail, Receipt};
 use homing_protocol::report::Report;
 use homing_protocol::{Malformed, Refusal};
@@ -39,6 +40,8 @@ pub struct Answer {
     pub receipt: Receipt,
     /// The sealed part; `None` when this client is not yet among the phone's readers.
     pub detail: Option<Detail>,
+    /// What the phone's privileged half says it did, by its own signature; what DEV_SIG alone says of it is not here.
+    pub attested: Option<Outcome>,
     /// Head of the receipt chain after it.
     pub head: [u8; 32],
 }
@@ -79,9 +82,20 @@ impl Phone {
         let (receipt, sealed, head) =
             Receipt::verify(bytes, &self.address, &self.keys.agent).map_err(Error::Hear)?;
         self.same_epoch(receipt.epoch)?;
+        let detail = opened(sealed.open(reader))?;
+        let attested = detail
+            .as_ref()
+            .and_then(|detail| detail.attestation)
+            .filter(|attestation| {
+                let whose = (&self.address, self.epoch);
+                let about = receipt.command;
+                attestation.verify(&self.keys.actor, whose, about).is_ok()
+            })
+            .map(|attestation| attestation.outcome);
         Ok(Answer {
             receipt,
-            detail: opened(sealed.open(reader))?,
+            detail,
+            attested,
             head,
         })
     }
@@ -142,6 +156,32 @@ pub enum Meaning {
 }
 
 impl Answer {
+    /// Reads the receipt of an order that only the privileged half carries out: what that half has not attested has not
+    /// happened, whatever the agent says.
+    pub fn attested_meaning(&self, at: UnixMs) -> Meaning {
+        let fits = match (self.receipt.state, self.attested) {
+            (CommandState::Running, Some(Outcome::Locked | Outcome::LockedInPart))
+            | (
+                CommandState::Done,
+                Some(Outcome::EndedByOrder | Outcome::EndedByCode | Outcome::NothingToEnd),
+            ) => true,
+            (CommandState::Running | CommandState::Done, _) => false,
+            _ => true,
+        };
+        if fits {
+            return self.meaning(at);
+        }
+        Meaning::Step(Step {
+            state: State::Delivered,
+            at,
+            witness: Witness::Phone,
+            detail: format!(
+                "{}, says the phone's agent; its privileged half does not",
+                self.receipt.state.word()
+            ),
+        })
+    }
+
     /// Reads the receipt; `at` is when it arrived. A refusal whose word this client cannot read ends the command: guessing might repeat it.
     pub fn meaning(&self, at: UnixMs) -> Meaning {
         let refusal = self.detail.as_ref().and_then(|detail| detail.refusal);

@@ -1,5 +1,6 @@
 //! Records as journal bytes: the protocol's deterministic CBOR, `[kind, {fields}]` flattened into one map. Only this phone reads them.
 
+use crate::event::NonceMaker;
 use crate::record::{Accepted, Pace, Place, Record};
 use homing_protocol::Malformed;
 use homing_protocol::cbor::{self, Fields, Map, as_bytes};
@@ -20,13 +21,15 @@ pub fn encode(record: &Record) -> Vec<u8> {
         Record::Beacon {
             counter,
             nonce,
+            maker,
             boot,
             boottime_ms,
         } => map(3)
             .uint(1, *counter)
             .bytes(2, &nonce.0)
             .bytes(3, &boot.0)
-            .uint(4, *boottime_ms),
+            .uint(4, *boottime_ms)
+            .maybe_uint(5, (*maker == NonceMaker::Actor).then_some(1)),
         Record::Seen {
             client,
             session,
@@ -190,6 +193,11 @@ pub fn decode(bytes: &[u8]) -> Result<Record, Malformed> {
             nonce: BeaconNonce(f.bytes(2)?),
             boot: BootId(f.bytes(3)?),
             boottime_ms: f.uint(4)?,
+            maker: match f.maybe_uint(5)? {
+                None => NonceMaker::Agent,
+                Some(1) => NonceMaker::Actor,
+                Some(_) => return Err(Malformed::Field(5)),
+            },
         },
         4 => Record::Seen {
             client: ClientId(f.bytes(1)?),

@@ -58,6 +58,15 @@ pub enum ActorAnswer<'a> {
     Failing(&'a str),
 }
 
+/// Who made a beacon's nonce.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NonceMaker {
+    /// The agent: random bytes.
+    Agent,
+    /// The privileged half: a challenge of its own, without which it ends no lost mode.
+    Actor,
+}
+
 /// One thing that happened.
 #[derive(Clone, Debug)]
 pub enum Event<'a> {
@@ -135,8 +144,10 @@ pub enum Event<'a> {
     ActorStirred,
     /// It is time for a sign of life.
     BeaconDue {
-        /// Fresh random bytes.
+        /// Bytes that nobody could know before.
         nonce: BeaconNonce,
+        /// Who made them.
+        maker: NonceMaker,
     },
     /// Time has passed since the last event; something may be overdue.
     Tick,

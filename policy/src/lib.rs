@@ -16,7 +16,7 @@ pub mod tries;
 pub mod window;
 
 pub use decision::{Batch, Decision, Effect, Journal, Outgoing};
-pub use event::{ActorAnswer, Event, Now, SearchOutcome, SirenPhase};
+pub use event::{ActorAnswer, Event, NonceMaker, Now, SearchOutcome, SirenPhase};
 pub use record::Record;
 pub use rules::decide;
 pub use rules::freshness::admit;

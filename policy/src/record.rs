@@ -1,5 +1,6 @@
 //! The facts that a phone remembers, one journal row each. Applying them in order gives the state; nothing else does.
 
+use crate::event::NonceMaker;
 use homing_protocol::command::Op;
 use homing_protocol::id::{BeaconNonce, BootId, ClientId, CommandId, SessionId};
 use homing_protocol::receipt::CommandState;
@@ -27,6 +28,8 @@ pub enum Record {
         counter: u64,
         /// Its random part.
         nonce: BeaconNonce,
+        /// Who made that.
+        maker: NonceMaker,
         /// In which start of the phone.
         boot: BootId,
         /// When, milliseconds since that start.

@@ -1,5 +1,6 @@
 //! All that a phone remembers, built from records alone. Reading it never changes it.
 
+use crate::event::NonceMaker;
 use crate::record::{Accepted, Pace, Place, Record};
 use crate::track::MOST_REPORTS;
 use crate::window::{Space, Verdict};
@@ -39,6 +40,8 @@ pub struct BeaconMark {
     pub counter: u64,
     /// Its random part.
     pub nonce: BeaconNonce,
+    /// Who made that.
+    pub maker: NonceMaker,
     /// In which start of the phone.
     pub boot: BootId,
     /// When, milliseconds since that start.
@@ -287,6 +290,7 @@ impl State {
             Record::Beacon {
                 counter,
                 nonce,
+                maker,
                 boot,
                 boottime_ms,
             } => {
@@ -296,6 +300,7 @@ impl State {
                 self.beacons.push_back(BeaconMark {
                     counter: *counter,
                     nonce: *nonce,
+                    maker: *maker,
                     boot: *boot,
                     boottime_ms: *boottime_ms,
                 });

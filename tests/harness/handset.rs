@@ -1,8 +1,13 @@
 //! The phone's own programs: `homingd agent` and `homingd siren` on a simulated body, as a supervisor would run them. It must not look inside their state.
 
 use crate::wait::PATIENCE;
-use crate::{Answer, Gpsd, Proc, Sim, ours};
+use crate::{Answer, Gpsd, LostScreen, Proc, Sim, ours, wait_until};
+use homing_protocol::actor::{LONGEST_PACKET, Request};
 use nix::sys::signal::Signal;
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket};
+use std::io::{Read, Write};
+use std::os::fd::AsRawFd;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -16,6 +21,8 @@ pub struct Handset {
     crash_at: Option<u32>,
     agent: Option<Proc>,
     siren: Option<Proc>,
+    actor: Option<Proc>,
+    lost_screen: Option<LostScreen>,
     is_suspended: bool,
 }
 
@@ -53,6 +60,8 @@ impl Handset {
             crash_at: None,
             agent: None,
             siren: None,
+            actor: None,
+            lost_screen: None,
             is_suspended: false,
         };
         std::fs::write(&handset.config, text).unwrap_or_else(|error| {
@@ -190,6 +199,80 @@ impl Handset {
         }
     }
 
+    /// Starts what makes a phone lockable, those that do not run yet: the privileged half, ready when this returns, and
+    /// the lost screen.
+    ///
+    /// # Panics
+    /// When either cannot be started.
+    #[track_caller]
+    pub fn start_lock(&mut self) {
+        if self
+            .actor
+            .as_mut()
+            .is_none_or(|actor| actor.ended().is_some())
+        {
+            let rate = self.clock_rate.to_string();
+            self.actor = Some(self.resident("actor", &["actor", "--clock-rate", &rate]));
+            let socket = self.actor_socket();
+            wait_until(PATIENCE, "the privileged half", || {
+                let answers = ask_actor(&socket, &Request::Standing.encode());
+                answers.is_ok().then_some(())
+            });
+        }
+        if self.lost_screen.is_none() {
+            self.lost_screen = Some(LostScreen::start(&self.folder, &self.config));
+        }
+    }
+
+    /// SIGKILL to the privileged half.
+    pub fn kill9_actor(&mut self) {
+        if let Some(mut actor) = self.actor.take() {
+            actor.kill9();
+        }
+    }
+
+    /// SIGKILL to the lost screen.
+    pub fn kill9_lost_screen(&mut self) {
+        if let Some(mut screen) = self.lost_screen.take() {
+            screen.kill9();
+        }
+    }
+
+    /// Where the privileged half is asked.
+    #[must_use]
+    pub fn actor_socket(&self) -> PathBuf {
+        self.folder.join("run/actor.sock")
+    }
+
+    /// The file whose presence is lost mode.
+    #[must_use]
+    pub fn notice(&self) -> PathBuf {
+        self.state().join("actor/shown/notice.json")
+    }
+
+    /// One packet to the privileged half, as whoever runs as the agent's user can send it; its answer's bytes, empty where
+    /// it only closes.
+    ///
+    /// # Panics
+    /// When it does not answer in time.
+    #[track_caller]
+    #[must_use]
+    pub fn tell_actor(&self, packet: &[u8]) -> Vec<u8> {
+        ask_actor(&self.actor_socket(), packet)
+            .unwrap_or_else(|error| panic!("the privileged half does not answer: {error}"))
+    }
+
+    /// A connection to the privileged half on which nobody says anything.
+    ///
+    /// # Panics
+    /// When it cannot be made.
+    #[track_caller]
+    #[must_use]
+    pub fn call_actor(&self) -> UnixStream {
+        call_actor(&self.actor_socket())
+            .unwrap_or_else(|error| panic!("the privileged half cannot be called: {error}"))
+    }
+
     /// SIGKILL to the agent: a crash. The siren is another process and goes on.
     pub fn kill9_agent(&mut self) {
         self.is_suspended = false;
@@ -242,8 +325,12 @@ impl Handset {
     #[track_caller]
     pub fn stop(&mut self) {
         self.resume();
-        for mut process in self.agent.take().into_iter().chain(self.siren.take()) {
+        let processes = [self.agent.take(), self.siren.take(), self.actor.take()];
+        for mut process in processes.into_iter().flatten() {
             process.terminate(PATIENCE);
+        }
+        if let Some(mut screen) = self.lost_screen.take() {
+            screen.stop();
         }
     }
 
@@ -282,4 +369,23 @@ impl Handset {
             .env_remove("WATCHDOG_USEC");
         command
     }
+}
+
+/// A socket of packets; a stream of the standard library reads and writes one packet at a time.
+fn call_actor(path: &Path) -> std::io::Result<UnixStream> {
+    let kind = SockType::SeqPacket;
+    let made = socket(AddressFamily::Unix, kind, SockFlag::SOCK_CLOEXEC, None)?;
+    connect(made.as_raw_fd(), &UnixAddr::new(path)?)?;
+    let stream = UnixStream::from(made);
+    stream.set_read_timeout(Some(PATIENCE))?;
+    Ok(stream)
+}
+
+fn ask_actor(path: &Path, packet: &[u8]) -> std::io::Result<Vec<u8>> {
+    let mut stream = call_actor(path)?;
+    stream.write_all(packet)?;
+    let mut answer = vec![0; LONGEST_PACKET];
+    let length = stream.read(&mut answer)?;
+    answer.truncate(length);
+    Ok(answer)
 }

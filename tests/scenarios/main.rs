@@ -25,6 +25,7 @@ mod full_disk;
 mod intruder;
 mod joining;
 mod kills;
+mod lost;
 mod recovery;
 mod residence;
 mod resident;

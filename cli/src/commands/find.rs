@@ -45,16 +45,28 @@ pub(crate) fn order(
     op: Op,
     within: Option<Span>,
 ) -> Result<CommandId, Error> {
+    let id = CommandId::random(&mut rng());
+    order_as(store, row, id, op, within)?;
+    Ok(id)
+}
+
+/// Queues an order under an id that something else depends on.
+pub(super) fn order_as(
+    store: &mut Store,
+    row: &DeviceRow,
+    id: CommandId,
+    op: Op,
+    within: Option<Span>,
+) -> Result<(), Error> {
     let now = UnixMs::now();
     let now_s = u64::try_from(now.0 / 1_000).unwrap_or(0);
     let intent = Intent {
-        id: CommandId::random(&mut rng()),
+        id,
         op,
         issued_at_s: now_s,
         not_after_s: within.map(|within| now_s.saturating_add(within.0.as_secs())),
     };
-    store.queue(row.id, &intent, now)?;
-    Ok(intent.id)
+    store.queue(row.id, &intent, now)
 }
 
 /// `homing locate`.
@@ -220,7 +232,7 @@ fn stop(store: &mut Store, row: &DeviceRow) -> Result<CommandId, Error> {
     let (mut ids, account) = (Vec::new(), store.account()?);
     let heard = Known::read(store, &account, row.clone())?.heard;
     ids.extend(heard.and_then(|heard| heard.status?.ring));
-    for open in store.open_rings(row.id)? {
+    for open in store.open_orders(row.id, |op| matches!(op, Op::Ring { .. }))? {
         let ring = open.intent.id;
         // `homing watch` may be signing it at this very moment.
         if store.end_unsent(ring, State::Cancelled)? == Withdrawn::TooLate && !ids.contains(&ring) {
@@ -236,10 +248,22 @@ pub(super) fn follow<R>(
     store: Store,
     id: CommandId,
     wait: Span,
+    done: impl FnMut(&Order, &Store) -> Result<Option<R>, Error>,
+) -> Result<(Store, Option<R>), Error> {
+    follow_as(context, store, Acceptance::Locked, id, wait, done)
+}
+
+/// As [`follow`], with an account that may be unlocked.
+pub(super) fn follow_as<R>(
+    context: &Context,
+    store: Store,
+    acceptance: Acceptance,
+    id: CommandId,
+    wait: Span,
     mut done: impl FnMut(&Order, &Store) -> Result<Option<R>, Error>,
 ) -> Result<(Store, Option<R>), Error> {
     waiting(async {
-        let mut exchange = Exchange::start(store, Stay::Call, Acceptance::Locked)?;
+        let mut exchange = Exchange::start(store, Stay::Call, acceptance)?;
         let (mut shown, mut told) = (0, None);
         let end = exchange
             .until(wait.0, |it: &mut Exchange<MqttLink>| {

@@ -7,6 +7,7 @@ mod device;
 pub(crate) mod find;
 mod kit;
 mod log;
+mod lost;
 pub(crate) mod position;
 pub(crate) mod resident;
 mod resume;
@@ -108,6 +109,7 @@ pub(crate) fn run(cli: Cli) -> Result<(), Error> {
         Command::Clients => clients::list(&context),
         Command::Locate(args) => find::locate(&context, &args),
         Command::Ring(args) => find::ring(&context, &args),
+        Command::Lost(args) => lost::run(&context, &args),
         Command::Track(args) => track::run(&context, &args),
         Command::Log(args) => log::run(&context, &args),
         Command::Resume(args) => resume::run(&context, &args),

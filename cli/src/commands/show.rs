@@ -113,7 +113,9 @@ impl Known {
             network: status.map(|status| network(status.network)),
             metered: status.map(|status| metered(status.metered)),
             mode: status.map(|status| {
-                if status.ring.is_some() {
+                if status.lost.is_some() {
+                    "lost"
+                } else if status.ring.is_some() {
                     "ringing"
                 } else {
                     "normal"

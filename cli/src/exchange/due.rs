@@ -11,7 +11,10 @@ use homing_owner::phone::{Heard, Phone, seen};
 use homing_owner::resend::{self, FIRST_WAIT_MS, LONGEST_WAIT_MS, Next, Receipts, Seen, Sending};
 use homing_owner::sign::{self, Place};
 use homing_protocol::Refusal;
-use homing_protocol::id::DeviceId;
+use homing_protocol::authority::Capability;
+use homing_protocol::command::Op;
+use homing_protocol::id::{DeviceId, SessionId};
+use homing_protocol::keys::SigningKey;
 use homing_protocol::topic::{Channel, Topic};
 
 /// How often an order is signed again at once when the phone asks for it; after that with a growing wait, so that a phone that always asks cannot keep us busy.
@@ -294,22 +297,20 @@ impl<T: Transport> Exchange<T> {
                 self.look_at = self.look_at.min(until);
                 continue;
             }
+            // It waits for somebody who unlocks the account.
+            let Some((key, session)) = self.signer(&row.intent.op) else {
+                continue;
+            };
             let beacon = Some(self.quoted(row.device, heard, &row.intent.op)?);
             let (account, phone, intent) = (&self.account, &known.phone, &row.intent);
             let signed = self.store.sign(row.intent.id, |seq| {
                 let place = Place {
-                    session: account.session,
+                    session,
                     seq,
                     beacon,
                     authority_version: account.authority_version,
                 };
-                Ok(sign::seal_command(
-                    intent,
-                    &place,
-                    phone,
-                    &account.client.signing,
-                    &mut rng(),
-                )?)
+                Ok(sign::seal_command(intent, &place, phone, &key, &mut rng())?)
             });
             // One order that has no form must not keep all others from being sent.
             if let Err(Error::Owner(fault)) = signed {
@@ -320,6 +321,20 @@ impl<T: Transport> Exchange<T> {
             signed?;
         }
         Ok(())
+    }
+
+    /// Who signs an order, and in which session: this client in its own, the full client in a fresh one. `None` while the
+    /// account is locked and the order needs the full key.
+    fn signer(&self, op: &Op) -> Option<(SigningKey, SessionId)> {
+        if op.capability() != Some(Capability::Unlock) {
+            return Some((self.account.client.signing.clone(), self.account.session));
+        }
+        match &self.acceptance {
+            Acceptance::Locked => None,
+            Acceptance::Only(_, unlocked) | Acceptance::All(unlocked) => {
+                Some((unlocked.full_client(), SessionId::random(&mut rng())))
+            }
+        }
     }
 
     /// When the phone asked for this reason that an order be signed again, if that is what it waits for.

@@ -91,6 +91,17 @@ fn forget_old_receipts(transaction: &Transaction<'_>, device: DeviceId) -> Resul
     Ok(())
 }
 
+/// What a receipt means for its order.
+fn meaning(transaction: &Transaction<'_>, answer: &Answer, at: UnixMs) -> Result<Meaning, Error> {
+    Ok(
+        if order::is_attested(transaction, answer.receipt.command)? {
+            answer.attested_meaning(at.0)
+        } else {
+            answer.meaning(at.0)
+        },
+    )
+}
+
 /// What the phone signed before its state was set back, and does not remember: an order that is still open ends by it. One
 /// that it had only begun it will not go on with, and answers again.
 fn end_by_late_word(
@@ -98,7 +109,7 @@ fn end_by_late_word(
     answer: &Answer,
     at: UnixMs,
 ) -> Result<(), Error> {
-    match answer.meaning(at.0) {
+    match meaning(transaction, answer, at)? {
         Meaning::Step(step) if step.state.is_final() => {
             order::record(transaction, answer.receipt.command, step)
         }
@@ -215,7 +226,7 @@ impl Store {
         if new > 0 {
             touch(&transaction, device, at)?;
             tell_of_twins(&transaction, device, receipt)?;
-            match answer.meaning(at.0) {
+            match meaning(&transaction, answer, at)? {
                 Meaning::Step(step) => {
                     if step.state == State::Done && order::is_resume(&transaction, receipt.command)?
                     {

@@ -210,6 +210,12 @@ pub(super) fn is_resume(transaction: &Transaction<'_>, id: CommandId) -> Result<
     Ok(transaction.query_row(sql, [id.0], |row| row.get(0))?)
 }
 
+/// Whether only the phone's privileged half carries this order of ours out; part of the caller's transaction.
+pub(super) fn is_attested(transaction: &Transaction<'_>, id: CommandId) -> Result<bool, Error> {
+    let sql = "SELECT count(*) > 0 FROM command WHERE id = ? AND (op LIKE 'lost %' OR op LIKE 'lost-off %')";
+    Ok(transaction.query_row(sql, [id.0], |row| row.get(0))?)
+}
+
 fn device_of(transaction: &Transaction<'_>, id: CommandId) -> Result<Option<DeviceId>, Error> {
     let found = transaction.query_row("SELECT device FROM command WHERE id = ?", [id.0], |row| {
         row.get::<_, Vec<u8>>(0)
@@ -376,10 +382,14 @@ impl Store {
         Ok(())
     }
 
-    /// A phone's rings that have not ended, newest first.
-    pub(crate) fn open_rings(&self, device: DeviceId) -> Result<Vec<OutboxRow>, Error> {
+    /// A phone's orders of one kind that have not ended, newest first.
+    pub(crate) fn open_orders(
+        &self,
+        device: DeviceId,
+        kind: fn(&Op) -> bool,
+    ) -> Result<Vec<OutboxRow>, Error> {
         let mut rows = self.outbox()?;
-        rows.retain(|row| row.device == device && matches!(row.intent.op, Op::Ring { .. }));
+        rows.retain(|row| row.device == device && kind(&row.intent.op));
         rows.reverse();
         Ok(rows)
     }
@@ -388,6 +398,7 @@ impl Store {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use homing_protocol::lost::CodeVerifier;
 
     #[test]
     fn every_operation_reads_back_as_it_was_stored() {
@@ -405,6 +416,19 @@ mod tests {
                 receipts: 9,
                 head: [0xa5; 32],
                 reports: 230,
+            },
+            Op::Lost {
+                message: "Please call, or bring me home".into(),
+                contact: Some("+49 30 1234567".into()),
+                code: Some(CodeVerifier::from_bytes([0xa5; 32])),
+            },
+            Op::Lost {
+                message: "lost".into(),
+                contact: None,
+                code: None,
+            },
+            Op::LostOff {
+                episodes: vec![CommandId([1; 16])],
             },
         ] {
             assert_eq!(op_from_text(&op_text(&op)), Some(op));

@@ -22,7 +22,7 @@ const HAND_OVER: Duration = Duration::from_secs(45);
 /// How long a beacon waits for its challenge. A process that is started for it answers within a tenth of that.
 const CHALLENGE: Duration = Duration::from_millis(500);
 /// Not before this is the next asked for where nobody answered.
-const PAUSE: Duration = Duration::from_secs(60);
+const PAUSE: Duration = Duration::from_secs(10);
 /// Not before this is a command handed over again that came to nothing.
 const AGAIN: Duration = Duration::from_secs(5);
 
@@ -112,7 +112,10 @@ impl Privileged for ActorSocket {
 
     fn answered(&mut self, command: CommandId, went: Went) {
         self.handed.retain(|(handed, _)| *handed != command);
-        if went == Went::Wrong {
+        if went == Went::Through {
+            // It is there: the beacon that tells of this may well be answered by an end.
+            self.silent_until = Duration::ZERO;
+        } else {
             let now = boottime::now().unwrap_or_default();
             self.handed.push((command, Some(now + AGAIN)));
         }

@@ -16,6 +16,7 @@ use crate::journal::path;
 
 fn beacon(phone: &Phone, counter: u64) -> Record {
     Record::Beacon {
+        maker: homing_policy::NonceMaker::Agent,
         counter,
         nonce: BeaconNonce([1; 16]),
         boot: phone.brain.boot,

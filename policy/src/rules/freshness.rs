@@ -1,6 +1,6 @@
 //! Whether a command of its class is fresh enough, and whether it waits while this phone's state is set back. Any clock may refuse, none may permit.
 
-use crate::event::Now;
+use crate::event::{NonceMaker, Now};
 use crate::state::State;
 use homing_protocol::Refusal;
 use homing_protocol::command::{Class, Command, FURTHEST, LIVE_MS, Op};
@@ -51,7 +51,7 @@ pub fn admit(state: &State, now: &Now, class: Class, command: &Command) -> Resul
             let ends_it = matches!(command.op, Op::Resume { .. });
             if is_set_back && !ends_it {
                 Err(Refusal::RolledBack)
-            } else if is_live(state, now, command) {
+            } else if is_live(state, now, command) && is_challenged(state, command) {
                 Ok(())
             } else {
                 Err(Refusal::UnknownBeacon)
@@ -65,6 +65,13 @@ fn quotes_since_floor(state: &State, command: &Command) -> bool {
     command
         .beacon
         .is_some_and(|quoted| state.beacon(quoted).is_some() && quoted.counter > floor)
+}
+
+/// What the privileged half does answers a challenge of its own; another order need not.
+fn is_challenged(state: &State, command: &Command) -> bool {
+    let quoted = command.beacon.and_then(|quoted| state.beacon(quoted));
+    !matches!(command.op, Op::LostOff { .. })
+        || quoted.is_some_and(|mark| mark.maker == NonceMaker::Actor)
 }
 
 /// A beacon's nonce is the challenge that a live command answers: it was random, and nobody could know it earlier.

@@ -12,7 +12,7 @@ mod ring;
 mod track;
 
 use crate::decision::{Decision, Effect, Outgoing};
-use crate::event::{Event, Now};
+use crate::event::{Event, NonceMaker, Now};
 use crate::record::{Accepted, Record};
 use crate::state::{Entry, State};
 use homing_protocol::Refusal;
@@ -58,7 +58,9 @@ pub fn decide(state: &State, now: &Now, event: &Event<'_>) -> Decision {
         Event::Siren { command, phase } => ring::siren(state, *command, phase, &mut decision),
         Event::Actor { command, answer } => lost::answered(state, *command, answer, &mut decision),
         Event::ActorStirred => lost::ask_again(state, &mut decision),
-        Event::BeaconDue { nonce } => beacon(state, now, *nonce, &mut decision),
+        Event::BeaconDue { nonce, maker } => {
+            beacon(state, now, (*nonce, *maker), &mut decision);
+        }
         Event::Tick => {
             ring::look_after(state, now, &mut decision);
             lost::look_after(state, &mut decision);
@@ -75,11 +77,17 @@ fn started(state: &State, now: &Now, decision: &mut Decision) {
     decision.effect(Effect::BeaconSoon);
 }
 
-fn beacon(state: &State, now: &Now, nonce: BeaconNonce, decision: &mut Decision) {
+fn beacon(
+    state: &State,
+    now: &Now,
+    (nonce, maker): (BeaconNonce, NonceMaker),
+    decision: &mut Decision,
+) {
     let counter = state.beacons() + 1;
     decision.record(Record::Beacon {
         counter,
         nonce,
+        maker,
         boot: now.boot,
         boottime_ms: now.boottime_ms,
     });

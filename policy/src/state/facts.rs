@@ -24,6 +24,7 @@ impl State {
         facts.extend(self.beacons.iter().map(|mark| Record::Beacon {
             counter: mark.counter,
             nonce: mark.nonce,
+            maker: mark.maker,
             boot: mark.boot,
             boottime_ms: mark.boottime_ms,
         }));

@@ -1,6 +1,7 @@
 //! What the judge writes down at the edges of its numbers, and of what it knows. It must not need history.
 
 use crate::house::*;
+use homing_policy::NonceMaker;
 use homing_policy::record::{Accepted, Place};
 use homing_policy::{Event, Record, codec, decide};
 use homing_protocol::command::Op;
@@ -14,7 +15,14 @@ fn an_event_that_changes_nothing_is_not_written_down() {
     let done = nothing.commit(&mut phone.state, &mut phone.journal);
     assert_eq!(done, Ok(Vec::new()), "a disk that is gone is not asked");
     let nonce = nonce(2);
-    let something = decide(&phone.state, &phone.now, &Event::BeaconDue { nonce });
+    let something = decide(
+        &phone.state,
+        &phone.now,
+        &Event::BeaconDue {
+            nonce,
+            maker: NonceMaker::Agent,
+        },
+    );
     let done = something.commit(&mut phone.state, &mut phone.journal);
     assert!(done.is_err(), "what matters is");
 }

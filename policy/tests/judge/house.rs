@@ -1,7 +1,8 @@
 //! An owner's house with two clients and a delegate that may only locate, and a phone whose journal is a list; it must not judge anything itself.
 
 use homing_policy::{
-    Batch, Effect, Event, Journal, Now, Outgoing, Record, SirenPhase, State, codec, decide,
+    Batch, Effect, Event, Journal, NonceMaker, Now, Outgoing, Record, SirenPhase, State, codec,
+    decide,
 };
 use homing_protocol::Refusal;
 use homing_protocol::authority::{AuthorityList, Capabilities, Capability, ClientKind, Entry};
@@ -234,7 +235,10 @@ impl Phone {
 
     pub(crate) fn beacon(&mut self) {
         let nonce = nonce(self.state.beacons() + 1);
-        let _ = self.hear(&Event::BeaconDue { nonce });
+        let _ = self.hear(&Event::BeaconDue {
+            nonce,
+            maker: NonceMaker::Actor,
+        });
     }
 
     pub(crate) fn siren(&mut self, ring: u8, phase: SirenPhase<'_>) -> Vec<Effect> {

@@ -3,7 +3,7 @@
 use crate::house::*;
 use homing_policy::actor::{ActorState, Challenged, Duty, Verdict};
 use homing_policy::tries::FIRST_WAIT;
-use homing_policy::{ActorAnswer, Effect, Event, codec};
+use homing_policy::{ActorAnswer, Effect, Event, NonceMaker, codec};
 use homing_protocol::Refusal;
 use homing_protocol::command::{Op, Verified};
 use homing_protocol::envelope::Address;
@@ -123,6 +123,20 @@ fn an_end_needs_a_beacon_of_this_start_and_quarter_of_an_hour() {
     // The episode itself is never too old.
     assert_eq!(phone.receive(&house.sign(&lost(4, 4))), [handed(4)]);
     assert_eq!(phone.said(1), [Accepted]);
+}
+
+#[test]
+fn an_end_waits_for_a_beacon_whose_challenge_the_privileged_half_made() {
+    let (house, mut phone) = (House::new(), Phone::new());
+    let _ = phone.receive(&house.sign(&lost(1, 1)));
+    let (nonce, maker) = (nonce(2), NonceMaker::Agent);
+    let _ = phone.hear(&Event::BeaconDue { nonce, maker });
+    let off = |seq, beacon| house.sign(&lost_off(seq, 2, &[1]).quoting(Some(quoting(beacon))));
+    assert_eq!(phone.receive(&off(2, 2)), [Effect::BeaconSoon]);
+    assert_eq!(phone.said(2), [Refused], "to be signed again under this id");
+    phone.beacon();
+    assert_eq!(phone.receive(&off(3, 3)), [handed(2)]);
+    assert_eq!(phone.said(2), [Refused, Accepted]);
 }
 
 #[test]

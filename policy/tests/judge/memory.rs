@@ -1,6 +1,7 @@
 //! What a phone remembers and forgets: bounds, facts, and the bytes of every record.
 
 use crate::house::*;
+use homing_policy::NonceMaker;
 use homing_policy::record::{Accepted, Pace, Place};
 use homing_policy::state::{
     MOST_BEACONS, MOST_COMMANDS, MOST_FLOORS, MOST_PACES, MOST_SPACES, MOST_TOMBSTONES,
@@ -21,6 +22,7 @@ fn id(number: u64) -> CommandId {
 
 fn beacon(counter: u64) -> Record {
     Record::Beacon {
+        maker: NonceMaker::Agent,
         counter,
         nonce: BeaconNonce([3; 16]),
         boot: BootId([4; 16]),
@@ -422,6 +424,7 @@ fn record() -> impl Strategy<Value = Record> {
         (number(), blob()).prop_map(|(version, signed)| Record::KeySet { version, signed }),
         (number(), long(), long(), number()).prop_map(|(counter, nonce, boot, boottime_ms)| {
             Record::Beacon {
+                maker: [NonceMaker::Agent, NonceMaker::Actor][usize::from(nonce[0] % 2)],
                 counter,
                 nonce: BeaconNonce(nonce),
                 boot: BootId(boot),

@@ -1,6 +1,7 @@
 //! A phone whose state was set back to an older one: what it notices, what goes on, what waits, and what ends it.
 
 use crate::house::*;
+use homing_policy::NonceMaker;
 use homing_policy::{Event, Record, SirenPhase, admit};
 use homing_protocol::Refusal;
 use homing_protocol::authority::{Capabilities, Capability};
@@ -42,6 +43,7 @@ fn beacon_of_another_past(phone: &mut Phone) {
     let mut bytes = [9; 16];
     bytes[..8].copy_from_slice(&counter.to_be_bytes());
     let _ = phone.hear(&Event::BeaconDue {
+        maker: NonceMaker::Actor,
         nonce: BeaconNonce(bytes),
     });
 }

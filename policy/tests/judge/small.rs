@@ -2,6 +2,7 @@
 
 use crate::house::*;
 use crate::locate::PLACE;
+use homing_policy::NonceMaker;
 use homing_policy::{
     Batch, Effect, Event, Journal, Now, Outgoing, Record, SearchOutcome, SirenPhase, State, codec,
     decide,
@@ -111,7 +112,13 @@ impl Small {
             search: None,
         };
         let nonce = quoting(1).nonce;
-        world.hear(&Event::BeaconDue { nonce }, Life::Goes);
+        world.hear(
+            &Event::BeaconDue {
+                nonce,
+                maker: NonceMaker::Agent,
+            },
+            Life::Goes,
+        );
         world
     }
 

@@ -1,0 +1,263 @@
+//! `lost`: locks a phone with the owner's words, ends that, and tells the unlock code. The code is shown once it is asked for and kept nowhere.
+use super::Context;
+use super::account::unlock;
+use super::find::{ended, follow, follow_as, joined, order_as, order_json, print_waiting};
+use super::show::Known;
+use crate::args::Lost;
+use crate::clock::UnixMs;
+use crate::error::Error;
+use crate::exchange::{Acceptance, rng};
+use crate::output::harmless;
+use crate::renewal;
+use crate::store::{DeviceRow, Order, Store};
+use homing_owner::account::Unlocked;
+use homing_owner::delivery::State;
+use homing_owner::lost::Listed;
+use homing_protocol::command::{LONGEST_CONTACT, LONGEST_MESSAGE, MOST_NAMED_EPISODES, Op};
+use homing_protocol::id::CommandId;
+use homing_protocol::lost::{CodeVerifier, Outcome, UnlockCode};
+use serde_json::{Value, json};
+
+const fn is_lost(op: &Op) -> bool {
+    matches!(op, Op::Lost { .. })
+}
+
+const fn is_end(op: &Op) -> bool {
+    matches!(op, Op::LostOff { .. })
+}
+
+/// `homing lost`.
+pub(crate) fn run(context: &Context, args: &Lost) -> Result<(), Error> {
+    let store = Store::open(&context.home)?;
+    let row = joined(&store, &args.name)?;
+    match &args.message {
+        _ if args.off => end(context, store, &row, args),
+        Some(message) => begin(context, store, &row, message, args),
+        None if args.show_code => tell_code(context, store, &row),
+        None => Err(Error::Usage(
+            "say what the phone shows with --message TEXT, or end lost mode with --off".into(),
+        )),
+    }
+}
+
+fn begin(
+    context: &Context,
+    mut store: Store,
+    row: &DeviceRow,
+    message: &str,
+    args: &Lost,
+) -> Result<(), Error> {
+    let message = shown("--message", message, LONGEST_MESSAGE)?;
+    let contact = args.phone.as_deref();
+    let contact = contact
+        .map(|phone| shown("--phone", phone, LONGEST_CONTACT))
+        .transpose()?;
+    let id = CommandId::random(&mut rng());
+    let code = if args.show_code {
+        Some(unlock(context, &mut store)?.unlock_code(id))
+    } else {
+        None
+    };
+    let op = Op::Lost {
+        message,
+        contact,
+        code: code.as_ref().map(|code| CodeVerifier::of(code, &mut rng())),
+    };
+    order_as(&mut store, row, id, op, None)?;
+    let (store, end) = follow(context, store, id, args.wait, |order, _| {
+        let state = order.progress.state();
+        Ok((state.is_final() || state == State::Running).then_some(state))
+    })?;
+    let order = store.order(id)?;
+    let known = json!({ "unlock_code": code.as_ref().map(UnlockCode::digits) });
+    match end {
+        Some(State::Running | State::Done) => {
+            let mut object = order_json(row, &order);
+            object["unlock_code"] = known["unlock_code"].clone();
+            context.out.both(&locked(row, &order), &object)?;
+        }
+        Some(_) => return Err(Error::Refused(ended(&store, row, &order))),
+        None => print_waiting(context, &store, row, id, &known)?,
+    }
+    if let Some(code) = &code {
+        context.out.text(&format!(
+            "Unlock code, to be typed at the phone: {}. Whoever has it can open the phone; `homing lost {} --show-code` shows it again.",
+            grouped(code),
+            harmless(&row.name)
+        ))?;
+    }
+    Ok(())
+}
+
+/// What the phone's privileged half has attested, in a sentence.
+fn locked(row: &DeviceRow, order: &Order) -> String {
+    let steps = order.progress.steps().iter();
+    let said = steps.rev().find(|step| step.state == State::Running);
+    let said = said.map_or("", |step| step.detail.as_str());
+    let name = harmless(&row.name);
+    if said == Outcome::Locked.words() {
+        format!("{name} is locked and shows your message.")
+    } else {
+        format!(
+            "{name} is locked and shows your message, but not everything is closed: {}.",
+            harmless(said)
+        )
+    }
+}
+
+/// Ends what never left this machine here, and everything else at the phone.
+fn end(context: &Context, mut store: Store, row: &DeviceRow, args: &Lost) -> Result<(), Error> {
+    let mut account = unlock(context, &mut store)?;
+    let mut listed = Listed::Already;
+    // The list is signed anew only where it has to be.
+    if account.clone().list_full_client()? == Listed::Now {
+        renewal::change(&mut store, &mut account, |_, next| {
+            listed = next.list_full_client()?;
+            Ok(())
+        })?;
+    }
+    if listed == Listed::Now {
+        context
+            .out
+            .progress("The account's full key is listed from now on; the phone is told first.");
+    }
+    let episodes = episodes(&store, row)?;
+    for id in &episodes {
+        // One that was signed may have arrived: it is named to the phone as well.
+        let _ = store.end_unsent(*id, State::Cancelled)?;
+    }
+    for older in store.open_orders(row.id, is_end)? {
+        let why = "another one takes its place";
+        store.conclude(older.intent.id, State::Cancelled, why)?;
+    }
+    let id = CommandId::random(&mut rng());
+    let named = episodes.into_iter().take(MOST_NAMED_EPISODES).collect();
+    order_as(&mut store, row, id, Op::LostOff { episodes: named }, None)?;
+    let acceptance = Acceptance::Only(row.id, Box::new(account));
+    let (mut store, end) = follow_as(context, store, acceptance, id, args.wait, |order, _| {
+        let state = order.progress.state();
+        Ok(state.is_final().then_some(state))
+    })?;
+    let name = harmless(&row.name);
+    match end {
+        Some(State::Done) => {
+            let order = store.order(id)?;
+            let last = order.progress.steps().last();
+            let nothing = last.is_some_and(|step| step.detail == Outcome::NothingToEnd.words());
+            let sentence = if nothing {
+                format!("{name} was not in lost mode.")
+            } else {
+                format!("{name} is unlocked: it is as it was before.")
+            };
+            context.out.both(&sentence, &order_json(row, &order))
+        }
+        Some(_) => Err(Error::Refused(ended(&store, row, &store.order(id)?))),
+        None => {
+            // Only a phone that answers now can be unlocked: what this order answers is a challenge of a quarter of an hour.
+            let _ = store.end_unsent(id, State::Cancelled)?;
+            let known = Known::read(&store, &store.account()?, row.clone())?;
+            Err(Error::NoAnswerYet(format!(
+                "{name} has not answered within {} ({}); it stays locked. Give the order again when it can be reached, or type the unlock code at it",
+                args.wait,
+                known.contact_sentence(UnixMs::now())
+            )))
+        }
+    }
+}
+
+/// Every episode of this phone that may be open, newest first: those ordered here, and the one that it shows.
+fn episodes(store: &Store, row: &DeviceRow) -> Result<Vec<CommandId>, Error> {
+    let ordered = store.open_orders(row.id, is_lost)?;
+    let mut ids: Vec<_> = ordered.iter().map(|open| open.intent.id).collect();
+    let heard = Known::read(store, &store.account()?, row.clone())?.heard;
+    let shown = heard.and_then(|heard| heard.status?.lost);
+    if let Some(shown) = shown.filter(|shown| !ids.contains(shown)) {
+        ids.insert(0, shown);
+    }
+    Ok(ids)
+}
+
+fn tell_code(context: &Context, mut store: Store, row: &DeviceRow) -> Result<(), Error> {
+    let ordered = store.open_orders(row.id, is_lost)?;
+    let with_code = ordered
+        .iter()
+        .find(|open| matches!(&open.intent.op, Op::Lost { code, .. } if code.is_some()));
+    let elsewhere = || -> Result<Option<CommandId>, Error> {
+        // Another machine may have ordered it, with a code or without.
+        Ok(episodes(&store, row)?
+            .into_iter()
+            .find(|id| ordered.iter().all(|open| open.intent.id != *id)))
+    };
+    let episode = match with_code {
+        Some(open) => Some(open.intent.id),
+        None => elsewhere()?,
+    };
+    let name = harmless(&row.name);
+    let Some(episode) = episode else {
+        let why = if ordered.is_empty() {
+            "is not in lost mode"
+        } else {
+            "was locked without an unlock code: give the order again with --message and --show-code"
+        };
+        return Err(Error::Usage(format!("{name} {why}")));
+    };
+    let account: Unlocked = unlock(context, &mut store)?;
+    let code = account.unlock_code(episode);
+    let object: Value = json!({
+        "device": row.id.to_string(), "name": row.name,
+        "episode": episode.to_string(), "unlock_code": code.digits(),
+    });
+    context.out.both(
+        &format!("Unlock code of {name}: {}", grouped(&code)),
+        &object,
+    )
+}
+
+/// As people read and type it.
+fn grouped(code: &UnlockCode) -> String {
+    let (first, last) = code.digits().split_at(4);
+    format!("{first} {last}")
+}
+
+/// One line of at most so many bytes.
+fn shown(flag: &str, text: &str, longest: usize) -> Result<String, Error> {
+    let text = text.trim();
+    let why = if text.is_empty() {
+        "is empty".to_owned()
+    } else if text.chars().any(char::is_control) {
+        "is one line without tabs".to_owned()
+    } else if text.len() > longest {
+        format!(
+            "has {} bytes, {} more than the {longest} that a phone takes; letters beyond a to z count two to four",
+            text.len(),
+            text.len() - longest
+        )
+    } else {
+        return Ok(text.to_owned());
+    };
+    Err(Error::Usage(format!("{flag} {why}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_that_does_not_fit_is_told_by_how_much() {
+        assert_eq!(
+            shown("--message", " Bitte anrufen ", 160).expect("fits"),
+            "Bitte anrufen"
+        );
+        let long = shown("--message", &"ß".repeat(81), 160).expect_err("too long");
+        assert!(long.to_string().contains("162 bytes, 2 more than the 160"));
+        for text in ["", "  ", "two\nlines"] {
+            assert!(shown("--phone", text, 24).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_code_is_shown_in_two_groups() {
+        let code = UnlockCode::read("01234567").expect("a code");
+        assert_eq!(grouped(&code), "0123 4567");
+    }
+}
