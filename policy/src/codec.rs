@@ -86,16 +86,7 @@ pub fn encode(record: &Record) -> Vec<u8> {
             receipts,
             head,
             reports,
-        } => {
-            let map = map(19)
-                .uint(1, *beacon)
-                .uint(2, *receipts)
-                .uint(4, *reports);
-            match head {
-                Some(head) => map.bytes(3, head),
-                None => map,
-            }
-        }
+        } => encode_resumed(map(19), [*beacon, *receipts, *reports], head.as_ref()),
         Record::RingLongest { seconds } => map(22).uint(1, u64::from(*seconds)),
         Record::SearchOrdered {
             command,
@@ -116,6 +107,14 @@ pub fn encode(record: &Record) -> Vec<u8> {
         Record::ClientFloor { client, beacon } => map(25).bytes(1, &client.0).uint(2, *beacon),
     }
     .encode()
+}
+
+fn encode_resumed(map: Map, [beacon, receipts, reports]: [u64; 3], head: Option<&[u8; 32]>) -> Map {
+    let map = map.uint(1, beacon).uint(2, receipts).uint(4, reports);
+    match head {
+        Some(head) => map.bytes(3, head),
+        None => map,
+    }
 }
 
 fn encode_accepted(map: Map, accepted: &Accepted) -> Map {

@@ -192,9 +192,9 @@ fn an_order_to_lock_waits_for_a_phone_that_is_away_and_one_that_was_taken_back_n
     wait_shown(&household, "Please call");
     let first = wait_end(&household, &taken_back);
     assert!(!steps(&first).contains(&"running"), "{first}");
-    let second = household.log().into_iter();
-    let second = second.filter(|order| order["id"] == waiting["id"]).last();
-    assert_eq!(second.unwrap()["state"], "running");
+    let mut log = household.log().into_iter();
+    let second = log.find(|order| order["id"] == waiting["id"]).unwrap();
+    assert_eq!(second["state"], "running");
     // A phone whose owner is at the very same machine is unlocked although `homing watch` sends too.
     assert_eq!(
         household.owner.json(&["lost", PHONE, "--off"])["state"],
