@@ -2,12 +2,14 @@
 
 mod before;
 mod doors;
+mod openrc;
 mod sessions;
 mod systemd;
 mod units;
 
 use std::path::Path;
 
+pub use openrc::OpenRcLockdown;
 pub use systemd::SystemdLockdown;
 
 use crate::capability::lockdown::{Lockdown, Standing};
@@ -17,13 +19,15 @@ use crate::settings::HalSettings;
 /// Where the actor keeps its state when nobody says: systemd/usr/lib/systemd/system/homingd-actor.service.
 const FOLDER: &str = "/var/lib/homing-actor";
 
-/// The driver for the service manager that runs here, told apart as sd_booted(3) does.
+/// The driver for the service manager that runs here, told apart as sd_booted(3) and OpenRC's own scripts do.
 #[must_use]
 pub fn of_this_phone(settings: &HalSettings, roots: &Roots) -> Box<dyn Lockdown> {
     let folder = settings.actor_folder.as_deref();
     let folder = folder.unwrap_or(Path::new(FOLDER));
     if roots.run.join("systemd/system").is_dir() {
         Box::new(SystemdLockdown::new(roots, folder))
+    } else if roots.run.join("openrc").is_dir() {
+        Box::new(OpenRcLockdown::new(roots, folder))
     } else {
         Box::new(NoLockdown)
     }

@@ -13,6 +13,7 @@ mod linux;
 mod lockdown;
 mod modem;
 mod nmea;
+mod openrc;
 mod others;
 mod phone;
 #[expect(
