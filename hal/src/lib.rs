@@ -32,7 +32,9 @@ use linux::modem::ModemManager;
 use linux::network::KernelNetwork;
 use linux::power::SysfsPower;
 use linux::receiver::{GnssShare, KernelGnss};
+use linux::screen::{Built, LinuxPanel};
 use linux::torch::Torch;
+use linux::touch::EventDevices;
 use linux::vibrator::Vibrator;
 pub use ranking::locate;
 pub use settings::{Backend, HalSettings, PositionDriver, SirenDriver};
@@ -113,6 +115,7 @@ impl Hal {
             SirenDriver::Simulator => Some(Box::new(SimSoundCard::new(&socket))),
             SirenDriver::None => None,
         };
+        let built = Built::default();
         match settings.backend {
             Backend::Linux => Self {
                 positions,
@@ -123,8 +126,8 @@ impl Hal {
                 network: Box::new(KernelNetwork::new(roots)),
                 identity: Box::new(SystemIdentity::new(roots)),
                 lockdown: linux::lockdown::of_this_phone(settings, roots),
-                panel: None,
-                touch: None,
+                panel: Some(Box::new(LinuxPanel::new(roots, built.clone()))),
+                touch: Some(Box::new(EventDevices::new(roots, built))),
             },
             Backend::Sim => Self {
                 positions,
