@@ -16,7 +16,7 @@ const PICTURE: usize = 2_500_000;
 
 /// Backs up, changes a little, backs up again, loses everything, restores.
 pub(crate) fn brought_back(stage: &Stage, household: &Household) {
-    stage.heading("6. What was on it: kept encrypted, in a repository that plain restic reads");
+    stage.heading("7. What was on it: kept encrypted, in a repository that plain restic reads");
     stage.say("(from folders, by hand, today; phones do not do it by themselves yet)");
     let work = household.owner.work();
     let files = work.join(FILES);

@@ -97,7 +97,7 @@ impl Household {
         self.watch = Some(self.owner.start("watch", &["watch"]));
     }
 
-    /// Five commands to paste into another terminal.
+    /// Commands to paste into another terminal.
     pub(crate) fn print_commands(&self, stage: &Stage) {
         let ledger = format!(
             "{} ledger --config {} --allow-simulator",
@@ -118,8 +118,19 @@ impl Household {
 /// Runs `homing` as this owner, shows command and answer, and fails the tour when it failed.
 pub(crate) fn say_and_run(stage: &Stage, owner: &Owner, arguments: &[&str]) -> e2e::Answer {
     let answer = owner.homing(arguments);
-    stage.answer(&format!("homing {}", arguments.join(" ")), &answer);
+    let typed: Vec<String> = arguments.iter().map(|word| as_typed(word)).collect();
+    stage.answer(&format!("homing {}", typed.join(" ")), &answer);
     answer.expect_success()
+}
+
+/// A word as a shell takes it.
+fn as_typed(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:+=,".contains(c);
+    if word.chars().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{word}'")
+    }
 }
 
 /// What the owner can paste into another terminal, `options` after each order, and one command more.
@@ -134,6 +145,10 @@ pub(crate) fn hand_over(stage: &Stage, owner: &Owner, options: &str, more: &str)
         format!("{homing} devices"),
         format!("{homing} locate {PHONE}{options}"),
         format!("{homing} ring {PHONE} --for 10s{options}"),
+        format!(
+            "{homing} lost {PHONE} --message 'Please call me' --phone '+49 30 1234567'{options}"
+        ),
+        format!("{homing} lost {PHONE} --off{options}"),
         format!("{homing} log {PHONE}"),
         more.to_owned(),
     ] {

@@ -4,6 +4,7 @@
 mod archive;
 mod emulated;
 mod household;
+mod lost;
 mod stage;
 mod thief;
 mod tour;
@@ -20,7 +21,7 @@ use std::time::Instant;
 const HELP: &str = "\
 homing-demo [--qemu] [--once]
 
-Shows a simulated phone enrolled, located, rung and attacked, through a real mosquitto and a real gpsd on
+Shows a simulated phone enrolled, located, rung, attacked and locked, through a real mosquitto and a real gpsd on
 loopback, in one temporary folder, and files kept and brought back. Then stays until Ctrl-C, with commands to paste
 and a page on which the phone is seen, heard and held.
 

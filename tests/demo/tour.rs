@@ -2,6 +2,7 @@
 
 use crate::archive;
 use crate::household::{Household, PHONE};
+use crate::lost;
 use crate::stage::Stage;
 use crate::thief;
 use e2e::{PATIENCE, wait_until};
@@ -15,6 +16,7 @@ pub(crate) fn run(stage: &Stage, household: &mut Household) {
     ring_although_muted(stage, household);
     order_waits_for_an_absent_phone(stage, household);
     thief::refused(stage, household);
+    lost::locked(stage, household);
     archive::brought_back(stage, household);
 }
 
@@ -40,6 +42,7 @@ fn enrol(stage: &Stage, household: &mut Household) {
         &answer,
     );
     household.handset().start();
+    household.handset().start_lock();
     let status = adding.wait(Duration::from_secs(60));
     stage.output(&adding.log());
     assert!(status.success(), "device add ended with {status}");

@@ -24,6 +24,8 @@ pub struct Handset {
     actor: Option<Proc>,
     lost_screen: Option<LostScreen>,
     is_suspended: bool,
+    /// Whether it was made lockable once: then it is at each start.
+    is_lockable: bool,
 }
 
 impl Handset {
@@ -63,6 +65,7 @@ impl Handset {
             actor: None,
             lost_screen: None,
             is_suspended: false,
+            is_lockable: false,
         };
         std::fs::write(&handset.config, text).unwrap_or_else(|error| {
             panic!("could not write {}: {error}", handset.config.display())
@@ -147,12 +150,15 @@ impl Handset {
             .expect_success()
     }
 
-    /// Starts agent and resident siren, those that do not run yet.
+    /// Starts agent and resident siren, those that do not run yet; and what locks it, on a phone that was lockable before.
     ///
     /// # Panics
     /// When either cannot be started.
     #[track_caller]
     pub fn start(&mut self) {
+        if self.is_lockable {
+            self.start_lock();
+        }
         self.start_agent();
         self.start_siren();
     }
@@ -206,6 +212,7 @@ impl Handset {
     /// When either cannot be started.
     #[track_caller]
     pub fn start_lock(&mut self) {
+        self.is_lockable = true;
         if self
             .actor
             .as_mut()
@@ -288,13 +295,21 @@ impl Handset {
         }
     }
 
-    /// Stops both where they stand, as a suspended phone's processor does: time goes on without them.
+    /// SIGKILL to everything: the battery is pulled out.
+    pub fn cut_power(&mut self) {
+        self.kill9_agent();
+        self.kill9_siren();
+        self.kill9_actor();
+        self.kill9_lost_screen();
+    }
+
+    /// Stops everything where it stands, as a suspended phone's processor does: time goes on without it.
     pub fn suspend(&mut self) {
         self.is_suspended = true;
         self.signal(Signal::SIGSTOP);
     }
 
-    /// Lets both go on.
+    /// Lets everything go on.
     pub fn resume(&mut self) {
         self.is_suspended = false;
         self.signal(Signal::SIGCONT);
@@ -313,12 +328,16 @@ impl Handset {
     }
 
     fn signal(&self, signal: Signal) {
-        for process in self.agent.iter().chain(&self.siren) {
+        let processes = [&self.agent, &self.siren, &self.actor];
+        for process in processes.into_iter().flatten() {
             process.signal(signal);
+        }
+        if let Some(screen) = &self.lost_screen {
+            screen.signal(signal);
         }
     }
 
-    /// SIGTERM to both, and waits: the phone is switched off in order.
+    /// SIGTERM to everything, and waits: the phone is switched off in order.
     ///
     /// # Panics
     /// When either does not end.

@@ -58,10 +58,7 @@ impl Keeper for HandsetKeeper {
             // A phone without power cannot fall asleep.
             Standing::Asleep if handset.runs() => handset.suspend(),
             Standing::Asleep => {}
-            Standing::Off => {
-                handset.kill9_agent();
-                handset.kill9_siren();
-            }
+            Standing::Off => handset.cut_power(),
         }
     }
 

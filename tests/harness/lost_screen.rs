@@ -2,6 +2,7 @@
 
 use crate::wait::PATIENCE;
 use crate::{Proc, ours};
+use nix::sys::signal::Signal;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -32,6 +33,11 @@ impl LostScreen {
     /// SIGKILL, as a crash. Whoever looks sees nothing until the next one starts.
     pub fn kill9(&mut self) {
         self.process.kill9();
+    }
+
+    /// Sends it a signal.
+    pub(crate) fn signal(&self, signal: Signal) {
+        self.process.signal(signal);
     }
 
     /// SIGTERM, and waits for its end.
