@@ -98,9 +98,19 @@ impl Canvas {
 
     /// Fills a rectangle.
     pub fn fill(&mut self, rect: Rect, luma: u8) {
-        for y in rect.y..rect.y + rect.h {
-            for x in rect.x..rect.x + rect.w {
-                self.blend(x, y, luma, 255);
+        let (width, height) = (self.frame.width_px, self.frame.height_px);
+        let moved = rect.moved(self.shift);
+        let within = |at: i32, whole: u16| {
+            usize::from(u16::try_from(at.max(0)).unwrap_or(u16::MAX).min(whole))
+        };
+        let left = within(moved.x, width);
+        let right = within(moved.x.saturating_add(moved.w), width).max(left);
+        let top = within(moved.y, height);
+        let bottom = within(moved.y.saturating_add(moved.h), height).max(top);
+        let rows = self.frame.luma.chunks_exact_mut(usize::from(width).max(1));
+        for row in rows.take(bottom).skip(top) {
+            if let Some(pixels) = row.get_mut(left..right) {
+                pixels.fill(luma);
             }
         }
     }

@@ -242,25 +242,40 @@ impl Screen<'_> {
                 self.panel.light(wanted)?;
                 lit = Some(wanted);
             }
-            let Some(event) = self.next_event(attendant.next(now)) else {
-                continue;
-            };
-            let now = Instant::now();
-            match event {
-                Event::End => return Ok(After::End),
-                Event::Deaf(fault) => return Err(fault.into()),
-                Event::Verdict(verdict) => attendant.verdict(verdict, now),
-                Event::Notice => match Notice::read(&self.setup.notice)? {
-                    None => return Ok(After::Gone),
-                    Some(newer) if newer != current => return Ok(After::Changed(newer)),
-                    Some(_) => {}
-                },
-                Event::Input(input) => match attendant.input(input, now) {
-                    Some(Wish::Judge(digits)) => self.judge(digits)?,
-                    Some(Wish::Call | Wish::HangUp) | None => {}
-                },
+            let mut event = self.next_event(attendant.next(now));
+            // What has come by then is seen in one picture: drawing takes longer than a finger.
+            while let Some(happened) = event {
+                if let Some(after) = self.take(happened, &mut attendant, &current)? {
+                    return Ok(after);
+                }
+                event = self.hear.try_recv().ok();
             }
         }
+    }
+
+    /// Hands an event on; says so when the notice is not to be shown any more.
+    fn take(
+        &self,
+        event: Event,
+        attendant: &mut Attendant,
+        shown: &Notice,
+    ) -> Result<Option<After>, Error> {
+        let now = Instant::now();
+        match event {
+            Event::End => return Ok(Some(After::End)),
+            Event::Deaf(fault) => return Err(fault.into()),
+            Event::Verdict(verdict) => attendant.verdict(verdict, now),
+            Event::Notice => match Notice::read(&self.setup.notice)? {
+                None => return Ok(Some(After::Gone)),
+                Some(newer) if newer != *shown => return Ok(Some(After::Changed(newer))),
+                Some(_) => {}
+            },
+            Event::Input(input) => match attendant.input(input, now) {
+                Some(Wish::Judge(digits)) => self.judge(digits)?,
+                Some(Wish::Call | Wish::HangUp) | None => {}
+            },
+        }
+        Ok(None)
     }
 
     /// The next event; `None` when the time has come to draw anew: at a deadline, or with the next minute. Without a deadline the panel is off, and nothing but an event wakes this process.

@@ -143,30 +143,39 @@ impl Typesetter {
     pub fn set(&mut self, wish: &Wish<'_>) -> Block {
         let (small, large) = (*wish.em_px.start(), *wish.em_px.end());
         let step = (small / large).powf(1.0 / f32::from(SIZES));
+        let mut block = self.shaped(wish, large);
         for size in 0..SIZES {
-            let block = self.set_at(wish, large * step.powi(i32::from(size)));
+            self.lay_out(&mut block, large * step.powi(i32::from(size)));
             if block.lines <= wish.lines && block.height_px(block.lines) <= wish.height_px {
                 return block;
             }
         }
-        self.set_at(wish, small)
+        self.lay_out(&mut block, small);
+        block
     }
 
-    fn set_at(&mut self, wish: &Wish<'_>, em_px: f32) -> Block {
-        let line_px = em_px * LINE_EM;
-        let mut buffer = Buffer::new_empty(Metrics::new(em_px, line_px));
+    /// The text's glyphs, which are the same at every size.
+    fn shaped(&mut self, wish: &Wish<'_>, em_px: f32) -> Block {
+        let mut buffer = Buffer::new_empty(Metrics::new(em_px, em_px * LINE_EM));
         buffer.set_wrap(Wrap::WordOrGlyph);
         buffer.set_size(Some(as_f32(wish.width_px.max(1))), None);
         let attributes = Attrs::new().family(Family::Name(fonts::FAMILY));
         buffer.set_text(wish.text, &attributes, Shaping::Advanced, Some(wish.align));
-        buffer.shape_until_scroll(&mut self.fonts, false);
-        let lines = buffer.layout_runs().count();
         Block {
             buffer,
-            lines,
-            line_px,
+            lines: 0,
+            line_px: 0.0,
             em_px,
         }
+    }
+
+    /// Breaks the lines anew for a size.
+    fn lay_out(&mut self, block: &mut Block, em_px: f32) {
+        block.em_px = em_px;
+        block.line_px = em_px * LINE_EM;
+        block.buffer.set_metrics(Metrics::new(em_px, block.line_px));
+        block.buffer.shape_until_scroll(&mut self.fonts, false);
+        block.lines = block.buffer.layout_runs().count();
     }
 
     /// Paints lines of a block from `first` on, as many as are wholly visible, in the middle of the area's height and nowhere outside.

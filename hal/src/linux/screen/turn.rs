@@ -45,6 +45,14 @@ pub fn blit(frame: &Frame, rotation: Rotation, memory: Memory, into: &mut [u8]) 
         .enumerate()
     {
         let pixels = row.chunks_exact_mut(bytes).take(memory.width_px);
+        if rotation == Rotation::Upright {
+            let from = frame.luma.get(y * width..).unwrap_or_default();
+            let shades = from.iter().take(width).copied().chain(std::iter::repeat(0));
+            for (pixel, luma) in pixels.zip(shades) {
+                put(pixel, memory.format, luma);
+            }
+            continue;
+        }
         for (x, pixel) in pixels.enumerate() {
             let (at_x, at_y) = match rotation {
                 Rotation::Upright => (Some(x), Some(y)),
