@@ -72,6 +72,8 @@ pub struct LinuxPanel {
     console: Console,
     backlights: Backlights,
     note: Note,
+    /// As found; the note says it to our successor.
+    found: Option<Found>,
     surface: Option<Surface>,
     built: Built,
 }
@@ -86,6 +88,7 @@ impl LinuxPanel {
             console: Console::new(&roots.dev),
             backlights: Backlights::new(&roots.sys),
             note: Note::new(roots.run.join("homing-lost/found.json")),
+            found: None,
             surface: None,
             built,
         }
@@ -121,14 +124,17 @@ impl Panel for LinuxPanel {
         if let Some(surface) = &self.surface {
             return Ok(surface.geometry());
         }
-        let mut found = self.note.read().unwrap_or_else(|| Found {
+        let known = self.found.take().or_else(|| self.note.read());
+        let mut found = known.unwrap_or_else(|| Found {
             backlights: self.backlights.found(),
             ..Found::default()
         });
-        // Noted before it is changed: a death in between must be undone too.
-        self.note.write(&found)?;
         let console = self.console.take(&mut found);
-        self.note.write(&found)?;
+        if let Err(fault) = self.note.write(&found) {
+            // The message comes first: only who dies and has no successor leaves a console that stays locked then.
+            tracing::warn!(%fault, "nobody else could undo this");
+        }
+        self.found = Some(found);
         console?;
         let surface = match Kms::take(&self.dev) {
             Ok(kms) => Surface::Kms(kms),
@@ -178,14 +184,17 @@ impl Panel for LinuxPanel {
             Some(Surface::Kms(kms)) => kms.release(),
             Some(Surface::Fbdev(_)) | None => Ok(()),
         };
-        let Some(found) = self.note.read() else {
+        let Some(found) = self.found.take().or_else(|| self.note.read()) else {
             return given;
         };
         let lit = self.backlights.put_back(&found.backlights);
         if let Err(fault) = &lit {
             tracing::debug!(%fault, "the backlight stays as it is");
         }
-        self.console.put_back(&found)?;
+        if let Err(fault) = self.console.put_back(&found) {
+            self.found = Some(found);
+            return Err(fault);
+        }
         self.note.remove()?;
         given
     }
