@@ -8,7 +8,8 @@ mod note;
 pub mod turn;
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
 
 use backlight::Backlights;
 use console::Console;
@@ -21,17 +22,28 @@ use crate::fault::{Fault, Probe, Roots};
 
 /// How the panel is built in, as its driver has found out, for the touch panel on top of it.
 #[derive(Clone, Debug, Default)]
-pub struct Built(Arc<Mutex<Rotation>>);
+pub struct Built(Arc<AtomicU8>);
 
 impl Built {
     /// As it is known now.
     #[must_use]
     pub fn rotation(&self) -> Rotation {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        match self.0.load(Ordering::SeqCst) {
+            1 => Rotation::Right,
+            2 => Rotation::UpsideDown,
+            3 => Rotation::Left,
+            _ => Rotation::Upright,
+        }
     }
 
     fn set(&self, rotation: Rotation) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = rotation;
+        let turns = match rotation {
+            Rotation::Upright => 0,
+            Rotation::Right => 1,
+            Rotation::UpsideDown => 2,
+            Rotation::Left => 3,
+        };
+        self.0.store(turns, Ordering::SeqCst);
     }
 }
 
@@ -203,6 +215,21 @@ impl Panel for LinuxPanel {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_touch_panel_hears_how_the_panel_below_is_built_in() {
+        let built = Built::default();
+        let heard = built.clone();
+        for rotation in [
+            Rotation::Left,
+            Rotation::UpsideDown,
+            Rotation::Right,
+            Rotation::Upright,
+        ] {
+            built.set(rotation);
+            assert_eq!(heard.rotation(), rotation);
+        }
+    }
 
     #[test]
     fn a_phone_without_a_panel_says_so_and_has_nothing_to_give_back() {
