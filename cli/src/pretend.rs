@@ -44,6 +44,8 @@ pub(crate) struct Pretended {
 /// A phone's keys and counters.
 pub(crate) struct PretendedPhone {
     agent: SigningKey,
+    /// ACT_SIG: what an agent that was taken over does not have.
+    pub(crate) actor: SigningKey,
     kem: KemSecret,
     /// Its public keys.
     pub(crate) keys: DeviceKeys,
@@ -174,14 +176,15 @@ impl PretendedPhone {
             SigningKey::generate(&mut rng()),
             KemSecret::generate(&mut rng()),
         );
-        let actor = SigningKey::generate(&mut rng()).public();
+        let actor = SigningKey::generate(&mut rng());
         let keys = DeviceKeys {
             agent: agent.public(),
             kem: kem.public(),
-            actor,
+            actor: actor.public(),
         };
         Self {
             agent,
+            actor,
             kem,
             keys,
             address,

@@ -1,6 +1,7 @@
 //! The exchange over a broker in memory, against a phone played with the protocol's own words.
 mod keyrings;
 mod listening;
+mod lost;
 
 use super::*;
 use crate::pretend::{Pretended, PretendedPhone, household, kind, message};

@@ -51,7 +51,9 @@ pub(crate) fn run(order: &args::Order) -> Result<(), ExitError> {
             doing: "read the boot id",
             source: io::ErrorKind::InvalidData.into(),
         })?;
-    let lockdown = Hal::open(&settings.hal, &roots).lockdown;
+    let mut hal = settings.hal.clone();
+    hal.actor_folder = Some(actor_dir.clone());
+    let lockdown = Hal::open(&hal, &roots).lockdown;
     let mut service = Service::open(actor_dir, lockdown, boot)?;
     let listener = Listener::open(&settings.actor_socket())?;
     // A phone that starts in lost mode is locked before anybody is let in.

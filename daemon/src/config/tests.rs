@@ -255,9 +255,13 @@ fn the_shipped_configuration_is_valid_and_shows_every_key_with_its_default() {
     let mut settings = Etc::new(&shown).load(Simulator::Refused).unwrap();
     // Nothing said means the backend's own, which is what the file shows for a phone.
     assert_eq!(settings.hal.siren.driver.take(), Some(SirenDriver::Alsa));
+    // Nothing said of these means what belongs to the folders above them.
+    let built_in = Settings::default();
+    assert_eq!(settings.actor_dir.take(), Some(built_in.actor_dir()));
+    assert_eq!(settings.actor_socket.take(), Some(built_in.actor_socket()));
     assert_eq!(
         format!("{settings:?}"),
-        format!("{:?}", Settings::default())
+        format!("{built_in:?}")
     );
     let shown: toml::Table = toml::from_str(&shown).unwrap();
     for key in &KEYS {

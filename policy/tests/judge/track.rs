@@ -354,3 +354,17 @@ fn a_position_that_was_asked_for_puts_the_next_one_of_the_history_off() {
     ask(&mut phone, 3);
     assert_eq!(due_in(&phone, at(80)), Some(60 * MINUTE_MS));
 }
+
+#[test]
+fn a_phone_in_lost_mode_is_looked_for_as_if_it_moved() {
+    let (house, mut phone) = (House::new(), Phone::new());
+    let _ = look(&mut phone, at(80));
+    found(&mut phone, PLACE);
+    phone.later(60_000);
+    found(&mut phone, PLACE);
+    let resting = due_in(&phone, at(80)).unwrap();
+    let _ = phone.receive(&house.sign(&crate::lost::lost(1, 1)));
+    let wanted = due_in(&phone, at(80)).unwrap();
+    let earlier = u64::from(SETTINGS.stationary_s - SETTINGS.moving_s) * 1_000;
+    assert_eq!(resting - wanted, earlier);
+}

@@ -1,0 +1,117 @@
+//! What an owner believes of lost mode, and who signs its end. Locks nothing.
+use super::*;
+use crate::renewal;
+use homing_protocol::command::{Command, LONGEST_MESSAGE};
+use homing_protocol::lost::{Attestation, Outcome};
+
+fn lost() -> Op {
+    Op::Lost {
+        message: "m".repeat(LONGEST_MESSAGE),
+        contact: None,
+        code: None,
+    }
+}
+
+/// A detail with the word of whoever has this key.
+fn attested(
+    house: &Pretended,
+    key: &homing_protocol::keys::SigningKey,
+    command: &Command,
+    outcome: Outcome,
+) -> Detail {
+    let address = house.invitation.address;
+    let word = Attestation::sign(key, (&address, 1), command.id, outcome, 1);
+    Detail {
+        text: Some(outcome.words().into()),
+        attestation: Some(word),
+        ..Detail::default()
+    }
+}
+
+#[tokio::test]
+async fn what_the_privileged_half_has_not_attested_has_not_happened() {
+    let mut house = household();
+    let hub = Hub::new();
+    let (mut owner, mut link) = joined(&house, &hub).await;
+    let id = house.order(lost());
+    let bytes = order_at_phone(&mut owner, &mut link).await;
+    let command = house.phone.verify(&bytes, &house.authority());
+    let actor = house.phone.actor.clone();
+    let foreign = homing_protocol::keys::SigningKey::generate(&mut rng());
+    // The agent says that it locked the phone and was told to open it again, with no word, another's, and of another deed.
+    for (to, detail) in [
+        (CommandState::Running, Detail::default()),
+        (
+            CommandState::Running,
+            attested(&house, &foreign, &command, Outcome::Locked),
+        ),
+        (
+            CommandState::Running,
+            attested(&house, &actor, &command, Outcome::EndedByCode),
+        ),
+        (
+            CommandState::Done,
+            attested(&house, &actor, &command, Outcome::Locked),
+        ),
+    ] {
+        let receipt = house.phone.receipt(&command, to, &detail);
+        hub.inject(&house.phone.publication(Channel::Receipt, receipt));
+    }
+    until(&mut owner, "the agent's word", |store| {
+        state(store, id) == State::Delivered
+    })
+    .await;
+    let order = owner.store.order(id).expect("known");
+    let last = order.progress.steps().last().expect("a step");
+    assert!(last.detail.contains("its privileged half does not"));
+    let detail = attested(&house, &actor, &command, Outcome::Locked);
+    let receipt = house
+        .phone
+        .receipt(&command, CommandState::Running, &detail);
+    hub.inject(&house.phone.publication(Channel::Receipt, receipt));
+    until(&mut owner, "locked", |store| {
+        state(store, id) == State::Running
+    })
+    .await;
+    let order = owner.store.order(id).expect("known");
+    assert_eq!(
+        order.progress.steps().len(),
+        4,
+        "queued, sent, delivered, running"
+    );
+    assert_eq!(order.progress.steps()[3].detail, "locked");
+}
+
+#[tokio::test]
+async fn the_end_of_lost_mode_is_signed_by_the_full_key_alone_and_waits_for_it() {
+    let house = household();
+    let hub = Hub::new();
+    let (mut owner, mut link) = joined(&house, &hub).await;
+    let mut account = house.account.clone();
+    renewal::change(&mut owner.store, &mut account, |_, next| {
+        let _ = next.list_full_client()?;
+        Ok(())
+    })
+    .expect("listed");
+    let id = house.order(Op::LostOff {
+        episodes: Vec::new(),
+    });
+    let later = house.order(Op::Status);
+    let bytes = order_at_phone(&mut owner, &mut link).await;
+    let list = account.authority().expect("a list");
+    let first = house.phone.verify(&bytes, &list);
+    assert_eq!(first.id, later, "the end waits for somebody who unlocks");
+    assert_eq!(state(&owner.store, id), State::Queued);
+    let full = account.full_client().public().client_id();
+    owner.acceptance = Acceptance::All(Box::new(account));
+    owner.restless = true;
+    let signed = loop {
+        let bytes = order_at_phone(&mut owner, &mut link).await;
+        let signed = house.phone.verify(&bytes, &list);
+        if signed.id == id {
+            break signed;
+        }
+    };
+    assert_eq!(signed.client, full);
+    assert_ne!(signed.session, first.session);
+}
