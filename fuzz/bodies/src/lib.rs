@@ -38,6 +38,10 @@ pub const TARGETS: &[Target] = &[
         run: words::journal,
     },
     Target {
+        name: "actor",
+        run: words::actor,
+    },
+    Target {
         name: "keyring",
         run: messages::keyring,
     },

@@ -1,7 +1,9 @@
 //! CBOR, envelopes, texts and journal rows: what is read without any key.
 
 use crate::household::HOUSEHOLD;
+use homing_policy::actor::ActorState;
 use homing_policy::codec;
+use homing_protocol::actor::{Answer, Request};
 use homing_protocol::cbor;
 use homing_protocol::envelope::{self, Header, MessageType};
 use homing_protocol::id::{AccountId, ClientId, SessionId};
@@ -97,5 +99,19 @@ pub(crate) fn journal(bytes: &[u8]) {
             again.len() <= bytes.len() + 40,
             "a row grows by a client at most"
         );
+    }
+}
+
+/// A packet on the privileged half's socket, an answer to one, or that half's memory: each has one form.
+pub(crate) fn actor(bytes: &[u8]) {
+    if let Ok(request) = Request::decode(bytes) {
+        assert_eq!(request.encode(), bytes);
+    }
+    if let Ok(answer) = Answer::decode(bytes) {
+        // A sentence that is too long is cut once.
+        assert_eq!(Answer::decode(&answer.encode()), Ok(answer));
+    }
+    if let Ok(state) = ActorState::decode(bytes) {
+        assert_eq!(state.encode(), bytes);
     }
 }
