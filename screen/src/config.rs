@@ -13,6 +13,10 @@ use crate::Error;
 /// Where the configuration is when the command line names none; it may be missing.
 pub const DEFAULT_PATH: &str = "/etc/homing/homingd.toml";
 
+/// The packaged folders, whose actor has folders of its own beside them.
+const STATE_DIR: &str = "/var/lib/homing";
+const RUNTIME_DIR: &str = "/run/homing";
+
 /// The part that counts here.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
@@ -49,8 +53,11 @@ impl Config {
     #[must_use]
     pub fn notice(&self) -> PathBuf {
         let dir = self.actor_dir.clone().unwrap_or_else(|| {
-            let state = self.state_dir.as_ref().map(|state| state.join("actor"));
-            state.unwrap_or_else(|| "/var/lib/homing-actor".into())
+            let moved = self
+                .state_dir
+                .as_deref()
+                .filter(|dir| *dir != Path::new(STATE_DIR));
+            moved.map_or_else(|| "/var/lib/homing-actor".into(), |dir| dir.join("actor"))
         });
         dir.join("shown/notice.json")
     }
@@ -59,10 +66,13 @@ impl Config {
     #[must_use]
     pub fn actor_socket(&self) -> PathBuf {
         self.actor_socket.clone().unwrap_or_else(|| {
-            let runtime = self.runtime_dir.as_ref();
-            runtime.map_or_else(
+            let moved = self
+                .runtime_dir
+                .as_deref()
+                .filter(|dir| *dir != Path::new(RUNTIME_DIR));
+            moved.map_or_else(
                 || "/run/homing-actor/actor.sock".into(),
-                |runtime| runtime.join("actor.sock"),
+                |dir| dir.join("actor.sock"),
             )
         })
     }
@@ -107,15 +117,21 @@ mod tests {
 
     #[test]
     fn without_a_word_the_packaged_paths_are_meant() {
-        let config = Config::default();
-        assert_eq!(
-            config.notice(),
-            Path::new("/var/lib/homing-actor/shown/notice.json")
-        );
-        assert_eq!(
-            config.actor_socket(),
-            Path::new("/run/homing-actor/actor.sock")
-        );
+        let named = Config {
+            state_dir: Some(STATE_DIR.into()),
+            runtime_dir: Some(RUNTIME_DIR.into()),
+            ..Config::default()
+        };
+        for config in [Config::default(), named] {
+            assert_eq!(
+                config.notice(),
+                Path::new("/var/lib/homing-actor/shown/notice.json")
+            );
+            assert_eq!(
+                config.actor_socket(),
+                Path::new("/run/homing-actor/actor.sock")
+            );
+        }
     }
 
     #[test]

@@ -272,6 +272,7 @@ impl Screen<'_> {
             },
             Event::Input(input) => match attendant.input(input, now) {
                 Some(Wish::Judge(digits)) => self.judge(digits)?,
+                // Nobody is offered a call while this phone is said to be unable to make one.
                 Some(Wish::Call | Wish::HangUp) | None => {}
             },
         }

@@ -90,6 +90,17 @@ impl Shown {
         );
     }
 
+    fn press_power(&self) {
+        self.browser.click("#power");
+    }
+
+    fn wait_dark(&self) {
+        self.browser.wait(
+            "the panel to be dark",
+            "document.querySelector('#panel').alt === \"The phone's screen is dark\"",
+        );
+    }
+
     /// A finger comes down and is lifted at this place of the panel, as a browser reports it.
     fn tap(&self, x: f64, y: f64) {
         let _ = self.browser.value(&format!(
@@ -149,17 +160,16 @@ fn a_person_sees_the_session_go_reads_the_message_and_types_on_the_phone_s_own_p
     shown.wait_text("0/8");
     shown.tap(0.5, 0.93);
     shown.wait_text("1/8");
-    shown.browser.click("#power");
-    shown.browser.wait(
-        "the panel to be dark",
-        "document.querySelector('#panel').alt === \"The phone's screen is dark\"",
-    );
+    shown.press_power();
+    shown.wait_dark();
     shown.the_page_shows_the_phone_s_pixels();
     // A touch only wakes it: the keypad is closed.
     shown.tap(0.5, 0.93);
     shown.wait_text("Please call, it is only a phone to you.");
-    shown.browser.click("#power");
-    shown.browser.click("#power");
+    // Each press is seen before the next: none may be under way when the hands are taken away.
+    shown.press_power();
+    shown.wait_dark();
+    shown.press_power();
     shown.wait_text("Please call, it is only a phone to you.");
 
     shown.face.give(Hands::Away);
