@@ -143,7 +143,10 @@ fn the_doctor_tells_what_each_feature_uses_and_what_is_weak_and_succeeds() {
             "light",
             "power",
             "network",
-            "identity"
+            "identity",
+            "lockdown",
+            "panel",
+            "touch"
         ]
     );
     assert!(

@@ -201,6 +201,14 @@ impl Hal {
             self.identity.name(),
             self.identity.probe(),
         ));
+        let lockdown = &self.lockdown;
+        found.push(line("lockdown", lockdown.name(), lockdown.probe()));
+        if let Some(panel) = &self.panel {
+            found.push(line("panel", panel.name(), panel.probe()));
+        }
+        if let Some(touch) = &self.touch {
+            found.push(line("touch", touch.name(), touch.probe()));
+        }
         found
     }
 }

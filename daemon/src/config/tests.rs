@@ -259,10 +259,7 @@ fn the_shipped_configuration_is_valid_and_shows_every_key_with_its_default() {
     let built_in = Settings::default();
     assert_eq!(settings.actor_dir.take(), Some(built_in.actor_dir()));
     assert_eq!(settings.actor_socket.take(), Some(built_in.actor_socket()));
-    assert_eq!(
-        format!("{settings:?}"),
-        format!("{built_in:?}")
-    );
+    assert_eq!(format!("{settings:?}"), format!("{built_in:?}"));
     let shown: toml::Table = toml::from_str(&shown).unwrap();
     for key in &KEYS {
         let found = match key.name.split_once('.') {

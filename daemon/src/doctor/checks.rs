@@ -7,13 +7,18 @@ use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use homing_hal::fault::Roots;
+use homing_protocol::actor::{Answer, Enrolled, Request};
 use nix::sys::stat::{major, minor};
 use nix::unistd::{AccessFlags, access};
 
 use super::diagnosis::Weakness;
+use crate::actor::ask::ask;
 use crate::config::{DEFAULT_PATH, Loaded};
 use crate::siren::intent;
 use crate::siren::report::Report;
+
+/// How long the privileged half may take to start and answer.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// 2026-01-01, before the first version of this program: no right clock shows less.
 const EARLIEST_RIGHT_TIME: Duration = Duration::from_secs(1_767_225_600);
@@ -49,7 +54,32 @@ pub(super) fn weaknesses(loaded: &Loaded, enrolled: Option<bool>, roots: &Roots)
     weak.extend(storage(state_dir, roots));
     weak.extend(sleep(roots));
     weak.extend(last_ring(state_dir));
+    if enrolled == Some(true) {
+        weak.extend(privileged_half(&loaded.settings.actor_socket()));
+    }
     weak
+}
+
+/// Whether somebody is there who may lock the phone.
+fn privileged_half(socket: &Path) -> Option<Weakness> {
+    let why = match ask(socket, &Request::Standing, PATIENCE) {
+        Ok(Answer::Standing {
+            enrolled: Enrolled::Yes,
+            ..
+        }) => return None,
+        Ok(Answer::Standing { .. }) => {
+            "the privileged half serves no owner: run homingd enrol as root, or restart homingd-actor"
+                .to_owned()
+        }
+        // Whoever is neither root nor the agent learns nothing of it.
+        Ok(_) => return None,
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return None,
+        Err(error) => format!(
+            "the privileged half does not answer at {} ({error}), so the phone cannot be locked: systemctl enable --now homingd-actor.socket",
+            socket.display()
+        ),
+    };
+    Some(Weakness::new("lost mode", why))
 }
 
 /// What the siren met when it last sounded.
@@ -139,9 +169,9 @@ fn storage(state_dir: &Path, roots: &Roots) -> Option<Weakness> {
     Some(Weakness::new(
         what,
         if encrypted {
-            "it is encrypted: after a restart the phone is unreachable until somebody enters the passphrase"
+            "it is encrypted: after a restart the phone is unreachable, and shows no message, until somebody enters the passphrase"
         } else {
-            "it is not encrypted: whoever takes it out of the phone can read it, this phone's keys included"
+            "it is not encrypted: whoever takes it out of the phone can read it, this phone's keys included; lost mode then deters, and protects no file"
         },
     ))
 }
@@ -254,6 +284,13 @@ mod tests {
         report.store(&folder).unwrap();
         let weak = last_ring(root.path()).unwrap();
         assert!(weak.why.contains("holds Speaker"), "{}", weak.why);
+    }
+
+    #[test]
+    fn a_privileged_half_that_is_not_there_is_weak() {
+        let root = tempfile::tempdir().unwrap();
+        let weak = privileged_half(&root.path().join("actor.sock")).unwrap();
+        assert!(weak.why.contains("cannot be locked"), "{}", weak.why);
     }
 
     #[test]

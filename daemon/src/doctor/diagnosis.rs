@@ -84,13 +84,23 @@ impl Weakness {
 }
 
 /// Each feature with the capability it rests on and what follows where that is missing.
-const FEATURES: [(&str, &str, &str); 4] = [
+const FEATURES: [(&str, &str, &str); 6] = [
     (
         "locate",
         "position",
         "the owner cannot be told where the phone is",
     ),
     ("ring", "siren", "the phone cannot be heard"),
+    (
+        "lost mode",
+        "lockdown",
+        "the phone cannot be taken from whoever holds it",
+    ),
+    (
+        "message on a lost phone",
+        "panel",
+        "whoever finds the phone does not read whose it is",
+    ),
     (
         "battery in each beacon",
         "power",

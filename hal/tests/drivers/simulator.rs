@@ -367,7 +367,10 @@ fn a_hal_over_the_simulator_locates_and_names_every_driver() {
             "light",
             "power",
             "network",
-            "identity"
+            "identity",
+            "lockdown",
+            "panel",
+            "touch"
         ]
         .map(|capability| (capability, "simulator"))
     );
