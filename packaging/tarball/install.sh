@@ -59,12 +59,14 @@ else
         rc-update add homingd-agent default
         rc-update add homingd-actor boot
         rc-update add homing-lost boot
+        rc-update add homing-lost-screen boot
         if [ -d /run/openrc ]; then
             # An upgrade: both of before still run, and a siren that sounds goes on. A phone without an account has
             # no agent to start.
             rc-service homingd-siren restart
             rc-service homingd-agent restart || true
             rc-service homingd-actor restart
+            rc-service homing-lost-screen restart || true
         fi
     fi
 fi

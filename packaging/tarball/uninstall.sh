@@ -28,7 +28,7 @@ elif command -v rc-update >/dev/null; then
         if [ -d /run/openrc ]; then rc-service "$service" stop || true; fi
         rc-update del "$service" default 2>/dev/null || true
     done
-    for service in homing-lost homingd-actor; do
+    for service in homing-lost-screen homing-lost homingd-actor; do
         if [ -d /run/openrc ]; then rc-service "$service" stop || true; fi
         rc-update del "$service" boot 2>/dev/null || true
     done
@@ -41,7 +41,7 @@ rm -rf /usr/share/homing
 # Folders that nobody else has a file in.
 for folder in /usr/share/doc/homing /usr/share/doc/homingd; do rmdir "$folder" 2>/dev/null || true; done
 if [ "${1:-}" = --purge ]; then
-    rm -rf /var/lib/homing /var/lib/homing-actor /etc/homing /run/homing /run/homing-actor
+    rm -rf /var/lib/homing /var/lib/homing-actor /etc/homing /run/homing /run/homing-actor /run/homing-lost /run/homing-level
     for user in homing homing-siren homing-lost homing-actor; do
         { userdel "$user" || deluser "$user"; } 2>/dev/null || true
         { groupdel "$user" || delgroup "$user"; } 2>/dev/null || true

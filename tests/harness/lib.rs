@@ -25,8 +25,8 @@ pub use broker::Broker;
 pub use browser::Browser;
 pub use gpsd::Gpsd;
 pub use guest::{
-    Body, BootPartition, Clock, Firmware, Fittings, GUEST_PATIENCE, Guest, Kit, Recording, Said,
-    SerialReceiver, Sound, SystemKit,
+    Body, BootPartition, Clock, Firmware, Fittings, GUEST_PATIENCE, Guest, Kit, Panel, Recording,
+    Said, SerialReceiver, Sound, SystemKit,
 };
 pub use handset::Handset;
 pub use household::{Household, PASSPHRASE, PHONE, Receiver};

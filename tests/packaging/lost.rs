@@ -157,6 +157,10 @@ fn a_lost_phone_starts_lost_and_keeps_what_is_enabled_of_what_brings_it_home() {
 fn openrcs_script_reads_the_same_notice() {
     let script = tree().join("etc/init.d/homing-lost");
     assert!(text(&script).contains(&format!("notice={NOTICE}")));
-    let checked = Command::new("sh").arg("-n").arg(&script).status().unwrap();
-    assert!(checked.success());
+    let screen = tree().join("etc/init.d/homing-lost-screen");
+    assert!(text(&screen).contains("command_args=\"--resident\""));
+    for script in [script, screen] {
+        let checked = Command::new("sh").arg("-n").arg(&script).status().unwrap();
+        assert!(checked.success());
+    }
 }

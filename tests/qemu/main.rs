@@ -5,6 +5,7 @@ mod finding;
 mod first;
 mod household;
 mod impostor;
+mod lost;
 mod pace;
 mod power;
 mod sound;

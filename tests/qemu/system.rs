@@ -18,7 +18,7 @@ const RING: &str = "600s";
 const USERS_TONE: u32 = 1_000;
 
 /// The image; where there is none, says why the story is skipped.
-fn system() -> Option<SystemKit> {
+pub(crate) fn system() -> Option<SystemKit> {
     let _ = every_kit()?;
     match SystemKit::find() {
         Ok(kit) => Some(kit),
@@ -145,7 +145,7 @@ fn is_confined(guest: &mut Guest, service: &str, user: &str, rights: &str) {
 
 /// What systemd itself says of a running service, from 0 (confined) to 10.
 #[track_caller]
-fn exposure(guest: &mut Guest, service: &str) -> f64 {
+pub(crate) fn exposure(guest: &mut Guest, service: &str) -> f64 {
     let line = format!("systemd-analyze security --no-pager {service} | grep exposure.level");
     let said = guest.run(&line).expect_success().text;
     let number = said.split_whitespace().find_map(|word| word.parse().ok());

@@ -2,12 +2,14 @@
 
 mod archive;
 mod kit;
+mod panel;
 mod receiver;
 mod recording;
 mod shell;
 mod system;
 
 pub use kit::Kit;
+pub use panel::Panel;
 pub use receiver::SerialReceiver;
 pub use recording::Recording;
 pub use shell::Said;
@@ -34,6 +36,8 @@ pub struct Fittings {
     pub body: Body,
     /// Its sound card.
     pub sound: Sound,
+    /// Its panel and keys; only a whole system has any.
+    pub panel: Panel,
     /// What its time goes by.
     pub clock: Clock,
     /// When its system sees the boot partition.

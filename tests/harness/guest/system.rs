@@ -1,7 +1,9 @@
 //! An emulated phone with a whole system: the image of `cargo xtask image` under a real systemd, on a disk of its own. It must not know what a story expects.
 
 use super::kit::prepared;
-use super::{BootPartition, Clock, Fittings, Guest, SHOWN, Sound, peripherals, socket, start};
+use super::{
+    BootPartition, Clock, Fittings, Guest, Panel, SHOWN, Sound, panel, peripherals, socket, start,
+};
 use crate::Answer;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -26,6 +28,7 @@ const STORY_FILES: [(&str, &str); 4] = [
     (
         "etc/systemd/system/story-shell.service",
         "[Unit]\nDescription=The story types here\nBindsTo=dev-hvc0.device\nAfter=dev-hvc0.device\n\
+         IgnoreOnIsolate=yes\n\
          [Service]\nEnvironment=HOME=/root\nKillMode=process\n\
          ExecStart=/bin/sh -c 'exec 3<>/dev/hvc0; stty -echo -onlcr <&3; echo ready >&3; \
          while :; do sh /dev/hvc0 <&3 >&3 2>&3; done'\n",
@@ -110,7 +113,9 @@ impl SystemKit {
         script.push_str("cd /etc/systemd/system\nmkdir multi-user.target.wants\n");
         script.push_str(&format!(
             "symlink multi-user.target.wants/story-shell.service {unit}\n\
-             symlink serial-getty@hvc0.service /dev/null\n"
+             symlink serial-getty@hvc0.service /dev/null\n\
+             mkdir homing-lost.target.wants\n\
+             symlink homing-lost.target.wants/story-shell.service {unit}\n"
         ));
         let commands = folder.join("story-files");
         super::write(&commands, script.as_bytes());
@@ -183,6 +188,9 @@ fn qemu(
         ));
     if fittings.sound == Sound::Usb {
         super::sound_card(&mut command, folder);
+    }
+    if fittings.panel == Panel::Virtio {
+        panel::add(&mut command);
     }
     if fittings.clock == Clock::Instructions {
         command.args(["-icount", "shift=1,sleep=on"]);

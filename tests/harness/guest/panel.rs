@@ -1,0 +1,103 @@
+//! A guest's panel and keys: what is on it now, and what somebody presses. It must not know what a story expects to see.
+
+use super::Guest;
+use serde_json::{Value, json};
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+/// How long QEMU may take for an answer.
+const ANSWER: Duration = Duration::from_secs(60);
+
+/// What a whole system shows something on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Panel {
+    /// Nothing.
+    #[default]
+    Absent,
+    /// A panel of 720 × 1440 pixels, a keyboard with a power key, and a finger.
+    Virtio,
+}
+
+pub(super) fn add(command: &mut Command) {
+    command
+        .args(["-device", "virtio-gpu-pci,xres=720,yres=1440"])
+        .args(["-device", "virtio-keyboard-pci"])
+        .args(["-device", "virtio-tablet-pci"]);
+}
+
+/// QEMU's own socket; one command at a time.
+struct Machine {
+    stream: BufReader<UnixStream>,
+}
+
+impl Machine {
+    #[track_caller]
+    fn of(folder: &Path) -> Self {
+        let path = folder.join("qmp.sock");
+        let stream = UnixStream::connect(&path)
+            .and_then(|stream| stream.set_read_timeout(Some(ANSWER)).map(|()| stream))
+            .unwrap_or_else(|error| panic!("QEMU's socket {}: {error}", path.display()));
+        let mut machine = Self {
+            stream: BufReader::new(stream),
+        };
+        let _greeting = machine.line();
+        machine.does("qmp_capabilities", &json!({}));
+        machine
+    }
+
+    #[track_caller]
+    fn line(&mut self) -> Value {
+        let mut line = String::new();
+        let read = self.stream.read_line(&mut line);
+        assert!(
+            read.as_ref().is_ok_and(|length| *length > 0),
+            "QEMU fell silent: {read:?}"
+        );
+        serde_json::from_str(&line).unwrap_or_else(|error| panic!("QEMU said {line:?}: {error}"))
+    }
+
+    #[track_caller]
+    fn does(&mut self, what: &str, how: &Value) {
+        let order = json!({"execute": what, "arguments": how});
+        let written = writeln!(self.stream.get_mut(), "{order}");
+        assert!(written.is_ok(), "QEMU is gone: {written:?}");
+        loop {
+            let said = self.line();
+            assert!(said.get("error").is_none(), "{order}: {said}");
+            if said.get("return").is_some() {
+                return;
+            }
+        }
+    }
+}
+
+impl Guest {
+    /// Writes what is on the panel now to a PNG of this name in the guest's folder; returns its path.
+    ///
+    /// # Panics
+    /// When QEMU does not.
+    #[track_caller]
+    #[must_use]
+    pub fn screenshot(&self, name: &str) -> PathBuf {
+        let path = self.folder.join(format!("{name}.png"));
+        let how = json!({"filename": path.display().to_string(), "format": "png"});
+        Machine::of(&self.folder).does("screendump", &how);
+        path
+    }
+
+    /// Presses these keys together, by QEMU's names for them, and lets them go.
+    ///
+    /// # Panics
+    /// When QEMU does not know one.
+    #[track_caller]
+    pub fn press(&self, keys: &[&str]) {
+        let keys: Vec<Value> = keys
+            .iter()
+            .map(|key| json!({"type": "qcode", "data": key}))
+            .collect();
+        Machine::of(&self.folder).does("send-key", &json!({"keys": keys}));
+    }
+}
