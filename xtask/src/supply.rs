@@ -28,6 +28,7 @@ struct Foreign {
     licence: String,
     source: String,
     repository: String,
+    authors: Vec<String>,
     folder: PathBuf,
 }
 
@@ -136,6 +137,12 @@ fn foreign(metadata: &Value) -> Result<Vec<Foreign>, String> {
             licence: word(package, "license"),
             source: word(package, "source"),
             repository: word(package, "repository"),
+            authors: package["authors"]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .filter_map(|author| author.as_str().map(str::to_owned))
+                .collect(),
             folder: Path::new(&word(package, "manifest_path"))
                 .parent()
                 .map_or_else(PathBuf::new, Path::to_path_buf),
@@ -184,6 +191,7 @@ pub(crate) fn notices(program: &str, target: Option<&str>) -> Result<String, Str
             version,
             licence,
             repository,
+            authors,
             folder,
             ..
         } = package;
@@ -194,6 +202,13 @@ pub(crate) fn notices(program: &str, target: Option<&str>) -> Result<String, Str
         if files.is_empty() && licence.contains("Apache-2.0") {
             // The text is the same for everybody, and asks for no name in it.
             files.push(house::root().join("LICENSE-APACHE"));
+        }
+        if files.is_empty() && licence.contains("MIT") {
+            texts
+                .entry(mit_of(name, authors)?)
+                .or_default()
+                .push(format!("{name} {version}"));
+            continue;
         }
         if files.is_empty() {
             return Err(format!(
@@ -216,6 +231,25 @@ pub(crate) fn notices(program: &str, target: Option<&str>) -> Result<String, Str
         out.push_str(&format!("\n{line}\n{}:\n\n{text}\n", holders.join(", ")));
     }
     Ok(out)
+}
+
+/// The MIT licence's text for a package that names it and brings no copy: the words are the same for everybody, but for who is named.
+fn mit_of(name: &str, authors: &[String]) -> Result<String, String> {
+    let path = house::root().join("LICENSE-MIT");
+    let ours = std::fs::read_to_string(&path)
+        .map_err(|error| format!("could not read {}: {error}", path.display()))?;
+    let named = match authors {
+        [] => format!("Copyright (c) the authors of {name}"),
+        some => format!("Copyright (c) {}", some.join(", ")),
+    };
+    let lines = ours.trim().lines().map(|line| {
+        if line.starts_with("Copyright") {
+            named.as_str()
+        } else {
+            line
+        }
+    });
+    Ok(lines.collect::<Vec<_>>().join("\n"))
 }
 
 /// Licences and notices in a package's folder, and one below, where the sources of a C library lie.
@@ -313,6 +347,7 @@ mod tests {
             licence: licence.into(),
             source: source.into(),
             repository: String::new(),
+            authors: Vec::new(),
             folder: PathBuf::new(),
         }
     }
