@@ -29,7 +29,7 @@ const UNITS: &str = "systemctl list-units --state=active --plain --no-legend --t
 /// What somebody who holds the phone could use, one line each; none is none.
 const OPEN: &str = "loginctl list-sessions --no-legend; \
      systemctl list-units --state=active,activating --plain --no-legend 'getty@*' 'serial-getty@*' 'autovt@*' 'user@*' \
-     console-getty.service debug-shell.service phosh.service ssh.service; pgrep -a -x 'agetty|login|sulogin'; \
+     console-getty.service debug-shell.service phosh.service ssh.service; ps -e -o comm= | grep -x -E 'agetty|login|sulogin'; \
      grep -v -x 0 /proc/sys/kernel/sysrq";
 
 fn says(guest: &mut Guest, line: &str) -> String {
