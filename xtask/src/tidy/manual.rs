@@ -242,7 +242,7 @@ mod tests {
                 .iter()
                 .filter(|breach| breach.rule.contains("no manual page"))
                 .count(),
-            3
+            4
         );
     }
 }
