@@ -15,7 +15,8 @@ const CALLS: &[Call] = &[
     Call {
         name: "fs::write(",
         reason: "a power cut leaves half a file: replace it through the crate's one function for that",
-        places: &["hal/src/scratch.rs"],
+        // The kernel's files need no replacing.
+        places: &["hal/src/scratch.rs", "hal/src/linux/lockdown/doors.rs"],
     },
     Call {
         name: "fs::rename(",
@@ -25,6 +26,7 @@ const CALLS: &[Call] = &[
             "daemon/src/siren/intent.rs",
             "cli/src/file.rs",
             "backup/src/store/local.rs",
+            "hal/src/linux/lockdown/before.rs",
             // Notes that may be lost at any time, which then cost the next run some reading.
             "backup/src/archiver/state.rs",
         ],
@@ -56,8 +58,11 @@ const CALLS: &[Call] = &[
     Call {
         name: "Command::new(",
         reason: "another program is another trust boundary: ask the kernel, or write a decision record",
-        // docs/decisions/0006
-        places: &["cli/src/commands/unit.rs"],
+        // docs/decisions/0006 and 0014
+        places: &[
+            "cli/src/commands/unit.rs",
+            "hal/src/linux/lockdown/openrc.rs",
+        ],
     },
     Call {
         name: "tokio::spawn(",
