@@ -34,7 +34,7 @@ done
 [ -x "$root/usr/lib/systemd/system-generators/homing-lost-generator" ] || fail "the generator cannot run"
 [ "$(inside stat -c %U:%G:%a /var/lib/homing-actor)" = root:root:711 ] || fail "the actor's folder is wrong"
 [ "$(inside stat -c %U:%G:%a /var/lib/homing-actor/shown)" = root:homing-lost:2750 ] || fail "the notice's folder is wrong"
-for group in homing-actor video input tty; do
+for group in homing-actor video tty; do
     inside id -nG homing-lost | grep -qw $group || fail "the lost phone's screen is not in the group $group"
 done
 inside id -nG homing | grep -qw homing-actor || fail "the agent cannot speak to the actor"
