@@ -39,7 +39,7 @@ impl Answer {
         let out = folder.join(format!("{name}-{number}.out"));
         let typed = typed(command);
         command.stdin(Stdio::piped());
-        let mut process = Proc::start_with_output(name, folder, command, create(&out));
+        let mut process = Proc::start_with_output(name, folder, command, || create(&out));
         process.type_in(input);
         let status = process.wait(deadline);
         let answer = Self {

@@ -27,8 +27,8 @@ impl Proc {
     #[track_caller]
     #[must_use]
     pub fn start(name: &str, logs: &Path, command: &mut Command) -> Self {
-        let output = open_log(&log_path(logs, name));
-        Self::start_with_output(name, logs, command, output)
+        let output = log_path(logs, name);
+        Self::start_with_output(name, logs, command, || open_log(&output))
     }
 
     /// The same, but only standard error goes to the log and standard output to `output`.
@@ -37,23 +37,25 @@ impl Proc {
         name: &str,
         logs: &Path,
         command: &mut Command,
-        output: File,
+        output: impl FnOnce() -> File,
     ) -> Self {
         let log = log_path(logs, name);
-        let child = command
-            .stdout(output)
-            .stderr(open_log(&log))
-            .process_group(0)
-            .spawn()
-            .unwrap_or_else(|error| panic!("could not start {:?}: {error}", command.get_program()));
-        let started = Self {
+        let child = warden::start_guarded(|| {
+            command
+                .stdout(output())
+                .stderr(open_log(&log))
+                .process_group(0)
+                .spawn()
+                .unwrap_or_else(|error| {
+                    panic!("could not start {:?}: {error}", command.get_program())
+                })
+        });
+        Self {
             name: name.to_owned(),
             child,
             log,
             ended: None,
-        };
-        warden::guard_group(started.group().as_raw());
-        started
+        }
     }
 
     /// The process id.

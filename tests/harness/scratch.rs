@@ -42,7 +42,7 @@ impl Scratch {
     #[must_use]
     pub fn folder(&self, name: &str) -> PathBuf {
         let path = self.path.join(name);
-        std::fs::create_dir_all(&path)
+        warden::undisturbed(|| std::fs::create_dir_all(&path))
             .unwrap_or_else(|error| panic!("could not make {}: {error}", path.display()));
         path
     }

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Reads `+ GROUP`, `- GROUP`, `d FOLDER` and `r FOLDER`; at the end of its input, which is the end of the test
 /// process, it kills the groups and removes the folders that are still on its list. One item a line, so that
@@ -30,11 +30,41 @@ for group in $groups; do kill -9 "-$group" 2>/dev/null; done
 for folder in $folders; do rm -rf -- "$folder"; done
 "#;
 
-static WARDEN: Mutex<Option<Child>> = Mutex::new(None);
+/// The shell, once something is guarded.
+enum Warden {
+    NotYet,
+    Watches(Child),
+    /// Everything was cleaned up: nothing is begun any more.
+    Closed,
+}
 
-/// From now on this process group ends with the test process.
-pub(crate) fn guard_group(group: i32) {
-    tell(&format!("+ {group}\n"));
+static WARDEN: Mutex<Warden> = Mutex::new(Warden::NotYet);
+
+/// Starts a process that ends with the test process. What `start` makes, files too, cannot come into the middle of a
+/// [`clean_up`]: whoever comes after one waits for the end of this process.
+pub(crate) fn start_guarded(start: impl FnOnce() -> Child) -> Child {
+    let mut warden = open();
+    let child = start();
+    tell_to(&mut warden, &format!("+ {}\n", child.id()));
+    child
+}
+
+/// Makes something that no process is in, likewise.
+pub(crate) fn undisturbed<R>(make: impl FnOnce() -> R) -> R {
+    let _open = open();
+    make()
+}
+
+/// The warden, unless everything was cleaned up: then the caller has no business any more, and waits for its end.
+fn open() -> MutexGuard<'static, Warden> {
+    loop {
+        let warden = WARDEN.lock().unwrap_or_else(PoisonError::into_inner);
+        if !matches!(*warden, Warden::Closed) {
+            return warden;
+        }
+        drop(warden);
+        std::thread::park();
+    }
 }
 
 /// The group has ended and was reaped: its number may be given to somebody else.
@@ -55,20 +85,30 @@ pub(crate) fn release_folder(folder: &Path) {
 /// Ends every process and removes every folder of the harness now, and waits until that is done. For a program
 /// that is told to end in the middle of its work; what it still holds of the harness is dead afterwards.
 pub fn clean_up() {
-    let warden = WARDEN.lock().unwrap_or_else(PoisonError::into_inner).take();
-    if let Some(mut warden) = warden {
-        drop(warden.stdin.take());
-        let _ = warden.wait();
+    let mut warden = WARDEN.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Warden::Watches(mut shell) = std::mem::replace(&mut *warden, Warden::Closed) {
+        drop(shell.stdin.take());
+        let _ = shell.wait();
     }
 }
 
 fn tell(line: &str) {
     let mut warden = WARDEN.lock().unwrap_or_else(PoisonError::into_inner);
-    let told = warden
-        .get_or_insert_with(start)
-        .stdin
-        .as_ref()
-        .map(|mut pipe| pipe.write_all(line.as_bytes()));
+    // Whatever is released after everything was cleaned up was cleaned up.
+    if !matches!(*warden, Warden::Closed) {
+        tell_to(&mut warden, line);
+    }
+}
+
+fn tell_to(warden: &mut Warden, line: &str) {
+    if matches!(warden, Warden::NotYet) {
+        *warden = Warden::Watches(start());
+    }
+    let told = match warden {
+        Warden::Watches(shell) => shell.stdin.as_mut(),
+        Warden::NotYet | Warden::Closed => None,
+    };
+    let told = told.map(|pipe| pipe.write_all(line.as_bytes()));
     assert!(
         matches!(told, Some(Ok(()))),
         "the warden that cleans up after a test is gone"

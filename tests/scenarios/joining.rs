@@ -3,6 +3,7 @@
 use e2e::{Household, PATIENCE, PHONE, Receiver, wait_until};
 use nix::unistd::{Gid, Uid, chown, geteuid};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::PathBuf;
 
 /// Debian's user `nobody`, standing in for the agent's user.
 const NOBODY: u32 = 65_534;
@@ -35,16 +36,18 @@ fn joining_with_sudo_leaves_the_keys_to_the_user_of_the_agent() {
     {
         std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o755)).expect("ours");
     }
+    // The privileged half's folder is nobody's but root's, as the package makes it.
+    let privileged = household.scratch.folder("privileged");
+    let setting = format!("actor_dir = {privileged:?}\n");
+    household.handset.configure("actor", &setting);
     household.handset.enrol(&bundle);
-    for made in [
-        "identity",
-        "identity/identity.cbor",
-        "actor",
-        "actor/act_sig",
-    ] {
-        let owner = std::fs::metadata(state.join(made)).expect("made").uid();
-        assert_eq!(owner, NOBODY, "{made}");
+    let owner_of = |path: PathBuf| std::fs::metadata(path).expect("made").uid();
+    for made in ["identity", "identity/identity.cbor", "actor"] {
+        assert_eq!(owner_of(state.join(made)), NOBODY, "{made}");
     }
+    assert_eq!(owner_of(privileged.join("identity.cbor")), 0);
+    let left = state.join("actor/act_sig");
+    assert!(!left.exists(), "the agent has no copy of the key");
 }
 
 #[test]

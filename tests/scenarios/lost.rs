@@ -248,3 +248,51 @@ fn an_agent_that_was_taken_over_can_neither_lock_a_phone_nor_open_it() {
     );
     wait_session(&household);
 }
+
+#[test]
+fn a_privileged_half_that_is_killed_at_any_moment_goes_on_where_it_was() {
+    let mut household = household();
+    household.start_watch();
+    for round in 0..5_u32 {
+        let order = lose(&household, &format!("round {round}"), &["--wait", "0s"]);
+        kill_soon(&mut household, round);
+        wait_shown(&household, &format!("round {round}"));
+        assert!(is_lost(&household));
+        wait_until(PATIENCE, "the owner to know", || {
+            let mut log = household.log().into_iter();
+            let entry = log.find(|entry| entry["id"] == order["id"])?;
+            (entry["state"] == "running").then_some(())
+        });
+        let mut end = household
+            .owner
+            .start(&format!("off-{round}"), &["lost", PHONE, "--off"]);
+        kill_soon(&mut household, round);
+        let status = end.wait(PATIENCE * 3);
+        assert!(status.success(), "{status}: {}", end.log());
+        wait_session(&household);
+        assert!(!is_lost(&household));
+        assert_eq!(wait_end(&household, &order)["state"], "done");
+    }
+}
+
+/// Kills the privileged half a little later in each round, some milliseconds into its work, and starts it again.
+fn kill_soon(household: &mut Household, round: u32) {
+    let folder = household.handset.state().join("actor");
+    let before = written(&folder);
+    // Until its memory has changed, or the order is not there yet: then this kill meets it before its work.
+    let until = std::time::Instant::now() + std::time::Duration::from_millis(200);
+    while written(&folder) == before && std::time::Instant::now() < until {
+        std::thread::yield_now();
+    }
+    let spin = std::time::Instant::now() + std::time::Duration::from_micros(u64::from(round) * 700);
+    while std::time::Instant::now() < spin {
+        std::thread::yield_now();
+    }
+    household.handset.kill9_actor();
+    household.handset.start_lock();
+}
+
+fn written(folder: &std::path::Path) -> Option<std::time::SystemTime> {
+    let state = std::fs::metadata(folder.join("state.cbor")).ok()?;
+    state.modified().ok()
+}

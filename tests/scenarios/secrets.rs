@@ -229,7 +229,7 @@ fn of_the_phone(household: &Household) -> Vec<Secret> {
         fields.bytes::<32>(2).unwrap(),
         fields.bytes::<32>(3).unwrap(),
     );
-    let actor = std::fs::read(state.join("actor/act_sig")).unwrap();
+    let actor = actor_key(&std::fs::read(state.join("actor/identity.cbor")).unwrap());
     vec![
         // Spent, it is nowhere on the phone; the owner keeps it to notice a second claim.
         Secret::bytes(
@@ -240,7 +240,7 @@ fn of_the_phone(household: &Household) -> Vec<Secret> {
         Secret::pem("the phone's TLS key", &bundle.tls_key_pem, PHONES),
         Secret::bytes("DEV_SIG", &agent, PHONES),
         Secret::bytes("DEV_KEM", &kem, PHONES),
-        Secret::bytes("ACT_SIG", &actor, &["phone/state/actor/act_sig"]),
+        Secret::bytes("ACT_SIG", &actor, &["phone/state/actor/identity.cbor"]),
     ]
 }
 
@@ -414,4 +414,11 @@ fn on_every_disk(household: &Household, search: &Search<'_>) {
     let journal = household.handset.state().join("agent.db");
     let mode = std::fs::metadata(journal).unwrap().permissions().mode() & 0o777;
     assert_eq!(mode, 0o600);
+}
+
+/// ACT_SIG in the file of the privileged half.
+fn actor_key(identity: &[u8]) -> [u8; 32] {
+    let value = homing_protocol::cbor::decode(identity).unwrap();
+    let mut fields = homing_protocol::cbor::Fields::of(&value).unwrap();
+    fields.bytes(1).unwrap()
 }
