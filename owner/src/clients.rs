@@ -279,16 +279,18 @@ impl Unlocked {
         Ok(account.readers_from(&account.authority()?, device, &[]))
     }
 
-    /// Every client but the find client, which belongs to the passphrase and not to a machine.
+    /// Every client but the find client, which belongs to the passphrase, and the full client, which belongs to ROOT: they
+    /// are nobody's machine, and nobody puts them out.
     ///
     /// # Errors
     /// [`Error::Stored`].
     pub fn machines(&self) -> Result<Vec<ClientId>, Error> {
         let list = self.authority()?;
+        let full = self.full_client().public();
         let machines = list
             .entries
             .iter()
-            .filter(|entry| entry.kind != ClientKind::Find);
+            .filter(|entry| entry.kind != ClientKind::Find && entry.key != full);
         Ok(machines.map(|entry| entry.key.client_id()).collect())
     }
 

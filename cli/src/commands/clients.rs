@@ -6,7 +6,7 @@ use super::{Context, glance};
 use crate::error::Error;
 use crate::output::harmless;
 use crate::store::{Account, Standing, Store};
-use homing_protocol::authority::{AuthorityList, ClientKind};
+use homing_protocol::authority::{AuthorityList, Capability, ClientKind};
 use homing_protocol::id::ClientId;
 use homing_protocol::readers::{KeySet, Reads};
 use serde_json::json;
@@ -48,6 +48,10 @@ pub(crate) fn list(context: &Context) -> Result<(), Error> {
         let name = names.get(&id).map(String::as_str);
         let shown = name.unwrap_or(match entry.kind {
             ClientKind::Find => "whoever signs in with the passphrase",
+            // No machine has this right; only the full key is listed with it.
+            _ if entry.capabilities.allows(Capability::Unlock) => {
+                "the account's full key, with passphrase and kit"
+            }
             _ => "name unknown here",
         });
         let is_here = id == account.client.id();

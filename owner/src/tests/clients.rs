@@ -3,6 +3,7 @@ use super::{House, enrolled, house, rng};
 use crate::Error;
 use crate::account::{ClientKeys, Unlocked};
 use crate::clients::{Candidate, Floors, TlsIdentity, own_entry};
+use crate::lost::Listed;
 use homing_protocol::admission::{ClientAnswer, ClientRequest};
 use homing_protocol::authority::{Capabilities, Capability};
 use homing_protocol::envelope::{Address, MessageType};
@@ -215,4 +216,25 @@ fn an_answer_makes_an_owner_with_the_kit_and_a_delegate_without() {
         let stranger = ClientKeys::generate(&mut rng()).id();
         assert!(own_entry(&answer.authority, &answer.root, answer.account, stranger).is_err());
     }
+}
+
+#[test]
+fn the_full_key_is_listed_once_reads_nothing_and_is_nobodys_machine() {
+    let mut account = peopled().account;
+    let sets = |account: &Unlocked| -> Vec<Vec<u8>> {
+        let devices = account.find.devices.iter();
+        devices.map(|device| device.key_set.clone()).collect()
+    };
+    let (before, readers) = (account.authority().expect("a list"), sets(&account));
+    assert_eq!(account.list_full_client(), Ok(Listed::Now));
+    assert_eq!(account.list_full_client(), Ok(Listed::Already));
+    let after = account.authority().expect("a list");
+    assert_eq!(after.version, before.version + 1);
+    assert_eq!(after.entries.len(), before.entries.len() + 1);
+    assert_eq!(sets(&account), readers);
+    let full = account.full_client().public().client_id();
+    let entry = after.entry(full).expect("listed");
+    assert!(entry.capabilities.allows(Capability::Unlock));
+    // Whoever puts everybody out does not put it out: nobody could ever unlock a phone again.
+    assert!(!account.machines().expect("a list").contains(&full));
 }
