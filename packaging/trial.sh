@@ -33,7 +33,7 @@ done
 [ -L "$root/etc/systemd/system/sockets.target.wants/homingd-actor.socket" ] || fail "nobody listens for the actor"
 [ -x "$root/usr/lib/systemd/system-generators/homing-lost-generator" ] || fail "the generator cannot run"
 [ "$(inside stat -c %U:%G:%a /var/lib/homing-actor)" = root:root:711 ] || fail "the actor's folder is wrong"
-[ "$(inside stat -c %U:%G:%a /var/lib/homing-actor/shown)" = root:homing-lost:2750 ] || fail "the notice's folder is wrong"
+[ "$(inside stat -c %U:%G:%a /var/lib/homing-actor/shown)" = root:root:755 ] || fail "the notice's folder is wrong"
 for group in homing-actor video tty; do
     inside id -nG homing-lost | grep -qw $group || fail "the lost phone's screen is not in the group $group"
 done

@@ -317,7 +317,7 @@ fn watch_notice(settings: &Settings, inputs: mpsc::UnboundedSender<worker::Input
     let shown = notice::folder(&settings.actor_dir());
     match FolderWatch::new(&shown) {
         Ok(watch) => worker::watch_notice(watch, inputs),
-        Err(error) => tracing::debug!("no lost mode on this phone: {error}"),
+        Err(error) => tracing::warn!("what the privileged half shows is not seen: {error}"),
     }
 }
 
@@ -373,6 +373,7 @@ pub(crate) fn embody<T: Transport>(
         asked_at: None,
         shown: None,
         put_off: None,
+        ask_again: None,
         answers: Vec::new(),
         connected: Connection::Waiting {
             reason: "starting".into(),

@@ -34,6 +34,13 @@ const ASKED_LATELY: Duration = Duration::from_secs(3600);
 /// acknowledged only on a new connection, and sends nothing at all once its window is full of such orders.
 pub(crate) const PUT_OFF: Duration = Duration::from_secs(30);
 
+/// How long after so many answers that were none the privileged half is asked again: 5 s, then twice as long each time, at
+/// most five minutes. It may not be there at all.
+pub(crate) fn ask_again_after(times: u32) -> Duration {
+    let doublings = times.saturating_sub(1).min(6);
+    Duration::from_secs(5 << doublings).min(Duration::from_secs(300))
+}
+
 /// What the agent is made of.
 pub(crate) struct Brain<T> {
     pub(crate) address: Address,
@@ -80,6 +87,8 @@ pub(crate) struct Brain<T> {
     pub(crate) connected: Connection,
     /// When orders that could not be written down are asked for again, time since boot.
     pub(crate) put_off: Option<Duration>,
+    /// When the privileged half is asked again that could not answer, time since boot, and after how many times.
+    pub(crate) ask_again: Option<(Duration, u32)>,
     /// Answers that could not be written down; they are taken in again at the same time.
     pub(crate) answers: Vec<Input>,
 }
@@ -324,6 +333,11 @@ impl<T: Transport> Brain<T> {
                 self.take_in(answer)?;
             }
         }
+        if let Some((_, times)) = self.ask_again.filter(|(at, _)| now >= *at) {
+            // Until an answer says otherwise.
+            self.ask_again = Some((now + ask_again_after(times), times));
+            self.handle(&Event::ActorStirred)?;
+        }
         if self.state.is_busy() {
             // What the siren says comes first: an order that it has put away is not given again.
             perform::look_at_siren(self)?;
@@ -361,6 +375,9 @@ impl<T: Transport> Brain<T> {
             }
             next = next.min(self.roaming.patience(now).unwrap_or(next));
             if let Some(at) = self.put_off {
+                next = next.min(at.saturating_sub(now));
+            }
+            if let Some((at, _)) = self.ask_again {
                 next = next.min(at.saturating_sub(now));
             }
         }

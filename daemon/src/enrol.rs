@@ -16,7 +16,7 @@ use homing_protocol::topic::{Channel, Topic};
 use nix::unistd::{Gid, Uid, geteuid, setegid, seteuid, setgroups};
 use zeroize::Zeroizing;
 
-use crate::actor::identity::take_over;
+use crate::actor::identity as actor_identity;
 use crate::actor::notice;
 use crate::alone::Alone;
 use crate::args::{Order, Switch};
@@ -24,7 +24,7 @@ use crate::crash::CrashPoint;
 use crate::error::Error;
 use crate::exit::ExitError;
 use crate::keystore::Identity;
-use crate::{agent, config, membership, pin, print, scribe, wallclock};
+use crate::{agent, config, durable, membership, pin, print, scribe, wallclock};
 
 /// A bundle is some 4 KiB; whatever is longer than this is none.
 const LONGEST_BUNDLE: u64 = 64 * 1024;
@@ -77,7 +77,12 @@ pub fn run(order: &Order) -> Result<(), ExitError> {
     }
     let (identity, actor) = Identity::fresh(bundle, wallclock::unix_s());
     membership::join(&settings.state_dir, &identity, &actor, &mut crash)?;
-    let lockable = former.as_root(|| take_over(&settings.state_dir, &settings.actor_dir()))?;
+    let lockable =
+        former.as_root(|| actor_identity::serve(&settings.actor_dir(), &identity, &actor))?;
+    if lockable.is_ok() {
+        // The agent needs no copy of that key.
+        durable::remove(&actor_identity::left_by_enrolment(&settings.state_dir))?;
+    }
     print(&format!(
         "Consent recorded. Fingerprint of this phone: {}\nThe agent now claims the bundle: start or restart it (systemctl restart homingd-agent).\n",
         identity.public().fingerprint()

@@ -13,7 +13,7 @@ use homing_protocol::readers::KeySet;
 use homing_protocol::topic::{Channel, Topic};
 
 use crate::actor::ask::Went;
-use crate::brain::Brain;
+use crate::brain::{Brain, ask_again_after};
 use crate::error::Error;
 use crate::siren::intent::{self, Intent};
 use crate::siren::report::{Phase, Report};
@@ -58,6 +58,8 @@ pub(crate) fn perform<T: Transport>(brain: &mut Brain<T>, effect: Effect) -> Res
             look_at_siren(brain)
         }
         Effect::HandOver { command } => {
+            // What locks the phone has to be written down, too.
+            brain.journal.make_room();
             if let Some(signed) = brain.state.handed(command) {
                 let authority = &brain.state.authority.1;
                 brain.privileged.hand_over(command, authority, signed);
@@ -238,6 +240,13 @@ pub(crate) fn take_answer<T: Transport>(
         tracing::warn!("the privileged half has not carried out {command}: {why}");
     }
     brain.privileged.answered(command, went);
+    brain.ask_again = match went {
+        Went::Through => None,
+        Went::Wrong => {
+            let times = brain.ask_again.map_or(0, |(_, times)| times) + 1;
+            Some((boottime::now()? + ask_again_after(times), times))
+        }
+    };
     brain.handle(&Event::Actor { command, answer })
 }
 

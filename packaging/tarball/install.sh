@@ -53,7 +53,7 @@ else
     install -d -o homing -g homing-siren -m 0710 /var/lib/homing
     install -d -o homing -g homing-siren -m 2770 /var/lib/homing/siren
     install -d -m 0711 /var/lib/homing-actor
-    install -d -o root -g homing-lost -m 2750 /var/lib/homing-actor/shown
+    install -d -o root -g root -m 0755 /var/lib/homing-actor/shown
     if command -v rc-update >/dev/null; then
         rc-update add homingd-siren default
         rc-update add homingd-agent default

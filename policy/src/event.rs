@@ -140,7 +140,8 @@ pub enum Event<'a> {
         /// What.
         answer: ActorAnswer<'a>,
     },
-    /// The privileged half has begun or ended an episode of lost mode: what is open is asked for again.
+    /// The privileged half has begun or ended an episode of lost mode, or could not answer a while ago: what is open is
+    /// asked for again.
     ActorStirred,
     /// It is time for a sign of life.
     BeaconDue {

@@ -179,13 +179,12 @@ impl State {
     pub fn handed(&self, command: CommandId) -> Option<&[u8]> {
         self.handed.get(&command).map(Vec::as_slice)
     }
-    /// Whether an order is open that is looked after each second. A phone that is in lost mode for weeks is not busy.
+    /// Whether an order is open that is looked after each second. What the privileged half has is its business, for weeks
+    /// if need be.
     #[must_use]
     pub fn is_busy(&self) -> bool {
-        let rests = |entry: &Entry| {
-            matches!(entry.accepted.op, Op::Lost { .. }) && entry.state == CommandState::Running
-        };
-        self.open().any(|entry| !rests(entry))
+        self.open()
+            .any(|entry| !self.handed.contains_key(&entry.accepted.id))
     }
     /// Whether this ring or episode is over, whether or not it has arrived.
     #[must_use]

@@ -221,6 +221,15 @@ pub fn open(
     verify(&message, address, epoch, authority)
 }
 
+/// The id that a signed message claims for itself. Nothing is verified: it tells one answer from another, and permits nothing.
+///
+/// # Errors
+/// [`Malformed`] for what is no command.
+pub fn claimed_id(message: &[u8]) -> Result<CommandId, Malformed> {
+    let unverified = Unverified::parse(message)?;
+    Command::read(unverified.payload()).map(|command| command.id)
+}
+
 /// Verifies a command that was opened before: what stands in the envelope, as its client signed it.
 ///
 /// # Errors

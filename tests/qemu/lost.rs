@@ -2,7 +2,7 @@
 
 use crate::household::{Home, Machine, figures};
 use crate::system::{exposure, system};
-use e2e::{Firmware, Fittings, GUEST_PATIENCE, Guest, PHONE, Panel, wait_until};
+use e2e::{Firmware, Fittings, GUEST_PATIENCE, Guest, PHONE, Panel, Proc, wait_until};
 use serde_json::json;
 use std::path::Path;
 use std::time::Instant;
@@ -93,8 +93,10 @@ impl Home {
     }
 
     /// Likewise.
-    fn is_found(&self) {
-        let _ = self.owner.homing(&["lost", PHONE, "--off", "--wait", "1s"]);
+    /// The owner is told that it is found; asks for as long as what this gives lives.
+    fn is_found(&self) -> Proc {
+        let arguments = ["lost", PHONE, "--off", "--wait", "15m"];
+        self.owner.start("found", &arguments)
     }
 
     #[track_caller]
@@ -145,9 +147,10 @@ fn a_lost_phone_is_taken_through_power_cuts_and_given_back_as_it_was() {
     is_lost(home.guest());
     let _ = home.guest().screenshot("lost-again");
     home.wait_connected();
-    home.is_found();
+    let ending = home.is_found();
     home.wait_notice(false);
     is_in_use(home.guest(), Some(&before));
+    drop(ending);
     cuts(&mut home);
     figures(&json!({
         "from the notice to locked, s": took.as_secs_f64(),
@@ -167,9 +170,10 @@ fn cuts(home: &mut Home) {
     home.wait_connected();
     home.wait_notice(true);
     is_lost(home.guest());
-    home.is_found();
+    let ending = home.is_found();
     home.wait_notice(false);
     home.power_cut();
+    drop(ending);
     let _ = home.boot();
     settled(home);
     home.wait_connected();

@@ -52,6 +52,7 @@ fn begin(
     let contact = contact
         .map(|phone| shown("--phone", phone, LONGEST_CONTACT))
         .transpose()?;
+    withdraw_ends(&mut store, row)?;
     let id = CommandId::random(&mut rng());
     let code = if args.show_code {
         Some(unlock(context, &mut store)?.unlock_code(id))
@@ -126,10 +127,7 @@ fn end(context: &Context, mut store: Store, row: &DeviceRow, args: &Lost) -> Res
         // One that was signed may have arrived: it is named to the phone as well.
         let _ = store.end_unsent(*id, State::Cancelled)?;
     }
-    for older in store.open_orders(row.id, is_end)? {
-        let why = "another one takes its place";
-        store.conclude(older.intent.id, State::Cancelled, why)?;
-    }
+    withdraw_ends(&mut store, row)?;
     let id = CommandId::random(&mut rng());
     let named = episodes.into_iter().take(MOST_NAMED_EPISODES).collect();
     order_as(&mut store, row, id, Op::LostOff { episodes: named }, None)?;
@@ -153,16 +151,25 @@ fn end(context: &Context, mut store: Store, row: &DeviceRow, args: &Lost) -> Res
         }
         Some(_) => Err(Error::Refused(ended(&store, row, &store.order(id)?))),
         None => {
-            // Only a phone that answers now can be unlocked: what this order answers is a challenge of a quarter of an hour.
-            let _ = store.end_unsent(id, State::Cancelled)?;
+            // Nobody may sign it again once this call has ended: it would end whatever episode is open then.
+            store.conclude(id, State::Cancelled, "the phone has not answered in time")?;
             let known = Known::read(&store, &store.account()?, row.clone())?;
             Err(Error::NoAnswerYet(format!(
-                "{name} has not answered within {} ({}); it stays locked. Give the order again when it can be reached, or type the unlock code at it",
+                "{name} has not answered within {} ({}). What was sent opens it within a quarter of an hour or not at all: give the order again when it can be reached, or type the unlock code at it",
                 args.wait,
                 known.contact_sentence(UnixMs::now())
             )))
         }
     }
+}
+
+/// An end that an interrupted call left behind is about an episode of then.
+fn withdraw_ends(store: &mut Store, row: &DeviceRow) -> Result<(), Error> {
+    for older in store.open_orders(row.id, is_end)? {
+        let why = "a newer order takes its place";
+        store.conclude(older.intent.id, State::Cancelled, why)?;
+    }
+    Ok(())
 }
 
 /// Every episode of this phone that may be open, newest first: those ordered here, and the one that it shows.

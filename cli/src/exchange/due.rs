@@ -298,7 +298,7 @@ impl<T: Transport> Exchange<T> {
                 continue;
             }
             // It waits for somebody who unlocks the account.
-            let Some((key, session)) = self.signer(&row.intent.op) else {
+            let Some((key, session)) = self.signer(row.device, &row.intent.op) else {
                 continue;
             };
             let beacon = Some(self.quoted(row.device, heard, &row.intent.op)?);
@@ -323,17 +323,18 @@ impl<T: Transport> Exchange<T> {
         Ok(())
     }
 
-    /// Who signs an order, and in which session: this client in its own, the full client in a fresh one. `None` while the
-    /// account is locked and the order needs the full key.
-    fn signer(&self, op: &Op) -> Option<(SigningKey, SessionId)> {
+    /// Who signs an order, and in which session: this client in its own, the full client in a fresh one. `None` for what
+    /// needs the full key, unless the account was unlocked for this phone: an order that an earlier call left behind must
+    /// not be signed by whoever unlocks the account for something else.
+    fn signer(&self, device: DeviceId, op: &Op) -> Option<(SigningKey, SessionId)> {
         if op.capability() != Some(Capability::Unlock) {
             return Some((self.account.client.signing.clone(), self.account.session));
         }
         match &self.acceptance {
-            Acceptance::Locked => None,
-            Acceptance::Only(_, unlocked) | Acceptance::All(unlocked) => {
+            Acceptance::Only(only, unlocked) if *only == device => {
                 Some((unlocked.full_client(), SessionId::random(&mut rng())))
             }
+            Acceptance::Locked | Acceptance::Only(..) | Acceptance::All(_) => None,
         }
     }
 

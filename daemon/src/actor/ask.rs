@@ -23,8 +23,6 @@ const HAND_OVER: Duration = Duration::from_secs(45);
 const CHALLENGE: Duration = Duration::from_millis(500);
 /// Not before this is the next asked for where nobody answered.
 const PAUSE: Duration = Duration::from_secs(10);
-/// Not before this is a command handed over again that came to nothing.
-const AGAIN: Duration = Duration::from_secs(5);
 
 /// The privileged half, as the agent sees it; a test has another.
 pub(crate) trait Privileged {
@@ -50,8 +48,8 @@ pub(crate) enum Went {
 pub(crate) struct ActorSocket {
     path: PathBuf,
     inputs: UnboundedSender<Input>,
-    /// What is under way, and until when it is not tried again after it came to nothing.
-    handed: Vec<(CommandId, Option<Duration>)>,
+    /// What is under way.
+    handed: Vec<CommandId>,
     silent_until: Duration,
 }
 
@@ -84,17 +82,10 @@ impl Privileged for ActorSocket {
     }
 
     fn hand_over(&mut self, command: CommandId, authority: &[u8], signed: &[u8]) {
-        let now = boottime::now().unwrap_or_default();
-        let rests = |until: Option<Duration>| until.is_none_or(|until| now < until);
-        if self
-            .handed
-            .iter()
-            .any(|(handed, until)| *handed == command && rests(*until))
-        {
+        if self.handed.contains(&command) {
             return;
         }
-        self.handed.retain(|(handed, _)| *handed != command);
-        self.handed.push((command, None));
+        self.handed.push(command);
         let request = Request::Order {
             authority: authority.to_vec(),
             command: signed.to_vec(),
@@ -105,19 +96,17 @@ impl Privileged for ActorSocket {
             // The brain is gone only when the process ends.
             let _ = inputs.send(Input::ActorAnswered { command, answer });
         });
-        if started.is_err() {
-            self.answered(command, Went::Wrong);
+        if let Err(why) = started {
+            let answer = Err(why);
+            let _ = self.inputs.send(Input::ActorAnswered { command, answer });
         }
     }
 
     fn answered(&mut self, command: CommandId, went: Went) {
-        self.handed.retain(|(handed, _)| *handed != command);
+        self.handed.retain(|handed| *handed != command);
         if went == Went::Through {
             // It is there: the beacon that tells of this may well be answered by an end.
             self.silent_until = Duration::ZERO;
-        } else {
-            let now = boottime::now().unwrap_or_default();
-            self.handed.push((command, Some(now + AGAIN)));
         }
     }
 }

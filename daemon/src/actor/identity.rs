@@ -1,7 +1,8 @@
 //! Whom the privileged half serves: its own key and the owner's, taken over once from the enrolment. It must not take over another owner's while it has one.
 
 use std::fs;
-use std::io;
+use std::io::{self, Read};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use homing_protocol::Malformed;
@@ -9,6 +10,7 @@ use homing_protocol::cbor::{self, Fields, Map};
 use homing_protocol::envelope::Address;
 use homing_protocol::id::{AccountId, DeviceId};
 use homing_protocol::keys::{SigningKey, VerifyingKey};
+use nix::fcntl::OFlag;
 use zeroize::Zeroizing;
 
 use crate::actor::{memory, notice};
@@ -37,7 +39,7 @@ fn path(actor_dir: &Path) -> PathBuf {
 }
 
 /// Where enrolment leaves ACT_SIG's secret for the privileged half.
-fn left_by_enrolment(state_dir: &Path) -> PathBuf {
+pub(crate) fn left_by_enrolment(state_dir: &Path) -> PathBuf {
     state_dir.join("actor").join("act_sig")
 }
 
@@ -103,46 +105,65 @@ pub(crate) enum TakenOver {
     Nothing,
 }
 
-/// Takes the present enrolment over. Whoever calls it decides that this may replace another one: `homingd enrol`, by whom
-/// the package lets run it, and the privileged half itself while it serves nobody.
+/// Serves this enrolment from now on, in the place of any other. Only `homingd enrol` may replace one, and it says itself
+/// what it has just made: whoever owns the agent's folder could put another owner there.
 ///
 /// # Errors
-/// [`Error::Enrolment`] while the phone is in lost mode, [`Error::Read`], [`Error::Damaged`], [`Error::Replace`].
-pub(crate) fn take_over(state_dir: &Path, actor_dir: &Path) -> Result<TakenOver, Error> {
+/// [`Error::Enrolment`] while the phone is in lost mode, [`Error::Folder`], [`Error::Replace`].
+pub(crate) fn serve(actor_dir: &Path, joined: &Identity, key: &SigningKey) -> Result<(), Error> {
     prepare(actor_dir)?;
-    let present = ActorIdentity::load(actor_dir)?;
-    let Some(joined) = Identity::load(state_dir)? else {
-        return Ok(TakenOver::Nothing);
-    };
-    let serves = |identity: &ActorIdentity| {
-        identity.key.public() == joined.actor && identity.root == joined.bundle.root
-    };
-    let left = left_by_enrolment(state_dir);
-    if present.as_ref().is_some_and(serves) {
-        durable::remove(&left)?;
-        return Ok(TakenOver::Yes);
-    }
     refuse_lost(actor_dir)?;
-    let secret = fs::read(&left).map(Zeroizing::new);
-    let secret = secret.map_err(|source| Error::Read {
-        path: left.clone(),
-        source,
-    })?;
-    let secret: &[u8; 32] = secret.as_slice().try_into().map_err(|_| damaged(&left))?;
     let identity = ActorIdentity {
-        key: SigningKey::from_bytes(secret),
+        key: key.clone(),
         root: joined.bundle.root,
         address: joined.bundle.address,
         epoch: joined.bundle.epoch,
     };
-    if identity.key.public() != joined.actor {
-        return Err(damaged(&left));
-    }
     // What the old enrolment ordered is dead with it; it goes first, so that none of it can meet the new one.
     memory::forget(actor_dir)?;
-    durable::replace(&path(actor_dir), &identity.encode(), Access::Private)?;
+    durable::replace(&path(actor_dir), &identity.encode(), Access::Private)
+}
+
+/// Takes over an enrolment that is found in the agent's folder. Only a privileged half that serves nobody does so.
+///
+/// # Errors
+/// As [`serve`]; [`Error::Read`], [`Error::Damaged`].
+pub(crate) fn take_over(state_dir: &Path, actor_dir: &Path) -> Result<TakenOver, Error> {
+    let Some(joined) = Identity::load(state_dir)? else {
+        return Ok(TakenOver::Nothing);
+    };
+    let left = left_by_enrolment(state_dir);
+    let secret = read_secret(&left).map_err(|source| Error::Read {
+        path: left.clone(),
+        source,
+    })?;
+    let key = SigningKey::from_bytes(&secret);
+    if key.public() != joined.actor {
+        return Err(Error::Damaged {
+            what: format!("the privileged half's key, {}", left.display()),
+            source: Malformed::Format,
+        });
+    }
+    serve(actor_dir, &joined, &key)?;
     durable::remove(&left)?;
     Ok(TakenOver::Yes)
+}
+
+/// Exactly a key, from a file and not from what somebody may have put in its place.
+fn read_secret(path: &Path) -> io::Result<Zeroizing<[u8; 32]>> {
+    let mut file = fs::OpenOptions::new()
+        .read(true)
+        .custom_flags(OFlag::O_NOFOLLOW.bits() | OFlag::O_NONBLOCK.bits())
+        .open(path)?;
+    let mut secret = Zeroizing::new([0; 32]);
+    file.read_exact(secret.as_mut())?;
+    Ok(secret)
+}
+
+/// When the identity was last replaced, as its file tells: so that a process that is running learns of it.
+pub(crate) fn version(actor_dir: &Path) -> Option<(u64, i64, i64)> {
+    let found = fs::metadata(path(actor_dir)).ok()?;
+    Some((found.ino(), found.mtime(), found.mtime_nsec()))
 }
 
 /// Forgets whom it served.
@@ -164,7 +185,16 @@ pub(crate) fn forget(actor_dir: &Path) -> Result<(), Error> {
 /// [`Error::Folder`].
 pub(crate) fn prepare(actor_dir: &Path) -> Result<(), Error> {
     folder::ensure(actor_dir)?;
-    folder::ensure(&notice::folder(actor_dir))
+    let shown = notice::folder(actor_dir);
+    if shown.is_dir() {
+        return Ok(());
+    }
+    folder::ensure(&shown)?;
+    // The agent is woken by it, and the screen reads it; this process makes everything else its own alone.
+    fs::set_permissions(&shown, fs::Permissions::from_mode(0o755)).map_err(|source| Error::Folder {
+        path: shown,
+        source,
+    })
 }
 
 fn refuse_lost(actor_dir: &Path) -> Result<(), Error> {
@@ -172,11 +202,4 @@ fn refuse_lost(actor_dir: &Path) -> Result<(), Error> {
         return Err(crate::enrol::in_lost_mode());
     }
     Ok(())
-}
-
-fn damaged(path: &Path) -> Error {
-    Error::Damaged {
-        what: format!("the privileged half's key, {}", path.display()),
-        source: Malformed::Format,
-    }
 }

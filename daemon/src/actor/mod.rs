@@ -14,6 +14,7 @@ use std::os::fd::AsFd;
 use std::time::Duration;
 
 use homing_hal::{Hal, Roots};
+use homing_protocol::actor::Request;
 use homing_protocol::id::BootId;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -88,12 +89,14 @@ fn serve(
     let doorkeeper = Doorkeeper::of(&settings.state_dir);
     let mut callers = Callers::default();
     let mut asked_at = boottime::now()?;
-    let mut due = service.patience().map(|patience| asked_at + patience);
     loop {
         let now = boottime::now()?;
-        let until_due = due.map(|at| at.saturating_sub(now));
-        let until_idle = (due.is_none() && listener.is_activated())
-            .then(|| (asked_at + IDLE).saturating_sub(now));
+        let may_end = service.due().is_none() && listener.is_activated() && callers.is_empty();
+        if may_end && now >= asked_at + IDLE {
+            return Ok(());
+        }
+        let until_due = service.due().map(|at| at.saturating_sub(now));
+        let until_idle = may_end.then(|| (asked_at + IDLE).saturating_sub(now));
         let patience = [until_due, until_idle, callers.patience(now)];
         let patience = patience.into_iter().flatten().min();
         wait(listener, &callers, signals, patience)?;
@@ -106,23 +109,16 @@ fn serve(
         if let Err(error) = callers.let_in(listener, now) {
             tracing::warn!("nobody can be let in: {error}");
         }
-        let asked = callers.take_requests(&doorkeeper, now);
-        let worked = !asked.is_empty();
+        let mut asked = callers.take_requests(&doorkeeper, now);
+        // Whoever types a code waits for nobody's orders.
+        asked.sort_by_key(|(request, _)| matches!(request, Request::Order { .. }));
         for (request, caller) in asked {
             caller.reply(&service.answer(&request));
-        }
-        let is_due = due.is_some_and(|at| now >= at);
-        if is_due {
-            crate::agent::outlast(service.settle())?;
-        }
-        if worked || is_due {
-            let now = boottime::now()?;
-            due = service.patience().map(|patience| now + patience);
-        }
-        if worked {
             asked_at = boottime::now()?;
-        } else if due.is_none() && listener.is_activated() && now >= asked_at + IDLE {
-            return Ok(());
+        }
+        // Questions put this off for nobody.
+        if service.due().is_some_and(|at| now >= at) {
+            crate::agent::outlast(service.settle())?;
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use homing_hal::Fault;
 use homing_hal::capability::lockdown::{Lockdown, Standing};
 use homing_policy::actor::{ActorState, Challenged, Duty, Verdict};
 use homing_protocol::Refusal;
@@ -12,7 +13,7 @@ use homing_protocol::command::{self, Command, Rejected};
 use homing_protocol::id::{BootId, CommandId};
 use homing_protocol::lost::{Attestation, Challenger, Outcome, UnlockCode};
 
-use crate::actor::identity::ActorIdentity;
+use crate::actor::identity::{self, ActorIdentity};
 use crate::actor::{memory, notice};
 use crate::error::Error;
 use crate::{boottime, wallclock};
@@ -26,12 +27,22 @@ const TRY_AGAIN: Duration = Duration::from_secs(5);
 pub(crate) struct Service {
     dir: PathBuf,
     identity: Option<ActorIdentity>,
+    /// Of which version of its file that is.
+    of_version: Option<(u64, i64, i64)>,
     list: Option<AuthorityList>,
     state: ActorState,
     lockdown: Box<dyn Lockdown>,
     boot: BootId,
     /// What is still open of a phone that is locked, or why it could not be given back.
     trouble: Option<String>,
+    /// Whether the last attempt to lock came to nothing at all.
+    at_large: bool,
+    /// Attempts in a row that left something open.
+    attempts: u32,
+    /// Whether it was looked at the start of this process that nothing is taken from a phone that is not lost.
+    looked: bool,
+    /// When the next look is due, time since boot.
+    due: Option<Duration>,
 }
 
 impl Service {
@@ -45,6 +56,7 @@ impl Service {
         boot: BootId,
     ) -> Result<Self, Error> {
         let mut service = Self {
+            of_version: identity::version(&dir),
             identity: ActorIdentity::load(&dir)?,
             list: None,
             state: memory::load(&dir)?,
@@ -52,6 +64,10 @@ impl Service {
             lockdown,
             boot,
             trouble: None,
+            at_large: false,
+            attempts: 0,
+            looked: false,
+            due: None,
         };
         service.read_list();
         Ok(service)
@@ -63,19 +79,53 @@ impl Service {
     /// [`Error::Replace`] when something cannot be written down. What cannot be done is kept as trouble and tried again.
     pub(crate) fn settle(&mut self) -> Result<(), Error> {
         self.trouble = None;
-        match self.state.duty() {
+        self.at_large = false;
+        let done = match self.state.duty() {
             Duty::Lock => self.lock(),
             Duty::GiveBack => self.give_back(),
-            Duty::None => notice::hide(&self.dir),
+            Duty::None => self.rest(),
+        };
+        if let Err(error) = &done {
+            // What could not be written down is tried again soon.
+            self.trouble = Some(error.to_string());
         }
+        self.attempts = match &self.trouble {
+            Some(_) => self.attempts.saturating_add(1),
+            None => 0,
+        };
+        let now = boottime::now()?;
+        self.due = self.patience().map(|patience| now + patience);
+        done
     }
 
-    /// How long nothing is due by itself; `None` when nothing will be.
-    pub(crate) fn patience(&self) -> Option<Duration> {
+    /// When something is due by itself, time since boot.
+    pub(crate) const fn due(&self) -> Option<Duration> {
+        self.due
+    }
+
+    /// A phone that is not lost. A memory that was lost while the phone was being given back owes the rest.
+    fn rest(&mut self) -> Result<(), Error> {
+        notice::hide(&self.dir)?;
+        if !self.looked {
+            match self.lockdown.leave() {
+                Ok(()) | Err(Fault::Absent(_)) => self.looked = true,
+                Err(fault) => self.trouble = Some(fault.to_string()),
+            }
+        }
+        Ok(())
+    }
+
+    /// How long nothing is due by itself; `None` when nothing will be. What cannot be closed is tried ever more rarely: a
+    /// phone with one odd door must not empty its battery over it.
+    fn patience(&self) -> Option<Duration> {
         match (self.state.duty(), &self.trouble) {
-            (Duty::None, _) => None,
+            (Duty::None, None) => None,
             (Duty::Lock, None) => Some(LOOK_AFTER),
-            (Duty::Lock | Duty::GiveBack, _) => Some(TRY_AGAIN),
+            (Duty::GiveBack, None) => Some(TRY_AGAIN),
+            (_, Some(_)) => {
+                let doublings = self.attempts.saturating_sub(1).min(6);
+                Some((TRY_AGAIN * 2_u32.pow(doublings)).min(LOOK_AFTER))
+            }
         }
     }
 
@@ -83,7 +133,8 @@ impl Service {
         let Some(open) = self.state.open() else {
             return Ok(());
         };
-        notice::show(&self.dir, open)?;
+        // A full disk does not keep the phone open.
+        let shown = notice::show(&self.dir, open);
         let entered = self.lockdown.enter();
         let standing = self.lockdown.standing();
         let outcome = match (&entered, standing) {
@@ -106,13 +157,15 @@ impl Service {
                     "not locked: {}",
                     self.trouble.as_deref().unwrap_or_default()
                 );
-                return Ok(());
+                self.at_large = true;
+                return shown;
             }
         };
         if let Some(what) = &self.trouble {
             tracing::warn!("locked in part: {what}");
         }
-        self.keep(self.state.locked(outcome))
+        self.keep(self.state.locked(outcome))?;
+        shown
     }
 
     fn give_back(&mut self) -> Result<(), Error> {
@@ -137,7 +190,28 @@ impl Service {
 
     /// Answers one request. What fails is an answer too: who asked may ask again.
     pub(crate) fn answer(&mut self, request: &Request) -> Answer {
-        let answered = match request {
+        let answered = self.learn_owner().and_then(|()| self.carry_out(request));
+        answered.unwrap_or_else(|error| {
+            tracing::error!("{error}");
+            Answer::Failed(error.to_string())
+        })
+    }
+
+    /// The phone may have joined, left or changed hands since this process began.
+    fn learn_owner(&mut self) -> Result<(), Error> {
+        let version = identity::version(&self.dir);
+        if version != self.of_version {
+            self.identity = ActorIdentity::load(&self.dir)?;
+            self.state = memory::load(&self.dir)?;
+            self.list = None;
+            self.read_list();
+            self.of_version = version;
+        }
+        Ok(())
+    }
+
+    fn carry_out(&mut self, request: &Request) -> Result<Answer, Error> {
+        match request {
             Request::Challenge => self.challenge(),
             Request::Order { authority, command } => self.order(authority, command),
             Request::Code { digits } => self.code(digits),
@@ -148,11 +222,7 @@ impl Service {
                     None => Enrolled::No,
                 },
             }),
-        };
-        answered.unwrap_or_else(|error| {
-            tracing::error!("{error}");
-            Answer::Failed(error.to_string())
-        })
+        }
     }
 
     fn challenge(&self) -> Result<Answer, Error> {
@@ -176,6 +246,13 @@ impl Service {
         let Some(list) = &self.list else {
             return Ok(Answer::Refused(Refusal::NeedAuthority));
         };
+        // What stands is answered whoever may order today: taking a client's rights away does not open what it locked.
+        if let Ok(id) = command::claimed_id(signed)
+            && self.knows(id)
+        {
+            self.settle_if_due()?;
+            return Ok(self.outcome(id));
+        }
         let verified = match command::verify(signed, &identity.address, identity.epoch, list) {
             Ok(verified) => verified,
             Err(Rejected::Stranger(refusal) | Rejected::Client(refusal, _)) => {
@@ -190,11 +267,25 @@ impl Service {
                 tracing::info!("{} {} is carried out", command.op.word(), command.id);
                 self.keep(*next)?;
             }
-            // What was begun and not finished is finished first.
             Ok(Verdict::Stands | Verdict::Settled(_)) => {}
         }
         self.settle()?;
         Ok(self.outcome(command.id))
+    }
+
+    fn knows(&self, command: CommandId) -> bool {
+        let open = self.state.open();
+        open.is_some_and(|open| open.command == command) || self.state.settled(command).is_some()
+    }
+
+    /// What was begun and not finished is finished first, as often as time allows: whoever asks again and again must not
+    /// keep everybody else waiting.
+    fn settle_if_due(&mut self) -> Result<(), Error> {
+        let now = boottime::now()?;
+        if self.due.is_some_and(|due| now >= due) {
+            self.settle()?;
+        }
+        Ok(())
     }
 
     fn challenged(&self, command: &Command) -> Result<Challenged, Error> {
@@ -218,7 +309,7 @@ impl Service {
         }
         let open = self.state.open().filter(|open| open.command == command);
         let found = match open {
-            Some(open) => open.standing,
+            Some(open) => open.standing.filter(|_| !self.at_large),
             None => {
                 let settled = self.state.settled(command);
                 settled.map(|settled| (settled.outcome, settled.counter))

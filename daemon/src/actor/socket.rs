@@ -156,6 +156,10 @@ impl AsFd for Caller {
 pub(crate) struct Callers(Vec<Caller>);
 
 impl Callers {
+    /// Whether nobody is there.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
     /// Who is waited for.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Caller> {
         self.0.iter()
@@ -171,7 +175,8 @@ impl Callers {
     /// # Errors
     /// The system's, when it gives no more connections.
     pub(crate) fn let_in(&mut self, listener: &Listener, now: Duration) -> io::Result<()> {
-        loop {
+        // Not without end: whoever connects faster than this is looked at in between.
+        for _ in 0..2 * MOST_CONNECTIONS {
             let stream = match listener.socket.accept() {
                 Ok((stream, _)) => stream,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
@@ -194,6 +199,7 @@ impl Callers {
             });
             self.make_room();
         }
+        Ok(())
     }
 
     fn make_room(&mut self) {

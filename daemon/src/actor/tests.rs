@@ -1,6 +1,7 @@
 //! The privileged half at work, with a lockdown that a test can make fail and a disk that it can look at. What it does over its socket is tested end to end.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
@@ -203,9 +204,17 @@ fn a_lost_phone_is_locked_until_a_signed_order_that_answers_a_challenge_ends_it(
     let answer = house.order(&lost);
     assert_eq!(house.attested(&answer, 1), Outcome::Locked);
     assert!(house.is_shown());
-    // Handed over again: the very same word, and the lock is seen to once more.
+    // The agent, another user, is woken by that folder.
+    let shown = fs::metadata(notice::folder(&house.actor_dir())).unwrap();
+    assert_eq!(shown.permissions().mode() & 0o777, 0o755);
+    // Handed over again: the very same word. Neither that nor a question puts off the next look at the doors.
+    let due = house.service.due();
     assert_eq!(house.order(&lost), answer);
-    assert_eq!(house.doors.lock().unwrap().entered, 2);
+    let _ = house.challenge();
+    let _ = house.typed("00000000");
+    assert!(due.is_some());
+    assert_eq!(house.service.due(), due);
+    assert_eq!(house.doors.lock().unwrap().entered, 1);
     house.restart();
     assert!(house.is_shown());
     assert_eq!(house.order(&lost), answer, "also after a restart");
@@ -333,6 +342,7 @@ fn what_cannot_be_done_now_is_not_claimed_and_is_tried_again() {
     let answer = house.order(&lost);
     assert_eq!(house.attested(&answer, 1), Outcome::Locked);
     house.doors.lock().unwrap().standing = Standing::Partly("ssh answers".into());
+    house.service.settle().unwrap();
     let answer = house.order(&lost);
     assert_eq!(house.attested(&answer, 1), Outcome::LockedInPart);
     assert!(matches!(&answer, Answer::Outcome { text: Some(what), .. } if what == "ssh answers"));
@@ -350,6 +360,49 @@ fn what_cannot_be_done_now_is_not_claimed_and_is_tried_again() {
     );
     let answer = house.order(&off);
     assert_eq!(house.attested(&answer, 2), Outcome::EndedByOrder);
+}
+
+#[test]
+fn what_a_client_locked_stays_locked_and_is_said_so_after_its_rights_were_taken_away() {
+    let mut house = House::new();
+    let lost = house.lost(1);
+    let answer = house.order(&lost);
+    let nobody = house.owner.list(2, &[]);
+    let again = house.service.answer(&Request::Order {
+        authority: nobody,
+        command: lost.clone(),
+    });
+    assert_eq!(again, answer);
+    assert_eq!(house.attested(&again, 1), Outcome::Locked);
+    let later = house.lost(2);
+    assert_eq!(house.order(&later), Answer::Refused(Refusal::UnknownClient));
+    assert!(house.is_shown());
+}
+
+#[test]
+fn a_door_that_cannot_be_closed_is_tried_ever_more_rarely() {
+    let mut house = House::new();
+    house.doors.lock().unwrap().standing = Standing::Partly("ssh answers".into());
+    let lost = house.lost(1);
+    let _ = house.order(&lost);
+    let mut waits = Vec::new();
+    for _ in 0..9 {
+        let now = crate::boottime::now().unwrap();
+        waits.push(
+            house
+                .service
+                .due()
+                .unwrap()
+                .saturating_sub(now)
+                .as_secs_f64(),
+        );
+        house.service.settle().unwrap();
+    }
+    assert!(waits[0] <= 5.0 && waits[8] > 290.0, "{waits:?}");
+    house.doors.lock().unwrap().standing = Standing::Locked;
+    house.service.settle().unwrap();
+    let answer = house.order(&lost);
+    assert_eq!(house.attested(&answer, 1), Outcome::Locked);
 }
 
 #[test]
@@ -394,16 +447,22 @@ fn a_phone_of_nobody_says_so_and_one_that_is_lost_changes_no_hands() {
     assert!(identity::forget(&house.actor_dir()).is_err());
     // Another enrolment's keys are not taken over meanwhile.
     let bundle = house.owner.bundle(Psk(Zeroizing::new([2; 32])));
-    let other = Identity::create(house.folder.path(), bundle, 0).unwrap();
-    other.store(house.folder.path()).unwrap();
-    assert!(identity::take_over(house.folder.path(), &house.actor_dir()).is_err());
+    let (other, key) = Identity::fresh(bundle, 0);
+    assert!(identity::serve(&house.actor_dir(), &other, &key).is_err());
     serves(&house.actor_dir(), &house.joined);
     let nonce = house.challenge();
     let off = house.off(2, nonce);
     let _ = house.order(&off);
-    let taken = identity::take_over(house.folder.path(), &house.actor_dir()).unwrap();
-    assert_eq!(taken, TakenOver::Yes);
+    identity::serve(&house.actor_dir(), &other, &key).unwrap();
     serves(&house.actor_dir(), &other);
+    // The process that runs learns of it: what the old enrolment signed it takes for nobody's.
+    house.joined = other;
+    let again = house.lost(3);
+    let answer = house.order(&again);
+    assert_eq!(house.attested(&answer, 3), Outcome::Locked);
+    let nonce = house.challenge();
+    let off = house.off(4, nonce);
+    let _ = house.order(&off);
     // What the old enrolment signed is not even known by its key.
     identity::forget(&house.actor_dir()).unwrap();
     assert!(ActorIdentity::load(&house.actor_dir()).unwrap().is_none());

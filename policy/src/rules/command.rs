@@ -59,7 +59,7 @@ pub(super) fn arrived(state: &State, now: &Now, verified: &Verified, decision: &
         }
         Op::Resume { .. } => resume::ordered(state, now, command, decision),
         Op::Lost { .. } => lost::ordered(state, now, verified, decision),
-        Op::LostOff { episodes } => lost::ended(state, now, verified, episodes, decision),
+        Op::LostOff { .. } => lost::ended(state, now, verified, decision),
         Op::Unknown { .. } => refuse(state, now, Refusal::Unsupported, command, decision),
     }
 }

@@ -5,6 +5,7 @@ use crate::decision::{Decision, Effect};
 use crate::event::{ActorAnswer, Now};
 use crate::record::{Accepted, Record};
 use crate::state::{Entry, State};
+use homing_protocol::Refusal;
 use homing_protocol::command::{Op, Verified};
 use homing_protocol::id::CommandId;
 use homing_protocol::lost::{Attestation, Outcome};
@@ -14,40 +15,21 @@ const fn is_lost(op: &Op) -> bool {
     matches!(op, Op::Lost { .. })
 }
 
-/// An episode begins, unless it has been ended before it arrived. It never expires: whoever lost a phone wants it locked
+/// An episode begins, unless the privileged half says that it has been ended before it arrived. It never expires: whoever lost a phone wants it locked
 /// however late it is found.
 pub(super) fn ordered(state: &State, now: &Now, verified: &Verified, decision: &mut Decision) {
     let command = verified.command();
-    let ended = if state.is_dead(command.id) {
-        Some(CommandState::Cancelled)
-    } else if is_overtaken(state, command, is_lost) {
-        Some(CommandState::Superseded)
-    } else {
-        None
-    };
     let accepted = accept(state, now, command, decision);
-    match ended {
-        Some(ended) => advance(state, decision, &accepted, ended, Saying::default()),
-        None => hand_over(state, &accepted, verified, decision),
+    if is_overtaken(state, command, is_lost) {
+        let to = CommandState::Superseded;
+        return advance(state, decision, &accepted, to, Saying::default());
     }
+    hand_over(state, &accepted, verified, decision);
 }
 
-/// The end of the named episodes, whether or not they arrived, and of the one that is open.
-pub(super) fn ended(
-    state: &State,
-    now: &Now,
-    verified: &Verified,
-    episodes: &[CommandId],
-    decision: &mut Decision,
-) {
-    let client = verified.command().client;
-    let unmarked = |episode: &&CommandId| !state.has_stopped(client, **episode);
-    for episode in episodes.iter().filter(unmarked) {
-        decision.record(Record::Tombstone {
-            client,
-            ring: *episode,
-        });
-    }
+/// The end of the named episodes, whether or not they arrived, and of the one that is open. The privileged half remembers
+/// them: a mark of the agent's could be made by whoever may stop a ring.
+pub(super) fn ended(state: &State, now: &Now, verified: &Verified, decision: &mut Decision) {
     let accepted = accept(state, now, verified.command(), decision);
     hand_over(state, &accepted, verified, decision);
 }
@@ -66,13 +48,6 @@ fn hand_over(state: &State, accepted: &Accepted, verified: &Verified, decision: 
     );
     decision.effect(Effect::HandOver {
         command: accepted.id,
-    });
-}
-
-/// What the privileged half has not answered yet is handed over again, each second; whoever carries that out may be slower.
-pub(super) fn look_after(state: &State, decision: &mut Decision) {
-    ask(state, decision, |entry| {
-        entry.state == CommandState::Accepted
     });
 }
 
@@ -106,6 +81,14 @@ pub(super) fn answered(
     match answer {
         ActorAnswer::Outcome { attestation, text } => {
             came_out(state, entry, *attestation, *text, decision);
+        }
+        ActorAnswer::Refused(Refusal::Expired) => {
+            let to = CommandState::Cancelled;
+            advance(state, decision, &entry.accepted, to, Saying::default());
+        }
+        // It has attested that the phone is locked; a refusal does not undo that.
+        ActorAnswer::Refused(refusal) if entry.state == CommandState::Running => {
+            decision.count_refusal(*refusal);
         }
         ActorAnswer::Refused(refusal) => {
             decision.count_refusal(*refusal);

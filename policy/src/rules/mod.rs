@@ -63,7 +63,6 @@ pub fn decide(state: &State, now: &Now, event: &Event<'_>) -> Decision {
         }
         Event::Tick => {
             ring::look_after(state, now, &mut decision);
-            lost::look_after(state, &mut decision);
             locate::look_after(state, now, &mut decision);
         }
     }

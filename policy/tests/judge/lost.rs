@@ -59,9 +59,9 @@ fn an_episode_runs_when_the_privileged_half_says_so_and_ends_when_it_says_so() {
     let (house, mut phone) = (House::new(), Phone::new());
     assert_eq!(phone.receive(&house.sign(&lost(1, 1))), [handed(1)]);
     assert_eq!(phone.said(1), [Accepted]);
-    assert!(phone.state.is_busy());
+    assert!(!phone.state.is_busy(), "it is somebody else's business");
     // Nobody has answered: it is handed over again, also by an agent that was killed.
-    assert_eq!(phone.hear(&Event::Tick), [handed(1)]);
+    assert_eq!(phone.hear(&Event::ActorStirred), [handed(1)]);
     assert!(phone.restart().contains(&handed(1)));
     let failing = ActorAnswer::Failing("nobody answers");
     let command = command_id(1);
@@ -100,11 +100,12 @@ fn an_end_is_handed_over_and_the_episodes_end_is_asked_for_after_it() {
     let _ = answer(&mut phone, 1, Outcome::EndedByOrder);
     assert_eq!(phone.said(1), [Accepted, Running, Done]);
     assert_eq!(phone.said(2), [Accepted, Done]);
-    // An end arrived first leaves its mark.
-    let late = house.sign(&lost_off(3, 3, &[9]).quoting(Some(quoting(2))));
-    let _ = phone.receive(&late);
-    assert_eq!(phone.receive(&house.sign(&lost(4, 9))), []);
-    assert_eq!(phone.said(9), [Cancelled]);
+    // Of one that was ended before it arrived the privileged half says so; nobody who stops rings can.
+    let _ = phone.receive(&house.sign(&stop(3, 3, &[9])));
+    assert_eq!(phone.receive(&house.sign(&lost(4, 9))), [handed(9)]);
+    let (command, answer) = (command_id(9), ActorAnswer::Refused(Refusal::Expired));
+    let _ = phone.hear(&Event::Actor { command, answer });
+    assert_eq!(phone.said(9), [Accepted, Cancelled]);
     phone.check_facts();
 }
 
@@ -137,6 +138,20 @@ fn an_end_waits_for_a_beacon_whose_challenge_the_privileged_half_made() {
     phone.beacon();
     assert_eq!(phone.receive(&off(3, 3)), [handed(2)]);
     assert_eq!(phone.said(2), [Refused, Accepted]);
+}
+
+#[test]
+fn a_locked_phone_is_not_said_to_have_failed_because_its_client_lost_its_rights() {
+    let (house, mut phone) = (House::new(), Phone::new());
+    let _ = phone.receive(&house.sign(&lost(1, 1)));
+    let _ = answer(&mut phone, 1, Outcome::Locked);
+    let (command, refused) = (command_id(1), ActorAnswer::Refused(Refusal::UnknownClient));
+    let _ = phone.hear(&Event::Actor {
+        command,
+        answer: refused,
+    });
+    assert_eq!(phone.said(1), [Accepted, Running]);
+    assert!(phone.state.open_lost().is_some());
 }
 
 #[test]

@@ -103,7 +103,23 @@ async fn the_end_of_lost_mode_is_signed_by_the_full_key_alone_and_waits_for_it()
     assert_eq!(first.id, later, "the end waits for somebody who unlocks");
     assert_eq!(state(&owner.store, id), State::Queued);
     let full = account.full_client().public().client_id();
-    owner.acceptance = Acceptance::All(Box::new(account));
+    // Whoever unlocks the account for other phones signs no end that somebody has left behind.
+    for acceptance in [
+        Acceptance::All(Box::new(account.clone())),
+        Acceptance::Only(
+            homing_protocol::id::DeviceId([9; 16]),
+            Box::new(account.clone()),
+        ),
+    ] {
+        owner.acceptance = acceptance;
+        owner.restless = true;
+        owner.look().expect("looked");
+        assert_eq!(
+            owner.store.order(id).expect("known").progress.steps().len(),
+            1
+        );
+    }
+    owner.acceptance = Acceptance::Only(house.device(), Box::new(account));
     owner.restless = true;
     let signed = loop {
         let bytes = order_at_phone(&mut owner, &mut link).await;
