@@ -181,6 +181,8 @@ fn the_siren_waits_for_the_file_in_the_folder_both_users_share() {
     assert!(path.contains("PathExists=/var/lib/homing/siren/intent.json\n"));
     let tmpfiles = text(&tree().join("usr/lib/tmpfiles.d/homing.conf"));
     assert!(tmpfiles.contains("/var/lib/homing/siren 2770 homing homing-siren"));
+    // The agent is woken by what stands here.
+    assert!(tmpfiles.contains("/var/lib/homing-actor/shown 0755 root root"));
     let sysusers = text(&tree().join("usr/lib/sysusers.d/homing.conf"));
     for line in [
         "u homing ",
