@@ -14,7 +14,7 @@ use std::fmt;
 use std::time::Duration;
 
 use capability::attention::Attention;
-use capability::call::Calls;
+use capability::call::{Calls, Dialler};
 use capability::identity::Identity;
 use capability::lockdown::Lockdown;
 use capability::network::Network;
@@ -26,6 +26,7 @@ use capability::touch::Touch;
 pub use fault::{Cancel, Fault, Probe, Roots};
 use linux::alsa::AlsaCard;
 use linux::calls::ModemCalls;
+use linux::dialler::ModemDialler;
 use linux::gpsd::Gpsd;
 use linux::identity::SystemIdentity;
 use linux::modem::ModemManager;
@@ -39,8 +40,8 @@ use linux::vibrator::Vibrator;
 pub use ranking::locate;
 pub use settings::{Backend, HalSettings, PositionDriver, SirenDriver};
 use sim::client::{
-    SimAttention, SimIdentity, SimLockdown, SimNetwork, SimPanel, SimPosition, SimPower,
-    SimSoundCard, SimTouch,
+    SimAttention, SimDialler, SimIdentity, SimLockdown, SimNetwork, SimPanel, SimPosition,
+    SimPower, SimSoundCard, SimTouch,
 };
 use sim::request::Attraction;
 
@@ -56,6 +57,8 @@ pub struct Hal {
     pub attention: Vec<Box<dyn Attention>>,
     /// Who knows whether somebody speaks on the phone, where a driver for that exists.
     pub calls: Option<Box<dyn Calls>>,
+    /// What calls for help, where a driver for that exists; whether a call can be heard on this phone it does not know.
+    pub dialler: Option<Box<dyn Dialler>>,
     /// The battery.
     pub power: Box<dyn Power>,
     /// The network.
@@ -122,6 +125,7 @@ impl Hal {
                 sound,
                 attention: vec![Box::new(Vibrator::new(roots)), Box::new(Torch::new(roots))],
                 calls: Some(Box::new(ModemCalls::new(roots))),
+                dialler: Some(Box::new(ModemDialler::new(roots))),
                 power: Box::new(SysfsPower::new(roots)),
                 network: Box::new(KernelNetwork::new(roots)),
                 identity: Box::new(SystemIdentity::new(roots)),
@@ -136,6 +140,7 @@ impl Hal {
                     .map(|which| Box::new(SimAttention::new(&socket, which)) as Box<dyn Attention>)
                     .into(),
                 calls: None,
+                dialler: Some(Box::new(SimDialler::new(&socket))),
                 power: Box::new(SimPower::new(&socket)),
                 network: Box::new(SimNetwork::new(&socket)),
                 identity: Box::new(SimIdentity::new(&socket)),

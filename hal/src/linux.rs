@@ -5,6 +5,7 @@ pub mod alsa;
 pub mod calls;
 pub mod clock;
 pub mod dbus;
+pub mod dialler;
 pub mod gpsd;
 pub mod identity;
 pub mod lockdown;

@@ -9,6 +9,7 @@ use serde::Deserialize;
 use toml::{Table, Value};
 
 use crate::Error;
+use crate::page::Emergency;
 
 /// Where the configuration is when the command line names none; it may be missing.
 pub const DEFAULT_PATH: &str = "/etc/homing/homingd.toml";
@@ -25,8 +26,17 @@ pub struct Config {
     runtime_dir: Option<PathBuf>,
     actor_dir: Option<PathBuf>,
     actor_socket: Option<PathBuf>,
+    lost: Lost,
     /// Whose drivers are used.
     pub hal: HalSettings,
+}
+
+/// `[lost]`
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+struct Lost {
+    /// Whether somebody was heard, and heard them, in a call without a session on this phone.
+    call_audio_tested: bool,
 }
 
 impl Config {
@@ -60,6 +70,15 @@ impl Config {
             moved.map_or_else(|| "/var/lib/homing-actor".into(), |dir| dir.join("actor"))
         });
         dir.join("shown/notice.json")
+    }
+
+    /// Whether help is called from this phone: only where a call was heard on it.
+    #[must_use]
+    pub fn emergency(&self) -> Emergency {
+        match self.lost.call_audio_tested {
+            true => Emergency::Offered,
+            false => Emergency::Impossible,
+        }
     }
 
     /// The socket of the privileged half.
@@ -154,6 +173,14 @@ mod tests {
         assert_eq!(config.notice(), Path::new("/s/actor/shown/notice.json"));
         assert_eq!(config.actor_socket(), Path::new("/a.sock"));
         assert_eq!(config.hal.backend, Backend::Sim);
+        assert_eq!(config.emergency(), Emergency::Impossible);
+        fs::write(
+            fragments.join("20-calls.toml"),
+            "[lost]\ncall_audio_tested = true\n",
+        )
+        .unwrap();
+        let config = Config::read(Some(&main)).unwrap();
+        assert_eq!(config.emergency(), Emergency::Offered);
         fs::write(&main, "[hal").unwrap();
         assert!(matches!(Config::read(Some(&main)), Err(Error::Config(_))));
         let missing = folder.path().join("none.toml");

@@ -7,7 +7,6 @@ use std::process::ExitCode;
 use homing_hal::{Fault, Hal, Roots};
 use homing_screen::attendant::Phone;
 use homing_screen::config::Config;
-use homing_screen::page::Emergency;
 use homing_screen::run::{Setup, Stay, block_signals, run, undo};
 use homing_screen::typeset::Typesetter;
 use homing_screen::{Error, fonts, language};
@@ -102,7 +101,7 @@ fn act(arguments: Arguments) -> Result<(), Error> {
         phone: Phone {
             locale: locale.unwrap_or_default(),
             fonts: folders,
-            emergency: Emergency::Impossible,
+            emergency: config.emergency(),
         },
         stay,
     };

@@ -13,11 +13,12 @@ use nix::sys::signal::{SigSet, Signal};
 
 use crate::actor;
 use crate::attendant::{Attendant, Phone, Wish};
+use crate::call::Caller;
 use crate::clock::{self, Clock};
 use crate::error::Error;
 use crate::keypad::Verdict;
 use crate::notice::Notice;
-use crate::page::Moment;
+use crate::page::{Emergency, Moment};
 use crate::watch::Watch;
 
 /// How long a panel that a session is just giving up is waited for.
@@ -33,6 +34,7 @@ enum Event {
     Deaf(Fault),
     Notice,
     Verdict(Verdict),
+    Call(Emergency),
     End,
 }
 
@@ -101,13 +103,19 @@ pub fn run(setup: &Setup, hal: Hal, ends: SigSet) -> Result<(), Error> {
         panel,
         touch: Some(touch),
         power: hal.power,
+        caller: hal.dialler.map(Caller::new),
+        emergency: setup.phone.emergency.clone(),
         tell,
         hear,
     };
     screen.serve()
 }
 
-fn spawn<T: Send + 'static>(
+/// Starts a thread.
+///
+/// # Errors
+/// The system's.
+pub(crate) fn spawn<T: Send + 'static>(
     name: &str,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<JoinHandle<T>, Error> {
@@ -127,6 +135,9 @@ struct Screen<'a> {
     /// Away while its thread listens.
     touch: Option<Box<dyn Touch>>,
     power: Box<dyn Power>,
+    caller: Option<Caller>,
+    /// A call outlives the notice it began under.
+    emergency: Emergency,
     tell: Sender<Event>,
     hear: Receiver<Event>,
 }
@@ -154,6 +165,7 @@ impl Screen<'_> {
                 None if self.setup.stay == Stay::OneNotice => return Ok(()),
                 None => match self.hear.recv() {
                     Ok(Event::End) | Err(_) => return Ok(()),
+                    Ok(Event::Call(emergency)) => self.called(emergency),
                     Ok(_) => next = Notice::read(&self.setup.notice)?,
                 },
             }
@@ -228,7 +240,11 @@ impl Screen<'_> {
     fn show(&mut self, notice: Notice, geometry: Geometry) -> Result<After, Error> {
         let since = notice.since_unix_s;
         let current = notice.clone();
-        let mut attendant = Attendant::new(notice, &self.setup.phone, geometry, Instant::now());
+        let phone = Phone {
+            emergency: self.emergency.clone(),
+            ..self.setup.phone.clone()
+        };
+        let mut attendant = Attendant::new(notice, &phone, geometry, Instant::now());
         let mut lit = None;
         loop {
             let now = Instant::now();
@@ -255,7 +271,7 @@ impl Screen<'_> {
 
     /// Hands an event on; says so when the notice is not to be shown any more.
     fn take(
-        &self,
+        &mut self,
         event: Event,
         attendant: &mut Attendant,
         shown: &Notice,
@@ -265,6 +281,10 @@ impl Screen<'_> {
             Event::End => return Ok(Some(After::End)),
             Event::Deaf(fault) => return Err(fault.into()),
             Event::Verdict(verdict) => attendant.verdict(verdict, now),
+            Event::Call(emergency) => {
+                self.called(emergency);
+                attendant.call(self.emergency.clone(), now);
+            }
             Event::Notice => match Notice::read(&self.setup.notice)? {
                 None => return Ok(Some(After::Gone)),
                 Some(newer) if newer != *shown => return Ok(Some(After::Changed(newer))),
@@ -272,8 +292,9 @@ impl Screen<'_> {
             },
             Event::Input(input) => match attendant.input(input, now) {
                 Some(Wish::Judge(digits)) => self.judge(digits)?,
-                // Nobody is offered a call while this phone is said to be unable to make one.
-                Some(Wish::Call | Wish::HangUp) | None => {}
+                Some(Wish::Call) => self.call()?,
+                Some(Wish::HangUp) => self.caller.iter().for_each(Caller::hang_up),
+                None => {}
             },
         }
         Ok(None)
@@ -300,6 +321,25 @@ impl Screen<'_> {
             clock: self.clock.read(unix_s, since_unix_s - CLOCK_SLACK_S),
             battery_percent: battery.ok().and_then(|battery| battery.percent),
         }
+    }
+
+    /// Calls for help. Nobody is offered that on a phone that is not said to be able to.
+    fn call(&mut self) -> Result<(), Error> {
+        let Some(caller) = &mut self.caller else {
+            return Ok(());
+        };
+        let tell = self.tell.clone();
+        caller.call(move |emergency| {
+            let _ = tell.send(Event::Call(emergency));
+        })
+    }
+
+    /// How the call stands now.
+    fn called(&mut self, emergency: Emergency) {
+        if !matches!(emergency, Emergency::Calling(_)) {
+            self.caller.iter_mut().for_each(Caller::ended);
+        }
+        self.emergency = emergency;
     }
 
     fn judge(&self, digits: zeroize::Zeroizing<String>) -> Result<(), Error> {

@@ -45,6 +45,11 @@ impl Drop for Phone {
 
 impl Phone {
     fn start() -> Self {
+        Self::with("")
+    }
+
+    /// A phone with these lines at the configuration's end.
+    fn with(more: &str) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let began = Instant::now();
         let world = World::new(1, Place::from([52.5, 13.4]), began);
@@ -52,7 +57,7 @@ impl Phone {
             .serve(&folder.path().join("sim.sock"))
             .expect("a simulator");
         let config = format!(
-            "actor_dir = {actor:?}\nactor_socket = {socket:?}\n[hal]\nbackend = \"sim\"\n[hal.sim]\nsocket = {sim:?}\n",
+            "actor_dir = {actor:?}\nactor_socket = {socket:?}\n[hal]\nbackend = \"sim\"\n[hal.sim]\nsocket = {sim:?}\n{more}",
             actor = folder.path().join("actor"),
             socket = folder.path().join("actor.sock"),
             sim = folder.path().join("sim.sock"),
@@ -134,6 +139,29 @@ impl Phone {
             "x": part(key.x + key.w / 2, GEOMETRY.width_px),
             "y": part(key.y + key.h / 2, GEOMETRY.height_px),
         }));
+    }
+
+    /// Touches the button for an emergency call, or the one that ends it: they are at the same place.
+    fn touch_emergency(&self) {
+        let main = Scale::of(&GEOMETRY).main(Wanted {
+            contact: Part::There,
+            code_entry: Part::There,
+            emergency: Part::There,
+            code_size: 0,
+        });
+        self.tap(main.emergency);
+    }
+
+    fn call(&self) -> Value {
+        self.ask(&json!({"get": "world"}))["call"].clone()
+    }
+
+    fn wait_call(&self, state: &str) {
+        let until = Instant::now() + PATIENCE;
+        while self.call()["state"] != state {
+            assert!(Instant::now() < until, "never {state}: {}", self.call());
+            thread::sleep(Duration::from_millis(20));
+        }
     }
 
     fn enter_code(&self) {
@@ -256,6 +284,57 @@ fn a_notice_takes_the_panel_from_the_session_and_the_right_code_gives_it_back() 
     phone.type_in(&[8, 7, 6, 5, 4, 3, 2, 1]);
     assert_eq!(asked.recv_timeout(PATIENCE).as_deref(), Ok("87654321"));
     phone.wait("the session", |screen| screen["shows"] == "session");
+}
+
+#[test]
+fn help_is_called_from_the_screen_hung_up_and_a_call_that_fails_is_said_to_have_failed() {
+    const CALLING: &str = "Calling 112 – Hang up";
+    const FAILED: &str = "The call failed – Emergency call";
+    let phone = Phone::with("[lost]\ncall_audio_tested = true\n");
+    phone.lose("Hello.");
+    phone.wait_text("Emergency call");
+    // The modem cannot even try.
+    phone.ask(&json!({"fail": "calls", "how": "broken"}));
+    phone.touch_emergency();
+    phone.wait_text(FAILED);
+    assert_eq!(phone.call()["dialled"], 0);
+    phone.ask(&json!({"fail": "calls", "how": "none"}));
+
+    phone.touch_emergency();
+    phone.wait_call("dialling");
+    assert_eq!(phone.call()["number"], "112");
+    phone.ask(&json!({"set": "call", "to": "connected"}));
+    // Another message of the owner's does not take the button away that ends it.
+    phone.lose("Hello again.");
+    phone.wait_text("Hello again.");
+    phone.wait_text(CALLING);
+    phone.touch_emergency();
+    phone.wait_call("ended");
+    phone.wait_text("Emergency call");
+
+    // Nobody is reached.
+    phone.touch_emergency();
+    phone.wait_call("dialling");
+    phone.ask(&json!({"set": "call", "to": "failed"}));
+    phone.wait_text(FAILED);
+    // Who answered and hangs up has not failed.
+    phone.touch_emergency();
+    phone.wait_call("dialling");
+    phone.ask(&json!({"set": "call", "to": "connected"}));
+    phone.ask(&json!({"set": "call", "to": "ended"}));
+    phone.wait_text("Emergency call");
+    assert_eq!(phone.call()["dialled"], 3);
+}
+
+#[test]
+fn where_no_call_was_ever_heard_no_help_is_called_and_the_screen_says_so() {
+    let phone = Phone::start();
+    phone.lose("Hello.");
+    phone.wait_text("No emergency calls from this screen");
+    phone.touch_emergency();
+    phone.enter_code();
+    phone.wait_text("0/8");
+    assert_eq!(phone.call()["dialled"], 0);
 }
 
 #[test]

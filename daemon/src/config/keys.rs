@@ -19,7 +19,7 @@ pub struct Key {
 }
 
 /// Every key; the manual page homingd.toml(5) explains each.
-pub static KEYS: [Key; 12] = [
+pub static KEYS: [Key; 13] = [
     Key {
         name: "state_dir",
         read: |settings, value| folder(value).map(|read| settings.state_dir = read),
@@ -69,6 +69,10 @@ pub static KEYS: [Key; 12] = [
         read: |settings, value| {
             seconds(value, 1..=86_400).map(|read| settings.beacon.interval = read)
         },
+    },
+    Key {
+        name: "lost.call_audio_tested",
+        read: |settings, value| flag(value).map(|read| settings.lost.call_audio_tested = read),
     },
     // MQTT counts the keep-alive in sixteen bits.
     Key {
@@ -128,6 +132,11 @@ fn level(value: &DeValue<'_>) -> Result<Level, String> {
             suggest::hint(word, names)
         )
     })
+}
+
+fn flag(value: &DeValue<'_>) -> Result<bool, String> {
+    let read = value.as_bool();
+    read.ok_or_else(|| wrong_type("true or false", value))
 }
 
 fn seconds(value: &DeValue<'_>, range: RangeInclusive<u64>) -> Result<Duration, String> {

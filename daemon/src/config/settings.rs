@@ -30,6 +30,8 @@ pub struct Settings {
     pub track: Track,
     /// `[beacon]`
     pub beacon: Beacon,
+    /// `[lost]`
+    pub lost: Lost,
     /// `[mqtt]`
     pub mqtt: Mqtt,
 }
@@ -65,6 +67,14 @@ pub struct Track {
 pub struct Beacon {
     /// `interval_s`: the longest time between two beacons while connected.
     pub interval: Duration,
+}
+
+/// `[lost]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lost {
+    /// `call_audio_tested`: whether somebody was heard, and heard them, in a call without a session on this phone.
+    /// The lost screen offers emergency calls only then.
+    pub call_audio_tested: bool,
 }
 
 /// `[mqtt]`
@@ -130,6 +140,9 @@ impl Default for Settings {
             },
             beacon: Beacon {
                 interval: Duration::from_secs(900),
+            },
+            lost: Lost {
+                call_audio_tested: false,
             },
             mqtt: Mqtt {
                 keep_alive: Duration::from_secs(240),

@@ -13,7 +13,7 @@ use nix::unistd::{AccessFlags, access};
 
 use super::diagnosis::Weakness;
 use crate::actor::ask::ask;
-use crate::config::{DEFAULT_PATH, Loaded};
+use crate::config::{DEFAULT_PATH, Loaded, Lost};
 use crate::siren::intent;
 use crate::siren::report::Report;
 
@@ -54,6 +54,7 @@ pub(super) fn weaknesses(loaded: &Loaded, enrolled: Option<bool>, roots: &Roots)
     weak.extend(storage(state_dir, roots));
     weak.extend(sleep(roots));
     weak.extend(last_ring(state_dir));
+    weak.extend(emergency_calls(&loaded.settings.lost));
     if enrolled == Some(true) {
         weak.extend(privileged_half(&loaded.settings.actor_socket()));
     }
@@ -80,6 +81,16 @@ fn privileged_half(socket: &Path) -> Option<Weakness> {
         ),
     };
     Some(Weakness::new("lost mode", why))
+}
+
+/// Whether help can be called from the lost screen.
+fn emergency_calls(lost: &Lost) -> Option<Weakness> {
+    (!lost.call_audio_tested).then(|| {
+        Weakness::new(
+            "emergency calls",
+            "while it is lost nobody can call for help with this phone: test the sound of calls as homingd.toml(5) says, then set lost.call_audio_tested",
+        )
+    })
 }
 
 /// What the siren met when it last sounded.
@@ -284,6 +295,13 @@ mod tests {
         report.store(&folder).unwrap();
         let weak = last_ring(root.path()).unwrap();
         assert!(weak.why.contains("holds Speaker"), "{}", weak.why);
+    }
+
+    #[test]
+    fn a_phone_whose_calls_nobody_has_heard_calls_no_help_and_that_is_said() {
+        let tested = |call_audio_tested| emergency_calls(&Lost { call_audio_tested });
+        assert!(tested(false).unwrap().why.contains("nobody can call"));
+        assert_eq!(tested(true), None);
     }
 
     #[test]

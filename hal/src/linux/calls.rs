@@ -8,16 +8,16 @@ use super::modem::{SERVICE, objects, property};
 use crate::capability::call::{CallState, Calls};
 use crate::fault::{Cancel, Fault, Probe, Roots};
 
-const VOICE: &str = "org.freedesktop.ModemManager1.Modem.Voice";
-const CALL: &str = "org.freedesktop.ModemManager1.Call";
+pub(super) const VOICE: &str = "org.freedesktop.ModemManager1.Modem.Voice";
+pub(super) const CALL: &str = "org.freedesktop.ModemManager1.Call";
 /// `MMCallState` of a call in which somebody listens: dialling, ringing out, active (ModemManager-enums.h).
 /// 3, ringing in, is no call yet: the siren and the ring tone look for the same person. In 5 and 6, held and waiting,
 /// nobody listens, and a call can be left so for hours.
-const GOES_ON: [i32; 3] = [1, 2, 4];
+pub(super) const GOES_ON: [i32; 3] = [1, 2, 4];
 /// How long a probe may take.
 const PROBE_TIME: Duration = Duration::from_secs(3);
 /// Calls that are looked at: networks allow seven at once (3GPP TS 22.030).
-const MOST_CALLS: usize = 16;
+pub(super) const MOST_CALLS: usize = 16;
 
 /// The driver.
 pub struct ModemCalls {
@@ -43,7 +43,7 @@ impl ModemCalls {
 }
 
 /// The modems that can speak.
-fn voices(bus: &mut Bus, owner: &str, limit: Limit<'_>) -> Result<Vec<String>, Fault> {
+pub(super) fn voices(bus: &mut Bus, owner: &str, limit: Limit<'_>) -> Result<Vec<String>, Fault> {
     let objects = objects(bus, owner, limit)?;
     let voices = objects
         .entries()

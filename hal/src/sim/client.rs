@@ -1,5 +1,6 @@
 //! The simulated phone's drivers: every capability trait over the control socket of `homing-sim`. Nothing is simulated here.
 
+mod dialler;
 mod lockdown;
 mod panel;
 mod sound;
@@ -25,6 +26,7 @@ use crate::capability::position::{Fix, PositionSource};
 use crate::capability::power::Power;
 use crate::fault::{Cancel, Fault, Probe};
 
+pub use dialler::SimDialler;
 pub use lockdown::SimLockdown;
 pub use panel::{SimPanel, SimTouch};
 pub use sound::{SimAttention, SimSiren, SimSoundCard};

@@ -81,6 +81,11 @@ pub enum Set {
         /// down, move or up; both down and up when not said.
         phase: Option<Phase>,
     },
+    /// The other side of a call, or the network, does something with it.
+    Call {
+        /// connected, ended or failed.
+        to: CallStands,
+    },
     /// Somebody presses a key of the phone's case.
     Key {
         /// power or other.
@@ -96,6 +101,23 @@ pub enum Session {
     Open,
     /// There is none.
     Ended,
+}
+
+/// How the simulated modem's call stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CallStands {
+    /// There was none.
+    #[default]
+    None,
+    /// It rings on the other side.
+    Dialling,
+    /// Somebody has answered.
+    Connected,
+    /// It is over.
+    Ended,
+    /// It reached nobody.
+    Failed,
 }
 
 /// What draws hands and eyes.
@@ -149,6 +171,8 @@ pub enum Get {
     Identity,
     /// Whether the user has a session (driver).
     Session,
+    /// The modem's newest call (driver).
+    Calls,
     /// Whether there is a panel (driver).
     Panel,
     /// What the receiver states now (driver); it is powered as long as the connection asks.
@@ -167,6 +191,7 @@ pub enum Capability {
     Identity,
     Lockdown,
     Panel,
+    Calls,
 }
 
 /// How it fails.
@@ -260,6 +285,13 @@ pub enum Do {
     Lock,
     /// Gives the session back as it was found.
     Unlock,
+    /// Calls a number.
+    Dial {
+        /// The number.
+        number: String,
+    },
+    /// Ends that call.
+    HangUp,
     /// Answers when the network changed since `seen`, or after `ms`.
     AwaitNetwork {
         /// The network's version that the driver knows.

@@ -237,6 +237,16 @@ impl Connection {
                 self.simulator.changed.notify_all();
                 Ok(json!({"ok": true}))
             }
+            Request::Do(Do::Dial { number }) => {
+                self.may_use(Capability::Calls)?;
+                self.simulator.world().call.dial(number);
+                Ok(json!({"ok": true}))
+            }
+            Request::Do(Do::HangUp) => {
+                self.may_use(Capability::Calls)?;
+                self.simulator.world().call.hang_up();
+                Ok(json!({"ok": true}))
+            }
             Request::Do(Do::AwaitNetwork { seen, ms }) => {
                 self.may_use(Capability::Network)?;
                 Ok(self.await_network(seen, Duration::from_millis(ms)))
@@ -279,6 +289,10 @@ impl Connection {
             Get::Session => {
                 self.may_use(Capability::Lockdown)?;
                 Ok(self.simulator.world().session())
+            }
+            Get::Calls => {
+                self.may_use(Capability::Calls)?;
+                Ok(json!(self.simulator.world().call))
             }
             Get::Panel => {
                 self.may_use(Capability::Panel)?;

@@ -17,11 +17,12 @@ use homing_hal::linux::dbus::{self, Limit};
 use tempfile::TempDir;
 
 use crate::phone::Process;
+use crate::voice::Voice;
 
 pub(crate) const GPS_RAW: u32 = 1 << 1;
 pub(crate) const GPS_NMEA: u32 = 1 << 2;
 pub(crate) const CELL: u32 = 1;
-const MODEM: &str = "/org/freedesktop/ModemManager1/Modem/0";
+const MODEM: &str = "/org/freedesktop/ModemManager1/Modem/";
 
 /// A real dbus-daemon at the place of the system's, below a folder of its own.
 pub(crate) struct Bus {
@@ -124,6 +125,10 @@ pub(crate) struct Modem {
     pub(crate) setups: Vec<(u32, bool)>,
     /// The states of the calls (`MMCallState`).
     pub(crate) calls: Vec<i32>,
+    /// Calls that are placed here.
+    pub(crate) voice: Voice,
+    /// The number in its path, which grows whenever a modem comes back.
+    pub(crate) index: u32,
 }
 
 impl Default for Modem {
@@ -137,6 +142,8 @@ impl Default for Modem {
             looks: 0,
             setups: Vec::new(),
             calls: Vec::new(),
+            voice: Voice::default(),
+            index: 0,
         }
     }
 }
@@ -150,7 +157,7 @@ pub(crate) enum Answer {
     Nothing,
 }
 
-const UNAUTHORIZED: Answer = Answer::Error(
+pub(crate) const UNAUTHORIZED: Answer = Answer::Error(
     "org.freedesktop.ModemManager1.Error.Core.Unauthorized",
     "PolicyKit authorization failed",
 );
@@ -195,7 +202,7 @@ impl Modem {
             vec![
                 (named("Modem"), modem),
                 (named("Modem.Location"), location),
-                (named("Modem.Voice"), properties(Vec::new())),
+                (named("Modem.Voice"), self.voice.told()),
             ],
         )
     }
@@ -205,25 +212,31 @@ impl Modem {
         let (path, member) = (text(&call.path), text(&call.member));
         let interface = text(&call.interface);
         let argument = |index: usize| call.body.get(index);
-        match (
+        let modem = format!("{MODEM}{}", self.index);
+        let asked = (
             interface.strip_prefix(PREFIX).unwrap_or(&interface),
             &*member,
-        ) {
+        );
+        if let Some(answer) = self.voice.answer(&path, asked, &call.body) {
+            return answer;
+        }
+        match asked {
             ("org.freedesktop.DBus.ObjectManager", "GetManagedObjects") => {
-                let modem = (Value::Text('o', MODEM.into()), self.interfaces());
+                let modem = (Value::Text('o', modem), self.interfaces());
                 let modems = if present { vec![modem] } else { Vec::new() };
                 Answer::Values(vec![dictionary("{oa{sa{sv}}}", modems)])
             }
-            (".Modem.Location", "Setup") if path == MODEM && present => self.set_up(
+            (".Modem.Location", "Setup") if path == modem && present => self.set_up(
                 argument(0).and_then(Value::as_u32).unwrap(),
                 argument(1).is_some_and(Value::is_true),
             ),
-            (".Modem.Location", "GetLocation") if path == MODEM && present => self.look(),
+            (".Modem.Location", "GetLocation") if path == modem && present => self.look(),
             (".Modem.Voice", "ListCalls") if self.mood == Mood::Hangs => Answer::Nothing,
             (".Modem.Voice", "ListCalls") => {
                 let calls = (0..self.calls.len()).map(|index| {
                     Value::Text('o', format!("/org/freedesktop/ModemManager1/Call/{index}"))
                 });
+                let calls = calls.chain(self.voice.paths());
                 Answer::Values(vec![Value::Array("o".into(), calls.collect())])
             }
             ("org.freedesktop.DBus.Properties", "Get") => {

@@ -8,6 +8,7 @@
 mod accuracy;
 mod bus;
 mod calls;
+mod dialler;
 mod gpsd;
 mod linux;
 mod lockdown;
@@ -28,3 +29,4 @@ mod screen;
 mod simulator;
 mod sound;
 mod surroundings;
+mod voice;
