@@ -192,9 +192,11 @@ fn an_order_to_lock_waits_for_a_phone_that_is_away_and_one_that_was_taken_back_n
     wait_shown(&household, "Please call");
     let first = wait_end(&household, &taken_back);
     assert!(!steps(&first).contains(&"running"), "{first}");
-    let mut log = household.log().into_iter();
-    let second = log.find(|order| order["id"] == waiting["id"]).unwrap();
-    assert_eq!(second["state"], "running");
+    wait_until(PATIENCE, "its owner to know that it is locked", || {
+        let mut log = household.log().into_iter();
+        let second = log.find(|order| order["id"] == waiting["id"])?;
+        (second["state"] == "running").then_some(())
+    });
     // A phone whose owner is at the very same machine is unlocked although `homing watch` sends too.
     assert_eq!(
         household.owner.json(&["lost", PHONE, "--off"])["state"],
@@ -263,11 +265,12 @@ fn a_privileged_half_that_is_killed_at_any_moment_goes_on_where_it_was() {
             let entry = log.find(|entry| entry["id"] == order["id"])?;
             (entry["state"] == "running").then_some(())
         });
-        let mut end = household
-            .owner
-            .start(&format!("off-{round}"), &["lost", PHONE, "--off"]);
+        let mut end = household.owner.start(
+            &format!("off-{round}"),
+            &["lost", PHONE, "--off", "--wait", "110s"],
+        );
         kill_soon(&mut household, round);
-        let status = end.wait(PATIENCE * 3);
+        let status = end.wait(PATIENCE * 4);
         assert!(status.success(), "{status}: {}", end.log());
         wait_session(&household);
         assert!(!is_lost(&household));

@@ -75,7 +75,10 @@ impl Privileged for ActorSocket {
             Ok(_) => None,
             Err(error) => {
                 tracing::debug!("no challenge for this beacon: {error}");
-                self.silent_until = now + PAUSE;
+                if error.kind() == io::ErrorKind::TimedOut {
+                    // One that hangs would hold up each beacon; one that is not there says so at once.
+                    self.silent_until = now + PAUSE;
+                }
                 None
             }
         }

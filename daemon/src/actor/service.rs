@@ -346,7 +346,7 @@ impl Service {
             .is_some_and(|verifier| verifier.matches(&code));
         if !right {
             tracing::warn!("a wrong unlock code was typed");
-            let wait = self.state.wait(self.boot, boottime::now_ms()?);
+            let wait = self.state.wait(self.boot, now_ms);
             let wait_s = whole_seconds(wait.unwrap_or_default());
             return Ok(Answer::Code(CodeAnswer::Wrong { wait_s }));
         }
