@@ -43,6 +43,16 @@ impl Drop for Phone {
     }
 }
 
+/// Looks until the condition holds, and says at the end of the patience what was seen instead.
+#[track_caller]
+fn wait_until(what: &str, mut look: impl FnMut() -> Result<(), Value>) {
+    let until = Instant::now() + PATIENCE;
+    while let Err(seen) = look() {
+        assert!(Instant::now() < until, "never: {what}: {seen}");
+        thread::park_timeout(Duration::from_millis(20));
+    }
+}
+
 impl Phone {
     fn start() -> Self {
         Self::with("")
@@ -114,11 +124,10 @@ impl Phone {
     }
 
     fn wait(&self, what: &str, mut holds: impl FnMut(&Value) -> bool) {
-        let until = Instant::now() + PATIENCE;
-        while !holds(&self.seen()) {
-            assert!(Instant::now() < until, "never: {what}: {}", self.seen());
-            thread::sleep(Duration::from_millis(20));
-        }
+        wait_until(what, || {
+            let seen = self.seen();
+            if holds(&seen) { Ok(()) } else { Err(seen) }
+        });
     }
 
     fn wait_text(&self, text: &str) {
@@ -157,11 +166,14 @@ impl Phone {
     }
 
     fn wait_call(&self, state: &str) {
-        let until = Instant::now() + PATIENCE;
-        while self.call()["state"] != state {
-            assert!(Instant::now() < until, "never {state}: {}", self.call());
-            thread::sleep(Duration::from_millis(20));
-        }
+        wait_until(state, || {
+            let call = self.call();
+            if call["state"] == state {
+                Ok(())
+            } else {
+                Err(call)
+            }
+        });
     }
 
     fn enter_code(&self) {
@@ -374,16 +386,20 @@ fn the_power_key_switches_the_panel_and_while_it_is_off_nothing_of_the_process_w
     phone.wait_text("Hello.");
     phone.press_power();
     phone.wait("a dark panel", |screen| screen["backlight_percent"] == 0);
-    // Two seconds in which no thread of it ran, with the time that a busy machine needs to come there.
-    let until = Instant::now() + PATIENCE;
-    loop {
-        let before = phone.switches();
-        thread::sleep(Duration::from_secs(2));
-        if before == phone.switches() {
-            break;
+    // What a busy machine has left over comes to its end: then no thread of it runs for two seconds.
+    let mut rests = (phone.switches(), Instant::now());
+    wait_until("two seconds of rest", || {
+        let now = phone.switches();
+        if now != rests.0 {
+            rests = (now, Instant::now());
         }
-        assert!(Instant::now() < until, "it wakes without reason");
-    }
+        let rested = rests.1.elapsed();
+        if rested >= Duration::from_secs(2) {
+            Ok(())
+        } else {
+            Err(json!(rested.as_millis()))
+        }
+    });
     phone.press_power();
     phone.wait_text("Hello.");
 }
