@@ -219,7 +219,7 @@ impl ActorState {
     #[must_use]
     pub fn wait(&self, boot: BootId, boottime_ms: u64) -> Option<Duration> {
         let open = self.open.as_ref().filter(|open| open.code.is_some())?;
-        Some(open.tries.wait(boot, boottime_ms))
+        Some(open.tries.wait(&boot, boottime_ms))
     }
     /// One try of the code more, to reach the disk before it is looked at.
     #[must_use]

@@ -148,7 +148,7 @@ fn nothing_typed() -> ExitError {
 fn now() -> Result<Moment, Error> {
     Ok(Moment {
         boot: intent::boot_id(&Roots::default())?,
-        since: boottime::now()?,
+        since_ms: boottime::now_ms()?,
     })
 }
 

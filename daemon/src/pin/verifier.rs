@@ -5,6 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use homing_policy::tries::Tries;
 use homing_protocol::Malformed;
 use homing_protocol::cbor::{self, Fields, Map};
 use homing_protocol::rand_core::Rng;
@@ -20,12 +21,6 @@ const MAGIC: &str = "homing pin";
 /// phone of 2 GiB carries out within a second. Stored beside the salt, so that they can be raised for the next PIN.
 const MEMORY_KIB: u32 = 19 * 1024;
 const PASSES: u32 = 2;
-/// Wrong tries that cost nothing but themselves.
-const FREE_TRIES: u32 = 5;
-/// What the last of them costs; each further one twice as much, up to [`LONGEST_WAIT`].
-const FIRST_WAIT: Duration = Duration::from_secs(60);
-/// 24 tries a day: half of a million six-digit PINs takes 57 years.
-const LONGEST_WAIT: Duration = Duration::from_secs(3600);
 
 /// Six digits or more.
 #[derive(Clone)]
@@ -57,8 +52,8 @@ impl Pin {
 pub(crate) struct Moment {
     /// The kernel's id of this start.
     pub(crate) boot: String,
-    /// Time since it, sleep included.
-    pub(crate) since: Duration,
+    /// Milliseconds since it, sleep included.
+    pub(crate) since_ms: u64,
 }
 
 /// What became of a try.
@@ -86,8 +81,7 @@ struct Kept {
     hash: [u8; 32],
     memory_kib: u32,
     passes: u32,
-    wrong: u32,
-    last: Option<Moment>,
+    tries: Tries<String>,
 }
 
 /// Where it lies: in the folder of what the privileged half of the phone knows.
@@ -109,8 +103,7 @@ pub(crate) fn set(state_dir: &Path, pin: &Pin) -> Result<(), Error> {
         hash: stretch(pin, &salt, MEMORY_KIB, PASSES)?,
         memory_kib: MEMORY_KIB,
         passes: PASSES,
-        wrong: 0,
-        last: None,
+        tries: Tries::default(),
     };
     durable::replace(&path, &kept.encode(), Access::Private)
 }
@@ -147,15 +140,9 @@ impl Verifier {
         }))
     }
 
-    /// How long nobody may try at `now`. After a restart of the phone the whole wait begins anew: a restart must not
-    /// be the quicker way.
+    /// How long nobody may try at `now`.
     pub(crate) fn wait(&self, now: &Moment) -> Duration {
-        let whole = after(self.kept.wrong);
-        match &self.kept.last {
-            Some(last) if last.boot == now.boot => (last.since + whole).saturating_sub(now.since),
-            Some(_) => whole.saturating_sub(now.since),
-            None => Duration::ZERO,
-        }
+        self.kept.tries.wait(&now.boot, now.since_ms)
     }
 
     /// Compares. A try is counted on the disk before it is made, so that whoever cuts it short has used it up.
@@ -167,8 +154,7 @@ impl Verifier {
         if !wait.is_zero() {
             return Ok(Answer::Wait(wait));
         }
-        self.kept.wrong = self.kept.wrong.saturating_add(1);
-        self.kept.last = Some(now.clone());
+        self.kept.tries = self.kept.tries.one_more(now.boot.clone(), now.since_ms);
         self.store()?;
         let hash = stretch(pin, &self.kept.salt, self.kept.memory_kib, self.kept.passes)?;
         let differing = hash
@@ -178,24 +164,13 @@ impl Verifier {
         if differing != 0 {
             return Ok(Answer::Wrong(self.wait(now)));
         }
-        self.kept.wrong = 0;
-        self.kept.last = None;
+        self.kept.tries = Tries::default();
         self.store()?;
         Ok(Answer::Right)
     }
 
     fn store(&self) -> Result<(), Error> {
         durable::replace(&self.path, &self.kept.encode(), Access::Private)
-    }
-}
-
-/// The wait after so many wrong tries in a row.
-fn after(wrong: u32) -> Duration {
-    match wrong.checked_sub(FREE_TRIES) {
-        None => Duration::ZERO,
-        Some(more) => FIRST_WAIT
-            .saturating_mul(2_u32.saturating_pow(more))
-            .min(LONGEST_WAIT),
     }
 }
 
@@ -220,13 +195,10 @@ impl Kept {
             .bytes(2, &self.hash)
             .uint(3, self.memory_kib.into())
             .uint(4, self.passes.into())
-            .uint(5, self.wrong.into());
-        match &self.last {
+            .uint(5, self.tries.wrong.into());
+        match &self.tries.last {
             None => map,
-            Some(last) => {
-                let since_ms = u64::try_from(last.since.as_millis()).unwrap_or(u64::MAX);
-                map.text(6, &last.boot).uint(7, since_ms)
-            }
+            Some((boot, since_ms)) => map.text(6, boot).uint(7, *since_ms),
         }
         .encode()
     }
@@ -242,18 +214,17 @@ impl Kept {
             hash: fields.bytes(2)?,
             memory_kib: fields.narrow(3)?,
             passes: fields.narrow(4)?,
-            wrong: fields.narrow(5)?,
-            last: None,
+            tries: Tries {
+                wrong: fields.narrow(5)?,
+                last: None,
+            },
         };
         // More than any phone would write; a reader's memory is not to be exhausted by a file.
         if kept.memory_kib > 256 * 1024 || kept.passes > 16 {
             return Err(Malformed::Field(3));
         }
-        if kept.wrong > 0 {
-            kept.last = Some(Moment {
-                boot: fields.text(6, 64)?.to_owned(),
-                since: Duration::from_millis(fields.uint(7)?),
-            });
+        if kept.tries.wrong > 0 {
+            kept.tries.last = Some((fields.text(6, 64)?.to_owned(), fields.uint(7)?));
         }
         fields.end()?;
         Ok(kept)
@@ -264,12 +235,14 @@ impl Kept {
 mod tests {
     use std::os::unix::fs::PermissionsExt;
 
+    use homing_policy::tries::{FIRST_WAIT, FREE_TRIES};
+
     use super::*;
 
     fn moment(boot: &str, seconds: u64) -> Moment {
         Moment {
             boot: boot.into(),
-            since: Duration::from_secs(seconds),
+            since_ms: seconds * 1000,
         }
     }
 
@@ -326,7 +299,6 @@ mod tests {
         let right = verifier.check(&pin("135790"), &moment("a", 280)).unwrap();
         assert_eq!(right, Answer::Right);
         assert_eq!(verifier.wait(&moment("a", 280)), Duration::ZERO);
-        assert_eq!(after(FREE_TRIES + 40), LONGEST_WAIT);
     }
 
     #[test]

@@ -10,7 +10,7 @@ mod units;
 use std::path::Path;
 
 pub use openrc::OpenRcLockdown;
-pub use systemd::SystemdLockdown;
+pub use systemd::{CLOSED, SystemdLockdown};
 
 use crate::capability::lockdown::{Lockdown, Standing};
 use crate::fault::{Fault, Probe, Roots};

@@ -12,7 +12,7 @@ use homing_hal::conformance;
 use homing_hal::fault::{Fault, Probe};
 use homing_hal::linux::dbus::message::Message;
 use homing_hal::linux::dbus::value::Value;
-use homing_hal::linux::lockdown::SystemdLockdown;
+use homing_hal::linux::lockdown::{CLOSED, SystemdLockdown};
 use tempfile::TempDir;
 
 use crate::bus::{Answer, Bus, join, serve, variant};
@@ -413,4 +413,40 @@ fn without_a_bus_the_kernels_doors_are_closed_all_the_same() {
     assert!(matches!(lockdown.enter(), Err(Fault::Absent(_))));
     assert_eq!(fs::read_to_string(&sysrq).unwrap(), "0");
     assert_eq!(lockdown.leave(), Ok(()), "nothing is owed");
+}
+
+/// Whether a name fits a pattern with one `*` at most.
+fn fits(name: &str, pattern: &str) -> bool {
+    match pattern.split_once('*') {
+        None => name == pattern,
+        Some((before, after)) => name
+            .strip_prefix(before)
+            .is_some_and(|rest| rest.ends_with(after)),
+    }
+}
+
+#[test]
+fn what_is_closed_does_not_start_either_and_what_does_not_start_is_closed() {
+    let units = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../systemd/usr/lib/systemd/system"
+    );
+    let names = fs::read_dir(units).unwrap().map(|entry| {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        name.strip_suffix(".d").map(str::to_owned)
+    });
+    let conditional: Vec<_> = names.flatten().collect();
+    for pattern in CLOSED {
+        // A unit's other name (logind.conf(5)) has its unit's conditions.
+        let pattern = match pattern {
+            "autovt@*.service" => "getty@*.service",
+            other => other,
+        };
+        let one = conditional.iter().any(|name| fits(name, pattern));
+        assert!(one, "{pattern} has no condition");
+    }
+    for name in conditional {
+        let closed = CLOSED.iter().any(|pattern| fits(&name, pattern));
+        assert!(closed, "{name} is not closed");
+    }
 }

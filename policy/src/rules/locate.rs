@@ -1,6 +1,6 @@
 //! Locate: at most one search runs; the newest order takes its place, the older one is answered *superseded*.
 
-use super::{Saying, accept, advance, is_overtaken, is_search, track};
+use super::{Saying, accept, advance, fail_saying, is_overtaken, is_search, track};
 use crate::decision::{Decision, Effect};
 use crate::event::{Now, SearchOutcome};
 use crate::record::Record;
@@ -112,13 +112,7 @@ fn fail_search(state: &State, entry: &Entry, why: &str, decision: &mut Decision)
         report: state.newest_report(),
         ..Saying::default()
     };
-    advance(
-        state,
-        decision,
-        &entry.accepted,
-        CommandState::Failed,
-        saying,
-    );
+    fail_saying(state, entry, saying, decision);
 }
 
 /// After a restart the search begins anew, but not for ever: it may be what ends the agent.

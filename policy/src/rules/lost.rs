@@ -1,6 +1,6 @@
 //! Lost mode, as far as the unprivileged half has a say in it: it hands the signed orders over and tells what came of them. It must not claim anything that the privileged half has not attested.
 
-use super::{Saying, accept, advance, is_overtaken};
+use super::{Saying, accept, advance, fail_saying, is_overtaken};
 use crate::decision::{Decision, Effect};
 use crate::event::{ActorAnswer, Now};
 use crate::record::{Accepted, Record};
@@ -97,13 +97,7 @@ pub(super) fn answered(
                 text: Some("the phone's privileged half refuses: order it again".into()),
                 ..Saying::default()
             };
-            advance(
-                state,
-                decision,
-                &entry.accepted,
-                CommandState::Failed,
-                saying,
-            );
+            fail_saying(state, entry, saying, decision);
         }
         ActorAnswer::Failing(_) => {}
     }

@@ -184,6 +184,12 @@ fn fail(state: &State, entry: &Entry, why: &str, decision: &mut Decision) {
     end_with(state, entry, CommandState::Failed, why, decision);
 }
 
+/// Likewise, with more than a sentence.
+fn fail_saying(state: &State, entry: &Entry, saying: Saying, decision: &mut Decision) {
+    let to = CommandState::Failed;
+    advance(state, decision, &entry.accepted, to, saying);
+}
+
 /// Ends a command that was taken on, with a sentence for the owner.
 fn end_with(state: &State, entry: &Entry, to: CommandState, why: &str, decision: &mut Decision) {
     let saying = Saying {

@@ -22,8 +22,9 @@ const USUAL: &str = "graphical.target";
 const GENERATED: &str = "systemd/generator.early/default.target";
 
 /// What gives somebody a prompt, a screen or the files. Isolating stops most of it, but not what says that it shall not
-/// (`IgnoreOnIsolate=`), nor what is started later. Each has a condition in systemd/, by which it does not start.
-const CLOSED: [&str; 28] = [
+/// (`IgnoreOnIsolate=`), nor what is started later. Patterns as of systemctl(1); each that a unit can have has a condition in
+/// systemd/, by which it does not start.
+pub const CLOSED: [&str; 28] = [
     "getty@*.service",
     "serial-getty@*.service",
     "container-getty@*.service",
