@@ -48,6 +48,7 @@ const MASK: &str =
     r"\xff\xff\xff\xff\xff\xff\xff\x00\xff\xff\xff\xff\xff\xff\xff\xff\xfe\xff\xff\xff";
 
 /// A way to run programs of another architecture.
+#[derive(Clone)]
 pub(crate) enum Translator {
     /// The machine does already.
     System,

@@ -65,14 +65,29 @@ impl SystemKit {
     /// # Errors
     /// One sentence.
     pub fn find() -> Result<Self, String> {
-        let path = |variable| {
+        Self::of("HOMING_TEST_SYSTEM", "HOMING_TEST_SYSTEM_REASON")
+    }
+
+    /// Likewise, of the image that also has Phosh, an editor, an ssh server and disk encryption. Its phosh.service is not enabled
+    /// for anybody yet.
+    ///
+    /// # Errors
+    /// One sentence.
+    pub fn find_phosh() -> Result<Self, String> {
+        let plain = Self::find()?;
+        let Self { disk, .. } = Self::of("HOMING_TEST_PHOSH", "HOMING_TEST_PHOSH_REASON")?;
+        Ok(Self { disk, ..plain })
+    }
+
+    fn of(disk: &str, reason: &str) -> Result<Self, String> {
+        let path = |variable: &str| {
             let nobody =
                 "no system was prepared: `cargo xtask ci --full` and `cargo xtask qemu` do";
-            prepared(variable, "HOMING_TEST_SYSTEM_REASON", nobody)
+            prepared(variable, reason, nobody)
         };
         Ok(Self {
             qemu: path("HOMING_TEST_QEMU")?,
-            disk: path("HOMING_TEST_SYSTEM")?,
+            disk: path(disk)?,
             uefi: path("HOMING_TEST_FIRMWARE")?,
             debugfs: path("HOMING_TEST_DEBUGFS")?,
             mcopy: path("HOMING_TEST_MCOPY")?,

@@ -75,14 +75,19 @@ pub(super) fn missing() -> Option<String> {
         .map(|name| format!("{name} is not here: `apt-get install mmdebstrap arch-test`"))
 }
 
+/// What it is made of, a line each.
+pub(super) fn list() -> String {
+    format!("{SUITE}\n{}\n{}\n", PACKAGES.join("\n"), MODULES.join("\n"))
+}
+
 /// The archive, made now where no earlier one was made of the same list.
 ///
 /// # Errors
 /// One sentence: mmdebstrap failed, or its result cannot be kept.
 pub(super) fn provide(store: &Path, translator: &Translator) -> Result<PathBuf, String> {
     let archive = store.join("base.tar");
+    let wanted = list();
     let list = store.join("base.list");
-    let wanted = format!("{SUITE}\n{}\n{}\n", PACKAGES.join("\n"), MODULES.join("\n"));
     if archive.is_file() && std::fs::read_to_string(&list).is_ok_and(|made| made == wanted) {
         return Ok(archive);
     }

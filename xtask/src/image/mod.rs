@@ -3,6 +3,7 @@
 mod base;
 mod disk;
 mod root;
+mod shell;
 
 use crate::arm;
 use crate::debian::apt::{self, Apt};
@@ -38,7 +39,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), String> {
         Some(folder) => folder.join("homingd"),
         None => build()?,
     };
-    let made = make(&program, bundle.as_deref(), &Parts::find()?)?;
+    let made = make(&program, bundle.as_deref(), System::Plain, &Parts::find()?)?;
     println!("{}", made.display());
     Ok(())
 }
@@ -52,6 +53,25 @@ fn build() -> Result<PathBuf, String> {
 /// target/image, outside git.
 fn folder() -> PathBuf {
     house::target().join("image")
+}
+
+/// What a disk is to start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum System {
+    /// What `cargo xtask image` makes for phones.
+    Plain,
+    /// With Phosh, an ssh server and disk encryption: for stories.
+    Phosh,
+}
+
+impl System {
+    /// Where its disk lies, with its kernel and initial RAM disk beside.
+    fn folder(self) -> PathBuf {
+        match self {
+            Self::Plain => folder(),
+            Self::Phosh => folder().join("phosh"),
+        }
+    }
 }
 
 /// What the stories of tests/qemu about a whole system need, as variables of their environment; where they cannot be told
@@ -74,11 +94,27 @@ pub(crate) fn stage(program: &Path) -> Result<Vec<(&'static str, OsString)>, Str
         Ok(found) => found,
         Err(reason) => return missing(reason),
     };
-    let disk = make(program, None, &parts)?;
+    let disk = make(program, None, System::Plain, &parts)?;
     let mut variables = vec![
         ("HOMING_TEST_SYSTEM", disk.into_os_string()),
         ("HOMING_TEST_FIRMWARE", firmware.into_os_string()),
     ];
+    variables.push(
+        match shell::provide(&folder(), &parts.base, &parts.translator) {
+            Ok(base) => {
+                let parts = Parts {
+                    base,
+                    ..parts.clone()
+                };
+                let disk = make(program, None, System::Phosh, &parts)?;
+                ("HOMING_TEST_PHOSH", disk.into_os_string())
+            }
+            Err(reason) => {
+                house::skip(&format!("the stories about a phone with Phosh: {reason}"));
+                ("HOMING_TEST_PHOSH_REASON", OsString::from(reason))
+            }
+        },
+    );
     variables.extend(
         parts
             .tools
@@ -111,6 +147,7 @@ fn firmware() -> Result<PathBuf, String> {
 }
 
 /// What a disk is made with and of, none of it ours.
+#[derive(Clone)]
 struct Parts {
     tools: Found,
     translator: Translator,
@@ -137,29 +174,40 @@ impl Parts {
 
 /// The disk with `program` as its homingd, made again when something in it is newer. Without a bundle it is
 /// `homing-arm64.img`, which every story copies.
-fn make(program: &Path, bundle: Option<&Path>, parts: &Parts) -> Result<PathBuf, String> {
+fn make(
+    program: &Path,
+    bundle: Option<&Path>,
+    system: System,
+    parts: &Parts,
+) -> Result<PathBuf, String> {
     let Parts {
         tools,
         translator,
         base,
     } = parts;
-    let name = match bundle {
-        Some(_) => "homing-arm64-joins.img",
-        None => "homing-arm64.img",
+    let name = match (bundle, system) {
+        (Some(_), _) => "homing-arm64-joins.img",
+        (None, System::Plain) => "homing-arm64.img",
+        (None, System::Phosh) => "homing-arm64-phosh.img",
     };
-    let disk = folder().join(name);
+    let folder = system.folder();
+    apt::make_folder(&folder)?;
+    let disk = folder.join(name);
     let screen = program.with_file_name(arm::SCREEN.binary);
     if bundle.is_none() && is_newer(&disk, &[program, &screen, base])? {
         return Ok(disk);
     }
-    house::announce("an arm64 image: Debian and homingd");
+    house::announce(match system {
+        System::Plain => "an arm64 image: Debian and homingd",
+        System::Phosh => "an arm64 image: Debian, Phosh and homingd",
+    });
     man::run()?;
     let package = package::homingd("arm64", program)?;
-    let tree = folder().join("root");
+    let tree = folder.join("root");
     root::make(&tree, base, &package, translator)?;
     let [kernel, initrd] = root::kernel(&tree)?;
     for (from, to) in [(kernel, "vmlinuz"), (initrd, "initrd.img")] {
-        std::fs::copy(&from, folder().join(to))
+        std::fs::copy(&from, folder.join(to))
             .map_err(|error| format!("could not copy {}: {error}", from.display()))?;
     }
     // Last: where it is there, so are the others.

@@ -52,18 +52,9 @@ pub(super) fn make(
     package: &Path,
     translator: &Translator,
 ) -> Result<(), String> {
-    // What an interrupted run left there is no system.
-    remove(root)?;
-    apt::make_folder(root)?;
-    house::output(
-        "unpacking the system",
-        Command::new("tar")
-            .args(["--numeric-owner", "--xattrs", "-xf"])
-            .arg(base)
-            .arg("-C")
-            .arg(root),
-    )?;
-    install(root, package, translator)?;
+    let installing = Installing::begin(base, root)?;
+    install(&installing, package, translator)?;
+    installing.end()?;
     for (path, text) in FILES {
         let to = root.join(path);
         to.parent().map_or(Ok(()), apt::make_folder)?;
@@ -101,33 +92,81 @@ pub(super) fn make(
     Ok(())
 }
 
-/// With its own scripts, as on a phone; no supervisor runs in there and none is started.
-fn install(root: &Path, package: &Path, translator: &Translator) -> Result<(), String> {
-    let inside = root.join("tmp/homingd.deb");
-    std::fs::copy(package, &inside)
-        .map_err(|error| format!("could not copy {}: {error}", package.display()))?;
-    let policy = root.join("usr/sbin/policy-rc.d");
-    std::fs::write(&policy, "#!/bin/sh\nexit 101\n")
-        .map_err(|error| format!("could not write {}: {error}", policy.display()))?;
-    let executable = std::os::unix::fs::PermissionsExt::from_mode(0o755);
-    std::fs::set_permissions(&policy, executable)
-        .map_err(|error| format!("could not make {} executable: {error}", policy.display()))?;
-    translator.run(|| {
+/// A system that is being made: unpacked, with nothing running in it, and nothing that a package starts.
+pub(super) struct Installing(PathBuf);
+
+/// What Debian's scripts ask before they start a service.
+const POLICY: &str = "usr/sbin/policy-rc.d";
+
+impl Installing {
+    /// Unpacks the archive `base` into `root`, where nothing of an earlier run stays.
+    ///
+    /// # Errors
+    /// One sentence.
+    pub(super) fn begin(base: &Path, root: &Path) -> Result<Self, String> {
+        // What an interrupted run left there is no system.
+        remove(root)?;
+        apt::make_folder(root)?;
         house::output(
-            "installing homingd in the image",
+            "unpacking the system",
+            Command::new("tar")
+                .args(["--numeric-owner", "--xattrs", "-xf"])
+                .arg(base)
+                .arg("-C")
+                .arg(root),
+        )?;
+        let policy = root.join(POLICY);
+        std::fs::write(&policy, "#!/bin/sh\nexit 101\n")
+            .map_err(|error| format!("could not write {}: {error}", policy.display()))?;
+        let executable = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        std::fs::set_permissions(&policy, executable)
+            .map_err(|error| format!("could not make {} executable: {error}", policy.display()))?;
+        Ok(Self(root.to_path_buf()))
+    }
+
+    /// Its folder.
+    pub(super) fn root(&self) -> &Path {
+        &self.0
+    }
+
+    /// Runs a program of the system in it.
+    ///
+    /// # Errors
+    /// With the program's words.
+    pub(super) fn run(&self, what: &str, line: &[&str]) -> Result<(), String> {
+        house::output(
+            what,
             Command::new("chroot")
-                .arg(root)
-                .args(["dpkg", "--force-unsafe-io", "-i", "/tmp/homingd.deb"])
+                .arg(&self.0)
+                .args(line)
                 .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+                .env("HOME", "/root")
+                .env("DEBIAN_FRONTEND", "noninteractive")
                 .env("LC_ALL", "C"),
         )
         .map(drop)
-    })?;
-    for path in [inside, policy] {
-        std::fs::remove_file(&path)
-            .map_err(|error| format!("could not remove {}: {error}", path.display()))?;
     }
-    Ok(())
+
+    /// From now on it is a system like any: its services may be started.
+    ///
+    /// # Errors
+    /// One sentence.
+    pub(super) fn end(self) -> Result<(), String> {
+        let policy = self.0.join(POLICY);
+        std::fs::remove_file(&policy)
+            .map_err(|error| format!("could not remove {}: {error}", policy.display()))
+    }
+}
+
+/// With its own scripts, as on a phone; no supervisor runs in there and none is started.
+fn install(installing: &Installing, package: &Path, translator: &Translator) -> Result<(), String> {
+    let inside = installing.root().join("tmp/homingd.deb");
+    std::fs::copy(package, &inside)
+        .map_err(|error| format!("could not copy {}: {error}", package.display()))?;
+    let line = ["dpkg", "--force-unsafe-io", "-i", "/tmp/homingd.deb"];
+    translator.run(|| installing.run("installing homingd in the image", &line))?;
+    std::fs::remove_file(&inside)
+        .map_err(|error| format!("could not remove {}: {error}", inside.display()))
 }
 
 /// The newest kernel and its initial RAM disk in a root.
