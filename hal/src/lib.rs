@@ -11,10 +11,11 @@ pub mod settings;
 pub mod sim;
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use capability::attention::Attention;
-use capability::call::{Calls, Dialler};
+use capability::call::{Calls, Dialler, IncomingCalls};
 use capability::identity::Identity;
 use capability::lockdown::Lockdown;
 use capability::network::Network;
@@ -29,6 +30,7 @@ use linux::calls::ModemCalls;
 use linux::dialler::ModemDialler;
 use linux::gpsd::Gpsd;
 use linux::identity::SystemIdentity;
+use linux::incoming::ModemIncoming;
 use linux::modem::ModemManager;
 use linux::network::KernelNetwork;
 use linux::power::SysfsPower;
@@ -40,8 +42,8 @@ use linux::vibrator::Vibrator;
 pub use ranking::locate;
 pub use settings::{Backend, HalSettings, PositionDriver, SirenDriver};
 use sim::client::{
-    SimAttention, SimDialler, SimIdentity, SimLockdown, SimNetwork, SimPanel, SimPosition,
-    SimPower, SimSoundCard, SimTouch,
+    SimAttention, SimDialler, SimIdentity, SimIncoming, SimLockdown, SimNetwork, SimPanel,
+    SimPosition, SimPower, SimSoundCard, SimTouch,
 };
 use sim::request::Attraction;
 
@@ -59,6 +61,8 @@ pub struct Hal {
     pub calls: Option<Box<dyn Calls>>,
     /// What calls for help, where a driver for that exists; whether a call can be heard on this phone it does not know.
     pub dialler: Option<Box<dyn Dialler>>,
+    /// What hears its owner call, likewise.
+    pub incoming: Option<Arc<dyn IncomingCalls>>,
     /// The battery.
     pub power: Box<dyn Power>,
     /// The network.
@@ -126,6 +130,7 @@ impl Hal {
                 attention: vec![Box::new(Vibrator::new(roots)), Box::new(Torch::new(roots))],
                 calls: Some(Box::new(ModemCalls::new(roots))),
                 dialler: Some(Box::new(ModemDialler::new(roots))),
+                incoming: Some(Arc::new(ModemIncoming::new(roots))),
                 power: Box::new(SysfsPower::new(roots)),
                 network: Box::new(KernelNetwork::new(roots)),
                 identity: Box::new(SystemIdentity::new(roots)),
@@ -141,6 +146,7 @@ impl Hal {
                     .into(),
                 calls: None,
                 dialler: Some(Box::new(SimDialler::new(&socket))),
+                incoming: Some(Arc::new(SimIncoming::new(&socket))),
                 power: Box::new(SimPower::new(&socket)),
                 network: Box::new(SimNetwork::new(&socket)),
                 identity: Box::new(SimIdentity::new(&socket)),

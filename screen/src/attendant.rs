@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use homing_hal::capability::call::Ring;
 use homing_hal::capability::panel::{Backlight, Geometry};
 use homing_hal::capability::touch::{CaseKey, Input, Phase};
 use zeroize::Zeroizing;
@@ -26,6 +27,10 @@ pub enum Wish {
     Call,
     /// That call shall end.
     HangUp,
+    /// The owner's call shall be answered.
+    Answer,
+    /// The owner's call shall end.
+    EndAnswered,
 }
 
 /// Attends to a panel for the time of one notice.
@@ -42,6 +47,7 @@ pub struct Attendant {
     turned: (usize, Instant),
     pages: usize,
     emergency: Emergency,
+    ring: Ring,
     pressed: Option<Key>,
     /// A finger that woke the panel, or slid off its key, means nothing until it is lifted.
     idle_finger: bool,
@@ -96,6 +102,7 @@ impl Attendant {
             turned: (0, now),
             pages: 1,
             emergency: phone.emergency.clone(),
+            ring: Ring::None,
             pressed: None,
             idle_finger: false,
             keys: Vec::new(),
@@ -169,6 +176,8 @@ impl Attendant {
             }
             Key::Emergency => return Some(Wish::Call),
             Key::HangUp => return Some(Wish::HangUp),
+            Key::Answer => return Some(Wish::Answer),
+            Key::EndAnswered => return Some(Wish::EndAnswered),
         }
         None
     }
@@ -191,6 +200,17 @@ impl Attendant {
     pub fn call(&mut self, emergency: Emergency, now: Instant) {
         let _ = self.vigil.touch(now);
         self.emergency = emergency;
+    }
+
+    /// The owner's call comes, is answered or has ended. The page that says so is shown, and a finger that is on its way to another
+    /// key of it means nothing.
+    pub fn ring(&mut self, ring: Ring, now: Instant) {
+        if ring != Ring::None {
+            let _ = self.vigil.touch(now);
+            self.close();
+        }
+        self.idle_finger |= self.pressed.take().is_some();
+        self.ring = ring;
     }
 
     /// Lets time pass.
@@ -237,6 +257,7 @@ impl Attendant {
             geometry: self.geometry,
             sheet,
             emergency: self.emergency.clone(),
+            ring: self.ring,
             pressed: self.pressed,
             minute: now.duration_since(self.began).as_secs() / 60,
         };

@@ -31,6 +31,10 @@ pub struct Labels {
     pub failed: &'static str,
     /// Ends a call.
     pub hang_up: &'static str,
+    /// A call of the owner's rings.
+    pub owner_calls: &'static str,
+    /// Answers it.
+    pub answer: &'static str,
 }
 
 /// English, which every phone can show.
@@ -49,6 +53,8 @@ pub const ENGLISH: Labels = Labels {
     calling: "Calling",
     failed: "The call failed",
     hang_up: "Hang up",
+    owner_calls: "The owner is calling",
+    answer: "Answer",
 };
 
 /// Every language, English first.
@@ -70,6 +76,8 @@ pub const ALL: [Labels; 17] = [
         calling: "Ruft an:",
         failed: "Der Anruf ist gescheitert",
         hang_up: "Auflegen",
+        owner_calls: "Der Besitzer ruft an",
+        answer: "Annehmen",
     },
     // French.
     Labels {
@@ -87,6 +95,8 @@ pub const ALL: [Labels; 17] = [
         calling: "Appel en cours :",
         failed: "L’appel a échoué",
         hang_up: "Raccrocher",
+        owner_calls: "Le propriétaire appelle",
+        answer: "Répondre",
     },
     // Spanish.
     Labels {
@@ -104,6 +114,8 @@ pub const ALL: [Labels; 17] = [
         calling: "Llamando:",
         failed: "La llamada ha fallado",
         hang_up: "Colgar",
+        owner_calls: "El propietario está llamando",
+        answer: "Responder",
     },
     // Italian.
     Labels {
@@ -121,6 +133,8 @@ pub const ALL: [Labels; 17] = [
         calling: "Chiamata in corso:",
         failed: "La chiamata non è riuscita",
         hang_up: "Riaggancia",
+        owner_calls: "Il proprietario sta chiamando",
+        answer: "Rispondi",
     },
     // Portuguese.
     Labels {
@@ -138,6 +152,8 @@ pub const ALL: [Labels; 17] = [
         calling: "A ligar:",
         failed: "A chamada falhou",
         hang_up: "Desligar",
+        owner_calls: "O proprietário está a ligar",
+        answer: "Atender",
     },
     // Dutch.
     Labels {
@@ -155,6 +171,8 @@ pub const ALL: [Labels; 17] = [
         calling: "Belt:",
         failed: "De oproep is mislukt",
         hang_up: "Ophangen",
+        owner_calls: "De eigenaar belt",
+        answer: "Opnemen",
     },
     // Swedish.
     Labels {
@@ -172,6 +190,8 @@ pub const ALL: [Labels; 17] = [
         calling: "Ringer:",
         failed: "Samtalet misslyckades",
         hang_up: "Lägg på",
+        owner_calls: "Ägaren ringer",
+        answer: "Svara",
     },
     // Polish.
     Labels {
@@ -189,6 +209,8 @@ pub const ALL: [Labels; 17] = [
         calling: "Łączenie:",
         failed: "Połączenie nie powiodło się",
         hang_up: "Rozłącz",
+        owner_calls: "Dzwoni właściciel",
+        answer: "Odbierz",
     },
     // Turkish.
     Labels {
@@ -206,6 +228,8 @@ pub const ALL: [Labels; 17] = [
         calling: "Aranıyor:",
         failed: "Arama başarısız oldu",
         hang_up: "Kapat",
+        owner_calls: "Telefonun sahibi arıyor",
+        answer: "Yanıtla",
     },
     // Russian.
     Labels {
@@ -223,6 +247,8 @@ pub const ALL: [Labels; 17] = [
         calling: "Вызов:",
         failed: "Звонок не удался",
         hang_up: "Завершить",
+        owner_calls: "Звонит владелец",
+        answer: "Ответить",
     },
     // Ukrainian.
     Labels {
@@ -240,6 +266,8 @@ pub const ALL: [Labels; 17] = [
         calling: "Виклик:",
         failed: "Дзвінок не вдався",
         hang_up: "Завершити",
+        owner_calls: "Телефонує власник",
+        answer: "Відповісти",
     },
     // Greek.
     Labels {
@@ -257,6 +285,8 @@ pub const ALL: [Labels; 17] = [
         calling: "Κλήση:",
         failed: "Η κλήση απέτυχε",
         hang_up: "Τερματισμός",
+        owner_calls: "Καλεί ο κάτοχος",
+        answer: "Απάντηση",
     },
     // Arabic.
     Labels {
@@ -274,6 +304,8 @@ pub const ALL: [Labels; 17] = [
         calling: "جارٍ الاتصال:",
         failed: "فشلت المكالمة",
         hang_up: "إنهاء المكالمة",
+        owner_calls: "المالك يتصل",
+        answer: "رد",
     },
     // Hindi.
     Labels {
@@ -291,6 +323,8 @@ pub const ALL: [Labels; 17] = [
         calling: "कॉल हो रही है:",
         failed: "कॉल नहीं हो सकी",
         hang_up: "कॉल काटें",
+        owner_calls: "फ़ोन का मालिक कॉल कर रहा है",
+        answer: "उत्तर दें",
     },
     // Japanese.
     Labels {
@@ -308,6 +342,8 @@ pub const ALL: [Labels; 17] = [
         calling: "発信中:",
         failed: "発信できませんでした",
         hang_up: "切る",
+        owner_calls: "持ち主から電話です",
+        answer: "応答",
     },
     // Chinese.
     Labels {
@@ -325,6 +361,8 @@ pub const ALL: [Labels; 17] = [
         calling: "正在呼叫:",
         failed: "呼叫失败",
         hang_up: "挂断",
+        owner_calls: "机主来电",
+        answer: "接听",
     },
 ];
 
@@ -344,7 +382,7 @@ impl Labels {
 
     /// Every word, for whoever looks for letters without a font.
     #[must_use]
-    pub fn words(&self) -> [&'static str; 13] {
+    pub fn words(&self) -> [&'static str; 15] {
         [
             self.lost,
             self.contact,
@@ -359,6 +397,8 @@ impl Labels {
             self.calling,
             self.failed,
             self.hang_up,
+            self.owner_calls,
+            self.answer,
         ]
     }
 }

@@ -16,6 +16,7 @@ pub mod language;
 pub mod layout;
 pub mod notice;
 pub mod page;
+pub mod ring;
 pub mod run;
 pub mod typeset;
 pub mod vigil;

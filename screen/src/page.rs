@@ -3,6 +3,7 @@
 mod pad;
 mod parts;
 
+use homing_hal::capability::call::Ring;
 use homing_hal::capability::panel::{Frame, Geometry};
 
 use crate::canvas::{Canvas, Rect};
@@ -10,7 +11,7 @@ use crate::contact;
 use crate::drift;
 use crate::keypad;
 use crate::language::Labels;
-use crate::layout::{MESSAGE_LETTER_MM, Part, Scale, Wanted};
+use crate::layout::{MESSAGE_LETTER_MM, Main, Part, Scale, Wanted};
 use crate::notice::Notice;
 use crate::typeset::{Block, Typesetter, Wish, em_of_capital};
 use cosmic_text::Align;
@@ -55,6 +56,10 @@ pub enum Key {
     Emergency,
     /// Ends that call.
     HangUp,
+    /// Answers the owner's call.
+    Answer,
+    /// Ends the owner's call.
+    EndAnswered,
 }
 
 /// Whether and how this phone calls for help from this screen.
@@ -99,6 +104,8 @@ pub struct View<'a> {
     pub sheet: Sheet,
     /// Whether help can be called.
     pub emergency: Emergency,
+    /// Whether the owner calls.
+    pub ring: Ring,
     /// The key under a finger.
     pub pressed: Option<Key>,
     /// Minutes since anything, for the picture's wandering.
@@ -216,9 +223,7 @@ impl Painter<'_> {
         self.line(view.labels.lost, main.title, (3.4, 5.4), SOFT);
         self.message(&block, &message, main.message, page);
         if let Some(contact) = &view.notice.contact {
-            self.line(view.labels.contact, main.contact_label, (2.8, 3.6), SOFT);
-            let written = self.setter.readable(contact);
-            self.line(&written, main.contact, (3.6, 9.0), STRONG);
+            self.contact(contact, &main);
             self.code(contact, main.code);
         }
         self.emergency(main.emergency);
@@ -258,6 +263,23 @@ impl Painter<'_> {
             .paint(&mut self.canvas, block, first, lines_area, STRONG);
         self.message = lines_area;
         self.text.push(message.to_owned());
+    }
+
+    /// How to reach the owner; while it is they who call, what answers them and what ends that.
+    fn contact(&mut self, contact: &str, main: &Main) {
+        let labels = self.view.labels;
+        let written = self.setter.readable(contact);
+        let above = match self.view.ring {
+            Ring::None => labels.contact,
+            Ring::Ringing => labels.owner_calls,
+            Ring::Connected => &written,
+        };
+        self.line(above, main.contact_label, (2.8, 3.6), SOFT);
+        match self.view.ring {
+            Ring::None => self.line(&written, main.contact, (3.6, 9.0), STRONG),
+            Ring::Ringing => self.button(Key::Answer, labels.answer, main.contact),
+            Ring::Connected => self.button(Key::EndAnswered, labels.hang_up, main.contact),
+        }
     }
 
     fn emergency(&mut self, area: Rect) {

@@ -1,10 +1,12 @@
 //! The lost screen's loop: one notice after the other on the panel, touches in, questions out. It decides nothing: the attendant does.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use homing_hal::capability::call::{Expected, IncomingCalls, Ring};
 use homing_hal::capability::panel::{Backlight, Geometry, Panel};
 use homing_hal::capability::power::Power;
 use homing_hal::capability::touch::{Input, Touch};
@@ -19,6 +21,7 @@ use crate::error::Error;
 use crate::keypad::Verdict;
 use crate::notice::Notice;
 use crate::page::{Emergency, Moment};
+use crate::ring::{Listener, Vibrator};
 use crate::watch::Watch;
 
 /// How long a panel that a session is just giving up is waited for.
@@ -35,6 +38,7 @@ enum Event {
     Notice,
     Verdict(Verdict),
     Call(Emergency),
+    Ring(Ring),
     End,
 }
 
@@ -104,6 +108,9 @@ pub fn run(setup: &Setup, hal: Hal, ends: SigSet) -> Result<(), Error> {
         touch: Some(touch),
         power: hal.power,
         caller: hal.dialler.map(Caller::new),
+        incoming: hal.incoming,
+        vibrator: hal.attention.into_iter().next(),
+        listener: None,
         emergency: setup.phone.emergency.clone(),
         tell,
         hear,
@@ -136,6 +143,10 @@ struct Screen<'a> {
     touch: Option<Box<dyn Touch>>,
     power: Box<dyn Power>,
     caller: Option<Caller>,
+    incoming: Option<Arc<dyn IncomingCalls>>,
+    /// Away while a listener has it.
+    vibrator: Vibrator,
+    listener: Option<Listener>,
     /// A call outlives the notice it began under.
     emergency: Emergency,
     tell: Sender<Event>,
@@ -237,7 +248,34 @@ impl Screen<'_> {
         }
     }
 
+    /// Shows one notice, and hears its owner call meanwhile.
     fn show(&mut self, notice: Notice, geometry: Geometry) -> Result<After, Error> {
+        self.listener = self.listener_for(&notice)?;
+        let after = self.attend(notice, geometry);
+        if let Some(listener) = self.listener.take() {
+            self.vibrator = listener.end();
+        }
+        after
+    }
+
+    /// Nobody's call is taken on a phone where no call was ever heard, nor where the owner left no number.
+    fn listener_for(&mut self, notice: &Notice) -> Result<Option<Listener>, Error> {
+        let from = notice.contact.as_deref().and_then(Expected::of);
+        let (Some(from), Some(incoming)) = (from, &self.incoming) else {
+            return Ok(None);
+        };
+        if self.setup.phone.emergency == Emergency::Impossible {
+            return Ok(None);
+        }
+        let tell = self.tell.clone();
+        let vibrator = self.vibrator.take();
+        Listener::start(Arc::clone(incoming), from, vibrator, move |ring| {
+            let _ = tell.send(Event::Ring(ring));
+        })
+        .map(Some)
+    }
+
+    fn attend(&mut self, notice: Notice, geometry: Geometry) -> Result<After, Error> {
         let since = notice.since_unix_s;
         let current = notice.clone();
         let phone = Phone {
@@ -285,6 +323,7 @@ impl Screen<'_> {
                 self.called(emergency);
                 attendant.call(self.emergency.clone(), now);
             }
+            Event::Ring(ring) => attendant.ring(ring, now),
             Event::Notice => match Notice::read(&self.setup.notice)? {
                 None => return Ok(Some(After::Gone)),
                 Some(newer) if newer != *shown => return Ok(Some(After::Changed(newer))),
@@ -294,6 +333,8 @@ impl Screen<'_> {
                 Some(Wish::Judge(digits)) => self.judge(digits)?,
                 Some(Wish::Call) => self.call()?,
                 Some(Wish::HangUp) => self.caller.iter().for_each(Caller::hang_up),
+                Some(Wish::Answer) => self.listener.iter().try_for_each(Listener::answer)?,
+                Some(Wish::EndAnswered) => self.listener.iter().try_for_each(Listener::hang_up)?,
                 None => {}
             },
         }

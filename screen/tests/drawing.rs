@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use homing_hal::capability::call::Ring;
 use homing_hal::capability::panel::{Frame, Geometry};
 use homing_screen::canvas::Rect;
 use homing_screen::keypad::State;
@@ -53,6 +54,7 @@ fn view<'a>(notice: &'a Notice, labels: &'a Labels, geometry: Geometry) -> View<
         geometry,
         sheet: Sheet::Message(0),
         emergency: Emergency::Impossible,
+        ring: Ring::None,
         pressed: None,
         minute: 0,
     }
@@ -273,16 +275,22 @@ fn every_language_fits_with_the_fonts_that_there_are() {
     let notice = notice("…");
     for labels in &ALL {
         for sheet in [Sheet::Message(0), KEYPAD] {
-            for emergency in [Emergency::Impossible, Emergency::Calling("112".into())] {
+            let called = Emergency::Calling("112".into());
+            for (emergency, ring) in [
+                (Emergency::Impossible, Ring::None),
+                (Emergency::Offered, Ring::Ringing),
+                (called, Ring::Connected),
+            ] {
                 let view = View {
                     sheet,
                     emergency,
+                    ring,
                     ..view(&notice, labels, panel(PANELS[0]))
                 };
                 let drawn = drawn(&view, &[]);
                 inside(&drawn.frame, view.geometry, labels.tag);
                 keep(
-                    &format!("{}-{}.png", labels.tag, drawn.keys.len()),
+                    &format!("{}-{}-{ring:?}.png", labels.tag, drawn.keys.len()),
                     &drawn.frame,
                 );
             }

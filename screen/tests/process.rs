@@ -176,6 +176,17 @@ impl Phone {
         });
     }
 
+    /// Touches the place of the contact, which is a button while its number calls.
+    fn touch_contact(&self) {
+        let main = Scale::of(&GEOMETRY).main(Wanted {
+            contact: Part::There,
+            code_entry: Part::There,
+            emergency: Part::There,
+            code_size: 0,
+        });
+        self.tap(main.contact);
+    }
+
     fn enter_code(&self) {
         let main = Scale::of(&GEOMETRY).main(Wanted {
             contact: Part::There,
@@ -339,14 +350,48 @@ fn help_is_called_from_the_screen_hung_up_and_a_call_that_fails_is_said_to_have_
 }
 
 #[test]
+fn the_owner_s_call_lights_the_panel_is_answered_and_ended_and_nobody_else_s_is_shown() {
+    let phone = Phone::with("[lost]\ncall_audio_tested = true\n");
+    phone.lose("Hello.");
+    phone.wait_text("Emergency call");
+    phone.touch_contact();
+    phone.press_power();
+    phone.wait("darkness", |screen| screen["backlight_percent"] == 0);
+    // A stranger's call wakes nobody: the owner's, which comes after it, is the first that is shown.
+    phone.ask(&json!({"set": "ring", "from": "+49 30 7654321"}));
+    phone.ask(&json!({"set": "call", "to": "ended"}));
+    phone.ask(&json!({"set": "ring", "from": "01701234567"}));
+    phone.wait_text("The owner is calling");
+    phone.wait_text("Answer");
+    phone.wait("light", |screen| screen["backlight_percent"] != 0);
+    assert_eq!(phone.ask(&json!({"get": "vibrator"}))["on"], true);
+    assert_eq!(phone.call()["state"], "ringing");
+
+    phone.touch_contact();
+    phone.wait_call("connected");
+    phone.wait_text("Hang up");
+    assert_eq!(phone.ask(&json!({"get": "vibrator"}))["on"], false);
+    // Another message does not take the button away that ends it.
+    phone.lose("Hello again.");
+    phone.wait_text("Hello again.");
+    phone.wait_text("Hang up");
+    phone.touch_contact();
+    phone.wait_call("ended");
+    phone.wait_text("Please contact");
+}
+
+#[test]
 fn where_no_call_was_ever_heard_no_help_is_called_and_the_screen_says_so() {
     let phone = Phone::start();
     phone.lose("Hello.");
     phone.wait_text("No emergency calls from this screen");
     phone.touch_emergency();
+    // Nor is its owner's call offered, whom the finder would not hear.
+    phone.ask(&json!({"set": "ring", "from": "+49 170 1234567"}));
     phone.enter_code();
     phone.wait_text("0/8");
     assert_eq!(phone.call()["dialled"], 0);
+    assert_eq!(phone.call()["state"], "ringing");
 }
 
 #[test]

@@ -36,6 +36,8 @@ pub struct Bus {
     /// What is still to come of a message too long to be held, bytes.
     passing: usize,
     calls: VecDeque<Message>,
+    /// Whether a signal came that nobody has heard of yet.
+    stirred: bool,
     /// The bus's own number, by its greeting.
     guid: String,
 }
@@ -112,6 +114,7 @@ impl Bus {
             inbox: Vec::new(),
             passing: 0,
             calls: VecDeque::new(),
+            stirred: false,
             guid: String::new(),
         };
         let limit = limit.at_most(GREETING_TIME);
@@ -202,9 +205,40 @@ impl Bus {
                 Kind::Return if ours => return Ok(Value::Struct(message.body)),
                 Kind::Error if ours => return Err(fault(&doing(), &message)),
                 Kind::Call if self.calls.len() < MOST_CALLS => self.calls.push_back(message),
+                Kind::Signal => self.stirred = true,
                 _ => {}
             }
         }
+    }
+
+    /// Has signals sent here that fit a rule (D-Bus specification, "Match Rules").
+    ///
+    /// # Errors
+    /// As [`Bus::call`].
+    pub fn hear(&mut self, rule: &str, limit: Limit<'_>) -> Result<(), Fault> {
+        self.call(of_the_bus(), "AddMatch", vec![Value::text(rule)], limit)
+            .map(drop)
+    }
+
+    /// Waits for any signal that has come since this was last asked, also while somebody was called: what is looked at afterwards is
+    /// newer than what it told.
+    ///
+    /// # Errors
+    /// [`Fault::TimedOut`], [`Fault::Cancelled`]; [`Fault::Broken`] when the bus is gone.
+    pub fn stirred(&mut self, limit: Limit<'_>) -> Result<(), Fault> {
+        while !std::mem::take(&mut self.stirred) {
+            match self.receive(limit)? {
+                Arrived::Message(message) if message.kind == Kind::Call => {
+                    if self.calls.len() < MOST_CALLS {
+                        self.calls.push_back(message);
+                    }
+                }
+                Arrived::Message(message) => self.stirred = message.kind == Kind::Signal,
+                // It may have been one.
+                Arrived::Unreadable { .. } => self.stirred = true,
+            }
+        }
+        Ok(())
     }
 
     /// A call of somebody else's; `None` where none comes before the limit. Each wants to be answered.

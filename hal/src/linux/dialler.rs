@@ -1,29 +1,21 @@
 //! Calls for help through ModemManager's Voice interface. It dials the two numbers that every network takes for one, and no other.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use super::calls::{CALL, GOES_ON, MOST_CALLS, VOICE, voices};
+use super::calls::{CALL, GOES_ON, VOICE};
 use super::dbus::value::Value;
-use super::dbus::{Bus, Callee, Limit};
-use super::modem::{MODEM, SERVICE, property};
+use super::modem::{MODEM, property};
+use super::voice::{ACTIVE, Line, TERMINATED};
 use crate::capability::call::{Dialler, EmergencyNumber, Progress};
 use crate::fault::{Cancel, Fault, Probe, Roots};
 
 const SIM: &str = "org.freedesktop.ModemManager1.Sim";
-/// `MMCallState` (ModemManager-enums.h): made and not started, connected, over.
-const UNKNOWN: i32 = 0;
-const ACTIVE: i32 = 4;
-const TERMINATED: i32 = 7;
 /// `MM_CALL_STATE_REASON_TERMINATED`: ended as calls end; other reasons tell what went wrong.
 const ENDED_WELL: i32 = 4;
 /// `MM_CALL_DIRECTION_OUTGOING`.
 const OUTGOING: i32 = 2;
 /// How long a probe may take.
 const PROBE_TIME: Duration = Duration::from_secs(3);
-/// Time between two looks at a call that shall end.
-const AGAIN: Duration = Duration::from_millis(200);
-/// How long a call that was told to start may stay unstarted before it is taken for one that never will.
-const SETTLED: Duration = Duration::from_secs(3);
 
 /// The driver.
 pub struct ModemDialler {
@@ -43,13 +35,6 @@ struct Placed {
     connected: bool,
 }
 
-/// A connection with whom it is to.
-struct Line<'a> {
-    bus: Bus,
-    owner: String,
-    limit: Limit<'a>,
-}
-
 impl ModemDialler {
     /// A driver on the system bus below `roots`; nothing is opened yet.
     #[must_use]
@@ -58,16 +43,6 @@ impl ModemDialler {
             roots: roots.clone(),
             call: None,
         }
-    }
-
-    fn line<'a>(&self, deadline: Duration, cancel: &'a Cancel) -> Result<Line<'a>, Fault> {
-        let limit = Limit {
-            until: Instant::now() + deadline,
-            cancel,
-        };
-        let mut bus = Bus::open(&self.roots, limit)?;
-        let owner = bus.owner(SERVICE, limit)?;
-        Ok(Line { bus, owner, limit })
     }
 
     /// The call of ours, or one that a process before us began.
@@ -82,49 +57,11 @@ impl ModemDialler {
 }
 
 impl Line<'_> {
-    fn ask(
-        &mut self,
-        (path, interface): (&str, &str),
-        method: &str,
-        body: Vec<Value>,
-    ) -> Result<Value, Fault> {
-        let callee = Callee {
-            service: &self.owner,
-            path,
-            interface,
-        };
-        self.bus.call(callee, method, body, self.limit)
-    }
-
-    fn of_call(&mut self, path: &str, name: &str) -> Result<Value, Fault> {
-        property(&mut self.bus, (&self.owner, path), (CALL, name), self.limit)
-    }
-
-    /// A state or reason; `None` where the call is gone.
-    fn number_of_call(&mut self, path: &str, name: &str) -> Result<Option<i32>, Fault> {
-        match self.of_call(path, name) {
-            Ok(value) => Ok(value.as_i32()),
-            Err(Fault::Absent(_)) => Ok(None),
-            Err(fault) => Err(fault),
-        }
-    }
-
-    /// The modems that can speak, in the order of their names; a probe and a call begin at the same.
-    fn modems(&mut self) -> Result<Vec<String>, Fault> {
-        let mut modems = voices(&mut self.bus, &self.owner, self.limit)?;
-        modems.sort();
-        match modems.is_empty() {
-            true => Err(Fault::Absent("no modem of ModemManager's can speak".into())),
-            false => Ok(modems),
-        }
-    }
-
     /// A call for help that goes on, whoever began it.
     fn for_help(&mut self) -> Result<Option<Placed>, Fault> {
         for modem in self.modems()? {
-            let calls = self.ask((&modem, VOICE), "ListCalls", Vec::new())?;
-            let paths = calls.elements().iter().filter_map(Value::as_text);
-            for path in paths.take(MOST_CALLS) {
+            for path in self.calls(&modem)? {
+                let path = path.as_str();
                 let state = self.number_of_call(path, "State")?;
                 if !state.is_some_and(|state| GOES_ON.contains(&state))
                     || self.number_of_call(path, "Direction")? != Some(OUTGOING)
@@ -200,42 +137,6 @@ impl Line<'_> {
             Err(fault) => Err(fault),
         }
     }
-
-    /// Takes a call off the list; one that is on is ended by it, too.
-    fn delete(&mut self, call: &Placed) -> Result<(), Fault> {
-        let path = Value::Text('o', call.path.clone());
-        let deleted = self.ask((&call.modem, VOICE), "DeleteCall", vec![path]);
-        match deleted {
-            Ok(_) | Err(Fault::Absent(_)) => Ok(()),
-            Err(fault) => Err(fault),
-        }
-    }
-
-    /// Hangs up until the call is over.
-    fn end(&mut self, call: &Placed) -> Result<(), Fault> {
-        let began = Instant::now();
-        loop {
-            // It refuses where the call is not started yet or over already; the state tells which.
-            let hung_up = self.ask((&call.path, CALL), "Hangup", Vec::new());
-            if let Err(Fault::Cancelled(_) | Fault::Denied(_)) = hung_up {
-                return hung_up.map(drop);
-            }
-            match self.number_of_call(&call.path, "State")? {
-                None => return Ok(()),
-                Some(TERMINATED) => {
-                    // It is over; a list that keeps it harms nobody.
-                    let _ = self.delete(call);
-                    return Ok(());
-                }
-                Some(UNKNOWN) if began.elapsed() >= SETTLED => return self.delete(call),
-                Some(_) => {}
-            }
-            if Instant::now() >= self.limit.until {
-                return Err(Fault::TimedOut("the call does not end".into()));
-            }
-            self.limit.cancel.rest(Instant::now() + AGAIN)?;
-        }
-    }
 }
 
 impl Dialler for ModemDialler {
@@ -245,7 +146,7 @@ impl Dialler for ModemDialler {
 
     fn probe(&self) -> Probe {
         let cancel = Cancel::new();
-        let found = self.line(PROBE_TIME, &cancel).and_then(|mut line| {
+        let found = Line::open(&self.roots, PROBE_TIME, &cancel).and_then(|mut line| {
             let modem = line.modems()?.remove(0);
             let of_modem = (&*line.owner, &*modem);
             let name = (VOICE, "EmergencyOnly");
@@ -264,7 +165,7 @@ impl Dialler for ModemDialler {
     }
 
     fn dial(&mut self, deadline: Duration, cancel: &Cancel) -> Result<EmergencyNumber, Fault> {
-        let mut line = self.line(deadline, cancel)?;
+        let mut line = Line::open(&self.roots, deadline, cancel)?;
         self.call = None;
         if let Some(call) = line.for_help()? {
             let number = call.number;
@@ -289,7 +190,7 @@ impl Dialler for ModemDialler {
                 Err(Fault::Cancelled(why)) => return Err(Fault::Cancelled(why)),
                 Err(fault) => {
                     last = fault;
-                    let _ = line.delete(&call);
+                    let _ = line.delete(&call.modem, &call.path);
                     self.call = None;
                 }
             }
@@ -305,7 +206,7 @@ impl Dialler for ModemDialler {
             true => Progress::Ended,
             false => Progress::Failed,
         };
-        let mut line = match self.line(deadline, cancel) {
+        let mut line = match Line::open(&self.roots, deadline, cancel) {
             // The modem's service is gone or another: what it knew is gone with it.
             Ok(line) if line.owner == call.owner => line,
             Ok(_) | Err(Fault::Absent(_)) => {
@@ -321,7 +222,7 @@ impl Dialler for ModemDialler {
             }
             Some(TERMINATED) => {
                 let why = line.number_of_call(&call.path, "StateReason")?;
-                let _ = line.delete(&call);
+                let _ = line.delete(&call.modem, &call.path);
                 self.call = None;
                 Ok(match why {
                     Some(ENDED_WELL) => Progress::Ended,
@@ -337,7 +238,7 @@ impl Dialler for ModemDialler {
     }
 
     fn hang_up(&mut self, deadline: Duration, cancel: &Cancel) -> Result<(), Fault> {
-        let mut line = match self.line(deadline, cancel) {
+        let mut line = match Line::open(&self.roots, deadline, cancel) {
             // Without ModemManager there is no call of its.
             Err(Fault::Absent(_)) => {
                 self.call = None;
@@ -349,7 +250,7 @@ impl Dialler for ModemDialler {
             return Ok(());
         };
         self.call = Some(call.clone());
-        line.end(&call)?;
+        line.end(&call.modem, &call.path)?;
         self.call = None;
         Ok(())
     }

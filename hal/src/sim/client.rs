@@ -26,15 +26,15 @@ use crate::capability::position::{Fix, PositionSource};
 use crate::capability::power::Power;
 use crate::fault::{Cancel, Fault, Probe};
 
-pub use dialler::SimDialler;
+pub use dialler::{SimDialler, SimIncoming};
 pub use lockdown::SimLockdown;
 pub use panel::{SimPanel, SimTouch};
 pub use sound::{SimAttention, SimSiren, SimSoundCard};
 
 /// How long the simulator may take for an answer, beyond what the request itself asks for; a `slow` of two seconds fits.
 const ANSWER_TIME: Duration = Duration::from_secs(5);
-/// Longest single wait for a network change; the wait goes on in a new request.
-const NETWORK_WAIT: Duration = Duration::from_secs(60);
+/// Longest single wait for a change of the network or of a call; the wait goes on in a new request.
+const CHANGE_WAIT: Duration = Duration::from_secs(60);
 
 /// One lazily opened connection.
 #[derive(Debug)]
@@ -359,7 +359,7 @@ impl Network for SimNetwork {
         self.seen = Some(seen);
         loop {
             let left = until.saturating_duration_since(Instant::now());
-            let wait = left.min(NETWORK_WAIT);
+            let wait = left.min(CHANGE_WAIT);
             let ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
             let request = json!({"do": "await_network", "seen": seen, "ms": ms});
             let answer: Answer =

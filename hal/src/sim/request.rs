@@ -86,6 +86,11 @@ pub enum Set {
         /// connected, ended or failed.
         to: CallStands,
     },
+    /// Somebody calls the phone.
+    Ring {
+        /// Their number, as the network tells it.
+        from: String,
+    },
     /// Somebody presses a key of the phone's case.
     Key {
         /// power or other.
@@ -112,6 +117,8 @@ pub enum CallStands {
     None,
     /// It rings on the other side.
     Dialling,
+    /// It rings here.
+    Ringing,
     /// Somebody has answered.
     Connected,
     /// It is over.
@@ -292,6 +299,15 @@ pub enum Do {
     },
     /// Ends that call.
     HangUp,
+    /// Answers a call that rings here.
+    Answer,
+    /// Answers when a call changed since `seen`, or after `ms`.
+    AwaitCall {
+        /// The call's version that the driver knows.
+        seen: u64,
+        /// Milliseconds.
+        ms: u64,
+    },
     /// Answers when the network changed since `seen`, or after `ms`.
     AwaitNetwork {
         /// The network's version that the driver knows.

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use base64::prelude::{BASE64_STANDARD, Engine};
 use serde_json::{Value, json};
 
+use super::call::Call;
 use super::card::{Mixer, Mute, Route};
 use super::request::{Capability, Do, Get, How, Lock, PCM_LIMIT, Request};
 use super::wire::{Inbox, to_samples};
@@ -237,15 +238,12 @@ impl Connection {
                 self.simulator.changed.notify_all();
                 Ok(json!({"ok": true}))
             }
-            Request::Do(Do::Dial { number }) => {
+            Request::Do(Do::Dial { number }) => self.call(|call| call.dial(number)),
+            Request::Do(Do::HangUp) => self.call(Call::hang_up),
+            Request::Do(Do::Answer) => self.call(Call::answer),
+            Request::Do(Do::AwaitCall { seen, ms }) => {
                 self.may_use(Capability::Calls)?;
-                self.simulator.world().call.dial(number);
-                Ok(json!({"ok": true}))
-            }
-            Request::Do(Do::HangUp) => {
-                self.may_use(Capability::Calls)?;
-                self.simulator.world().call.hang_up();
-                Ok(json!({"ok": true}))
+                Ok(self.await_call(seen, Duration::from_millis(ms)))
             }
             Request::Do(Do::AwaitNetwork { seen, ms }) => {
                 self.may_use(Capability::Network)?;
@@ -451,6 +449,24 @@ impl Connection {
         world.card.set(now, found);
         self.simulator.holder.store(0, Ordering::SeqCst);
         Ok(json!({"ok": true}))
+    }
+
+    /// A driver does something with the modem's call.
+    fn call(&self, what: impl FnOnce(&mut Call)) -> Result<Value, Trouble> {
+        self.may_use(Capability::Calls)?;
+        what(&mut self.simulator.world().call);
+        self.simulator.changed.notify_all();
+        Ok(json!({"ok": true}))
+    }
+
+    fn await_call(&self, seen: u64, longest: Duration) -> Value {
+        let world = self.simulator.world();
+        let waited = self
+            .simulator
+            .changed
+            .wait_timeout_while(world, longest, |world| world.call.version == seen);
+        let (world, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        json!(world.call)
     }
 
     fn await_network(&self, seen: u64, longest: Duration) -> Value {

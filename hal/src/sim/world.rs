@@ -194,6 +194,7 @@ impl World {
                 Ok(())
             }
             Set::Call { to } => self.call.turn(to),
+            Set::Ring { from } => self.call.ring(from),
             Set::Touch { x, y, phase } => self.screen.touched(x, y, phase),
             Set::Key { press } => {
                 self.screen.input(Input::Key(press));

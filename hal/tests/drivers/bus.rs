@@ -337,6 +337,18 @@ impl FakeModemManager {
         self.modem.lock().unwrap()
     }
 
+    /// Tells whoever listens of this call, as ModemManager tells of each change.
+    pub(crate) fn tell(&self, (path, interface): (&str, &str), member: &str) {
+        let signal = Message {
+            path: Some(path.into()),
+            interface: Some(interface.into()),
+            member: Some(member.into()),
+            ..Message::new(Kind::Signal, u32::MAX)
+        };
+        let mut stream = self.stream.as_ref().unwrap();
+        stream.write_all(&signal.to_bytes()).unwrap();
+    }
+
     pub(crate) fn unique_name(&self) -> String {
         self.name.clone()
     }

@@ -10,6 +10,7 @@ mod bus;
 mod calls;
 mod dialler;
 mod gpsd;
+mod incoming;
 mod linux;
 mod lockdown;
 mod modem;

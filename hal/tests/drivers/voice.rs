@@ -68,6 +68,21 @@ impl Voice {
         format!("{CALLS}{}", self.next + 1000)
     }
 
+    /// Somebody calls.
+    pub(crate) fn ring(&mut self, number: &str) -> String {
+        self.place(Call {
+            number: number.into(),
+            state: 3,
+            reason: 2,
+            direction: 1,
+        })
+    }
+
+    /// The network tells who calls.
+    pub(crate) fn name(&mut self, path: &str, number: &str) {
+        number.clone_into(&mut self.at(path).unwrap().1.number);
+    }
+
     fn at(&mut self, path: &str) -> Option<(u32, &mut Call)> {
         let number: u32 = path.strip_prefix(CALLS)?.parse().ok()?;
         let number = number.checked_sub(1000)?;
@@ -108,6 +123,15 @@ impl Voice {
                 Some(Answer::Values(Vec::new()))
             }
             (".Call", "Start") => Some(self.start(path)),
+            (".Call", "Accept") => {
+                let (_, call) = self.at(path)?;
+                if call.state != 3 {
+                    return Some(Answer::Error(ERROR, "this call was not ringing"));
+                }
+                // MM_CALL_STATE_REASON_ACCEPTED.
+                (call.state, call.reason) = (4, 3);
+                Some(Answer::Values(Vec::new()))
+            }
             (".Call", "Hangup") => {
                 let (_, call) = self.at(path)?;
                 if matches!(call.state, 0 | 7) {

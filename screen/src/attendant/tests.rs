@@ -171,3 +171,25 @@ fn help_is_called_only_where_it_can_be_and_its_words_are_readable() {
     assert!(text.contains(&ENGLISH.no_emergency.to_owned()), "{text:?}");
     assert!(text.contains(&"[Han]".to_owned()), "{text:?}");
 }
+
+#[test]
+fn the_owner_s_call_wakes_the_panel_leaves_the_keypad_and_takes_no_finger_for_an_answer() {
+    let mut finder = Finder::new("Hello", "en", Emergency::Offered);
+    finder.tap(Key::EnterCode);
+    finder.finger(Phase::Down, Key::Digit(1));
+    finder.attendant.ring(Ring::Ringing, finder.now);
+    assert!(finder.look().contains(&"The owner is calling".to_owned()));
+    // The finger that was on a digit is lifted where the answer's key is now.
+    assert_eq!(finder.finger(Phase::Up, Key::Answer), None);
+    assert_eq!(finder.tap(Key::Answer), Some(Wish::Answer));
+    finder.attendant.ring(Ring::Connected, finder.now);
+    finder.look();
+    assert_eq!(finder.tap(Key::EndAnswered), Some(Wish::EndAnswered));
+    let power = Input::Key(CaseKey::Power);
+    finder.attendant.input(power, finder.now);
+    assert_eq!(finder.attendant.backlight(), Backlight::Off);
+    finder.attendant.ring(Ring::None, finder.now);
+    assert_eq!(finder.attendant.backlight(), Backlight::Off);
+    finder.attendant.ring(Ring::Ringing, finder.now);
+    assert_ne!(finder.attendant.backlight(), Backlight::Off);
+}
