@@ -4,7 +4,7 @@ mod codec;
 
 use crate::tries::Tries;
 use homing_protocol::Refusal;
-use homing_protocol::command::{Op, Verified};
+use homing_protocol::command::{Command, Op, Verified};
 use homing_protocol::id::{BootId, ClientId, CommandId, SessionId};
 use homing_protocol::lost::{CodeVerifier, Outcome};
 use std::collections::VecDeque;
@@ -30,10 +30,23 @@ pub struct Episode {
     pub code: Option<CodeVerifier>,
     /// The phone's clock when it began, seconds since 1970 UTC; for the screen alone.
     pub since_unix_s: u64,
+    /// The same by the clock that nobody sets; `None` where the memory of it was lost.
+    pub began: Option<(BootId, u64)>,
+    /// Where its order stands among others.
+    pub place: Place,
     /// Wrong tries of its code.
     pub tries: Tries,
     /// How far the phone is locked, and the number of the attestation that says so; `None` before it was first locked.
     pub standing: Option<(Outcome, u64)>,
+}
+
+/// When an order was given, as its signer says: after which beacon of the phone's, then by the signer's clock, seconds since 1970. An
+/// older one does not take a newer one's place; a wrong clock can keep a phone locked with older words, and never opens it.
+pub type Place = (u64, u64);
+
+fn place(command: &Command) -> Place {
+    let beacon = command.beacon.map_or(0, |beacon| beacon.counter);
+    (beacon, command.issued_at)
 }
 
 /// How a command came out.
@@ -73,9 +86,32 @@ pub enum Verdict {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Challenged {
     /// It does.
-    Live,
+    Live {
+        /// When that challenge was made, milliseconds since the start of the phone.
+        made_ms: u64,
+    },
     /// It quotes none, or an old one, or somebody else's.
     No,
+}
+
+/// A moment, by both clocks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Moment {
+    /// The start of the phone.
+    pub boot: BootId,
+    /// Milliseconds since it, sleep included.
+    pub boottime_ms: u64,
+    /// Seconds since 1970 UTC, by a clock that anybody may have set.
+    pub unix_s: u64,
+}
+
+impl Episode {
+    /// Whether it had begun when this challenge was made. An end is about what its signer could know of: one that was held back
+    /// must not end what was begun after it.
+    fn is_older_than(&self, made_ms: u64, now: &Moment) -> bool {
+        self.began
+            .is_none_or(|(boot, at_ms)| boot != now.boot || at_ms <= made_ms)
+    }
 }
 
 /// All that the privileged half remembers; one file.
@@ -128,13 +164,13 @@ impl ActorState {
     ///
     /// # Errors
     /// [`Refusal::Unsupported`] for what is not ours to do, [`Refusal::Replayed`] for one that is older than another of
-    /// its session, [`Refusal::UnknownBeacon`] for an end that answers no live challenge, [`Refusal::Expired`] for an
-    /// episode that was ended before it came.
+    /// its session, [`Refusal::UnknownBeacon`] for an end that answers no live challenge, or one that is older than the open episode,
+    /// which it does not name, [`Refusal::Expired`] for an episode that was ended before it came.
     pub fn judge(
         &self,
         verified: &Verified,
         challenged: Challenged,
-        now_unix_s: u64,
+        now: &Moment,
     ) -> Result<Verdict, Refusal> {
         let command = verified.command();
         if let Some(settled) = self.settled(command.id) {
@@ -158,6 +194,11 @@ impl ActorState {
                     return Err(Refusal::Expired);
                 }
                 next.use_number(command.client, command.session, command.seq)?;
+                let place = place(command);
+                if next.open.as_ref().is_some_and(|open| open.place > place) {
+                    next.settle(command.id, Outcome::Superseded);
+                    return Ok(Verdict::New(Box::new(next)));
+                }
                 if let Some(older) = next.open.take() {
                     next.settle(older.command, Outcome::Superseded);
                 }
@@ -166,13 +207,21 @@ impl ActorState {
                     message: message.clone(),
                     contact: contact.clone(),
                     code: *code,
-                    since_unix_s: now_unix_s,
+                    since_unix_s: now.unix_s,
+                    began: Some((now.boot, now.boottime_ms)),
+                    place,
                     tries: Tries::default(),
                     standing: None,
                 });
             }
             Op::LostOff { episodes } => {
-                if challenged == Challenged::No {
+                let Challenged::Live { made_ms } = challenged else {
+                    return Err(Refusal::UnknownBeacon);
+                };
+                let is_meant = |open: &Episode| {
+                    episodes.contains(&open.command) || open.is_older_than(made_ms, now)
+                };
+                if !self.open.as_ref().is_none_or(is_meant) {
                     return Err(Refusal::UnknownBeacon);
                 }
                 next.use_number(command.client, command.session, command.seq)?;

@@ -171,9 +171,10 @@ impl Challenger {
         nonce[6..].copy_from_slice(&tag);
         BeaconNonce(nonce)
     }
-    /// Whether this is a challenge of ours, made in this start of the phone and no longer ago than [`CHALLENGE_MS`].
+    /// When this challenge was made, milliseconds since the phone started; `None` unless it is ours, of this start of the phone and
+    /// no older than [`CHALLENGE_MS`].
     #[must_use]
-    pub fn is_live(&self, nonce: BeaconNonce, boottime_ms: u64) -> bool {
+    pub fn made_ms(&self, nonce: BeaconNonce, boottime_ms: u64) -> Option<u64> {
         let mut time = [0; 8];
         time[2..].copy_from_slice(&nonce.0[..6]);
         let made_ms = u64::from_be_bytes(time);
@@ -183,7 +184,8 @@ impl Challenger {
             .iter()
             .zip(&nonce.0)
             .fold(0, |sum, (ours, theirs)| sum | (ours ^ theirs));
-        differing == 0 && made_ms <= boottime_ms && boottime_ms - made_ms <= CHALLENGE_MS
+        let is_live = made_ms <= boottime_ms && boottime_ms - made_ms <= CHALLENGE_MS;
+        (differing == 0 && is_live).then_some(made_ms)
     }
 }
 
@@ -353,20 +355,21 @@ mod tests {
     fn a_challenge_answers_for_a_quarter_of_an_hour_of_one_start_of_one_phone() {
         let challenger = Challenger::new(&key(1), BootId([1; 16]));
         let nonce = challenger.challenge(5_000);
-        assert!(challenger.is_live(nonce, 5_000));
-        assert!(challenger.is_live(nonce, 5_000 + CHALLENGE_MS));
-        assert!(!challenger.is_live(nonce, 5_001 + CHALLENGE_MS));
-        assert!(!challenger.is_live(nonce, 4_999), "from the future");
+        assert_eq!(challenger.made_ms(nonce, 5_000), Some(5_000));
+        let latest = 5_000 + CHALLENGE_MS;
+        assert_eq!(challenger.made_ms(nonce, latest), Some(5_000));
+        assert_eq!(challenger.made_ms(nonce, latest + 1), None);
+        assert_eq!(challenger.made_ms(nonce, 4_999), None, "from the future");
         for other in [
             Challenger::new(&key(2), BootId([1; 16])),
             Challenger::new(&key(1), BootId([2; 16])),
         ] {
-            assert!(!other.is_live(nonce, 5_000));
+            assert_eq!(other.made_ms(nonce, 5_000), None);
         }
         for bit in 0..128 {
             let mut forged = nonce;
             forged.0[bit / 8] ^= 1 << (bit % 8);
-            assert!(!challenger.is_live(forged, 6_000), "{bit}");
+            assert_eq!(challenger.made_ms(forged, 6_000), None, "{bit}");
         }
     }
 

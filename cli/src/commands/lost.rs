@@ -1,7 +1,7 @@
 //! `lost`: locks a phone with the owner's words, ends that, and tells the unlock code. The code is shown once it is asked for and kept nowhere.
 use super::Context;
 use super::account::unlock;
-use super::find::{ended, follow, follow_as, joined, order_as, order_json, print_waiting};
+use super::find::{ended, follow_as, joined, order_as, order_json, print_waiting};
 use super::show::Known;
 use crate::args::Lost;
 use crate::clock::UnixMs;
@@ -9,7 +9,7 @@ use crate::error::Error;
 use crate::exchange::{Acceptance, rng};
 use crate::output::harmless;
 use crate::renewal;
-use crate::store::{DeviceRow, Order, Store};
+use crate::store::{DeviceRow, Order, Store, Withdrawn};
 use homing_owner::account::Unlocked;
 use homing_owner::delivery::State;
 use homing_owner::lost::Listed;
@@ -52,23 +52,33 @@ fn begin(
     let contact = contact
         .map(|phone| shown("--phone", phone, LONGEST_CONTACT))
         .transpose()?;
-    withdraw_ends(&mut store, row)?;
     let id = CommandId::random(&mut rng());
-    let code = if args.show_code {
-        Some(unlock(context, &mut store)?.unlock_code(id))
+    let (code, acceptance) = if args.show_code {
+        // Whoever chooses the code can open the phone with it: that takes the full key.
+        let account = unlock_as_full_client(context, &mut store)?;
+        let code = account.unlock_code(id);
+        (Some(code), Acceptance::Only(row.id, Box::new(account)))
     } else {
-        None
+        (None, Acceptance::Locked)
     };
+    withdraw_ends(&mut store, row)?;
     let op = Op::Lost {
         message,
         contact,
         code: code.as_ref().map(|code| CodeVerifier::of(code, &mut rng())),
     };
     order_as(&mut store, row, id, op, None)?;
-    let (store, end) = follow(context, store, id, args.wait, |order, _| {
+    let (mut store, end) = follow_as(context, store, acceptance, id, args.wait, |order, _| {
         let state = order.progress.state();
         Ok((state.is_final() || state == State::Running).then_some(state))
     })?;
+    if code.is_some() && store.end_unsent(id, State::Cancelled)? == Withdrawn::Here {
+        // Nobody else could sign it: an order that waits for ever is worse than none.
+        return Err(Error::NoAnswerYet(format!(
+            "{} has never been heard of by this machine, so the order could not be signed and was taken back: give it again without --show-code, or later",
+            harmless(&row.name)
+        )));
+    }
     let order = store.order(id)?;
     let known = json!({ "unlock_code": code.as_ref().map(UnlockCode::digits) });
     match end {
@@ -108,20 +118,7 @@ fn locked(row: &DeviceRow, order: &Order) -> String {
 
 /// Ends what never left this machine here, and everything else at the phone.
 fn end(context: &Context, mut store: Store, row: &DeviceRow, args: &Lost) -> Result<(), Error> {
-    let mut account = unlock(context, &mut store)?;
-    let mut listed = Listed::Already;
-    // The list is signed anew only where it has to be.
-    if account.clone().list_full_client()? == Listed::Now {
-        renewal::change(&mut store, &mut account, |_, next| {
-            listed = next.list_full_client()?;
-            Ok(())
-        })?;
-    }
-    if listed == Listed::Now {
-        context
-            .out
-            .progress("The account's full key is listed from now on; the phone is told first.");
-    }
+    let account = unlock_as_full_client(context, &mut store)?;
     let episodes = episodes(&store, row)?;
     for id in &episodes {
         // One that was signed may have arrived: it is named to the phone as well.
@@ -161,6 +158,25 @@ fn end(context: &Context, mut store: Store, row: &DeviceRow, args: &Lost) -> Res
             )))
         }
     }
+}
+
+/// Unlocks the account for what only the full key may order: phones must know that key from their list first.
+fn unlock_as_full_client(context: &Context, store: &mut Store) -> Result<Unlocked, Error> {
+    let mut account = unlock(context, store)?;
+    let mut listed = Listed::Already;
+    // The list is signed anew only where it has to be.
+    if account.clone().list_full_client()? == Listed::Now {
+        renewal::change(store, &mut account, |_, next| {
+            listed = next.list_full_client()?;
+            Ok(())
+        })?;
+    }
+    if listed == Listed::Now {
+        context
+            .out
+            .progress("The account's full key is listed from now on; the phone is told first.");
+    }
+    Ok(account)
 }
 
 /// An end that an interrupted call left behind is about an episode of then.

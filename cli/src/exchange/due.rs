@@ -293,14 +293,14 @@ impl<T: Transport> Exchange<T> {
                 self.look_at = self.look_at.min(due);
                 continue;
             }
-            if let Some(until) = self.wait_for_lists(&row, known, heard, now) {
-                self.look_at = self.look_at.min(until);
-                continue;
-            }
             // It waits for somebody who unlocks the account.
             let Some((key, session)) = self.signer(row.device, &row.intent.op) else {
                 continue;
             };
+            if let Some(until) = self.wait_for_lists(&row, known, heard, now) {
+                self.look_at = self.look_at.min(until);
+                continue;
+            }
             let beacon = Some(self.quoted(row.device, heard, &row.intent.op)?);
             let (account, phone, intent) = (&self.account, &known.phone, &row.intent);
             let signed = self.store.sign(row.intent.id, |seq| {
@@ -366,8 +366,13 @@ impl<T: Transport> Exchange<T> {
             && beacon.key_set_version >= known.row.key_set_version;
         let issued_ms = i64::try_from(row.intent.issued_at_s).unwrap_or(0) * 1_000;
         let until = issued_ms.saturating_add(PATIENCE_FOR_LISTS_MS);
+        // A lock with a code can be signed in this call alone, and never expires: the phone keeps it until the list has come.
+        let is_now_or_never = matches!(row.intent.op, Op::Lost { code: Some(_), .. });
         // An order from the future was written while this machine's clock was wrong.
-        let waits = row.signed_times == 0 && !knows_us && (issued_ms..until).contains(&now.0);
+        let waits = !is_now_or_never
+            && row.signed_times == 0
+            && !knows_us
+            && (issued_ms..until).contains(&now.0);
         waits.then_some(UnixMs(until))
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use homing_hal::Fault;
 use homing_hal::capability::lockdown::{Lockdown, Standing};
-use homing_policy::actor::{ActorState, Challenged, Duty, Verdict};
+use homing_policy::actor::{ActorState, Challenged, Duty, Moment, Verdict};
 use homing_protocol::Refusal;
 use homing_protocol::actor::{Answer, CodeAnswer, Enrolled, Request};
 use homing_protocol::authority::AuthorityList;
@@ -261,7 +261,12 @@ impl Service {
         };
         let command = verified.command();
         let challenged = self.challenged(command)?;
-        match self.state.judge(&verified, challenged, wallclock::unix_s()) {
+        let now = Moment {
+            boot: self.boot,
+            boottime_ms: boottime::now_ms()?,
+            unix_s: wallclock::unix_s(),
+        };
+        match self.state.judge(&verified, challenged, &now) {
             Err(refusal) => return Ok(Answer::Refused(refusal)),
             Ok(Verdict::New(next)) => {
                 tracing::info!("{} {} is carried out", command.op.word(), command.id);
@@ -291,13 +296,9 @@ impl Service {
     fn challenged(&self, command: &Command) -> Result<Challenged, Error> {
         let now_ms = boottime::now_ms()?;
         let challenger = self.challenger();
-        let live = command.beacon.zip(challenger);
-        let live = live.is_some_and(|(beacon, ours)| ours.is_live(beacon.nonce, now_ms));
-        Ok(if live {
-            Challenged::Live
-        } else {
-            Challenged::No
-        })
+        let quoted = command.beacon.zip(challenger);
+        let made_ms = quoted.and_then(|(beacon, ours)| ours.made_ms(beacon.nonce, now_ms));
+        Ok(made_ms.map_or(Challenged::No, |made_ms| Challenged::Live { made_ms }))
     }
 
     /// How a command stands after everything that could be done was.

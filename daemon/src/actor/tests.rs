@@ -73,6 +73,14 @@ impl Lockdown for Lent {
     }
 }
 
+fn words(message: &str, code: Option<CodeVerifier>) -> Op {
+    Op::Lost {
+        message: message.into(),
+        contact: Some("+49 30 1".into()),
+        code,
+    }
+}
+
 /// A phone that has joined, as its privileged half knows it.
 struct House {
     owner: Owner,
@@ -117,8 +125,11 @@ impl House {
     /// The process ends and starts again; the disk is all that is left.
     fn restart(&mut self) {
         let lockdown = Box::new(Lent(Arc::clone(&self.doors)));
-        self.service = Service::open(self.actor_dir(), lockdown, BOOT).unwrap();
+        self.service = self.open_with(lockdown);
         self.service.settle().unwrap();
+    }
+    fn open_with(&self, lockdown: Box<dyn Lockdown>) -> Service {
+        Service::open(self.actor_dir(), lockdown, BOOT).unwrap()
     }
     fn challenge(&mut self) -> BeaconNonce {
         match self.service.answer(&Request::Challenge) {
@@ -126,17 +137,23 @@ impl House {
             other => panic!("{other:?}"),
         }
     }
-    fn signed_by(&mut self, key: &SigningKey, id: u8, op: Op, nonce: BeaconNonce) -> Vec<u8> {
+    fn signed_by(
+        &mut self,
+        key: &SigningKey,
+        session: SessionId,
+        (id, op): (u8, Op),
+        nonce: BeaconNonce,
+    ) -> Vec<u8> {
         self.seq += 1;
         let command = Command {
             address: ADDRESS,
             epoch: 1,
             client: key.public().client_id(),
-            session: SessionId([1; 8]),
+            session,
             seq: self.seq,
             id: CommandId([id; 16]),
             op,
-            issued_at: 0,
+            issued_at: self.seq,
             not_after: None,
             beacon: Some(BeaconReference { counter: 1, nonce }),
             authority_version: 1,
@@ -148,31 +165,42 @@ impl House {
         let (_, message) = envelope::open(&sealed, &ADDRESS, kem, None).unwrap();
         message.to_vec()
     }
+    /// As `homing` does: what only the full key may order under it and in a session of its own, the rest by this machine's client.
     fn signed(&mut self, id: u8, op: Op, nonce: BeaconNonce) -> Vec<u8> {
-        let key = self.owner.client.clone();
-        self.signed_by(&key, id, op, nonce)
+        let (key, session) = match op.capability() {
+            Some(Capability::Unlock) => (self.full(), SessionId::random(&mut randomness())),
+            _ => (self.owner.client.clone(), SessionId([1; 8])),
+        };
+        self.signed_by(&key, session, (id, op), nonce)
+    }
+    fn full(&self) -> SigningKey {
+        homing_protocol::lost::full_client(&self.owner.root)
+    }
+    fn authority(&self) -> Vec<u8> {
+        let (client, full) = (&self.owner.client, self.full());
+        let clients = [(client, Capabilities::own()), (&full, Capabilities::full())];
+        self.owner.list(1, &clients)
     }
     fn order(&mut self, command: &[u8]) -> Answer {
-        let everything = [(&self.owner.client, Capabilities::full())];
-        let authority = self.owner.list(1, &everything);
+        let authority = self.authority();
         self.service.answer(&Request::Order {
             authority,
             command: command.to_vec(),
         })
     }
     fn lost(&mut self, id: u8) -> Vec<u8> {
-        let op = Op::Lost {
-            message: "Please call".into(),
-            contact: Some("+49 30 1".into()),
-            code: Some(CodeVerifier::of(&self.code(id), &mut randomness())),
-        };
+        let code = CodeVerifier::of(&self.code(id), &mut randomness());
+        let op = words("Please call", Some(code));
         self.signed(id, op, BeaconNonce([0; 16]))
     }
     fn code(&self, id: u8) -> UnlockCode {
         UnlockCode::of(&self.owner.root, CommandId([id; 16]))
     }
     fn off(&mut self, id: u8, nonce: BeaconNonce) -> Vec<u8> {
-        let episodes = Vec::new();
+        self.ending(id, &[], nonce)
+    }
+    fn ending(&mut self, id: u8, episodes: &[u8], nonce: BeaconNonce) -> Vec<u8> {
+        let episodes = episodes.iter().map(|id| CommandId([*id; 16])).collect();
         self.signed(id, Op::LostOff { episodes }, nonce)
     }
     fn typed(&mut self, digits: &str) -> CodeAnswer {
@@ -251,18 +279,22 @@ fn what_no_client_of_the_list_has_signed_for_this_phone_does_nothing() {
         assert!(matches!(house.order(&lost[..end]), Answer::Refused(_)));
     }
     let guest = house.owner.guest.clone();
-    let stranger = house.signed_by(
-        &guest,
-        5,
-        Op::LostOff {
-            episodes: Vec::new(),
-        },
-        BeaconNonce([0; 16]),
-    );
+    let off = Op::LostOff {
+        episodes: Vec::new(),
+    };
+    let nowhere = BeaconNonce([0; 16]);
+    let session = SessionId([1; 8]);
+    let stranger = house.signed_by(&guest, session, (5, off), nowhere);
     assert_eq!(
         house.order(&stranger),
         Answer::Refused(Refusal::UnknownClient)
     );
+    // Who may lock a phone must not choose what opens it.
+    let code = CodeVerifier::of(&house.code(7), &mut randomness());
+    let client = house.owner.client.clone();
+    let with_code = words("Please call", Some(code));
+    let own_code = house.signed_by(&client, session, (7, with_code), nowhere);
+    assert_eq!(house.order(&own_code), Answer::Refused(Refusal::NotAllowed));
     let ring = house.signed(6, Op::Ring { for_s: 1 }, BeaconNonce([0; 16]));
     assert_eq!(house.order(&ring), Answer::Refused(Refusal::Unsupported));
     assert!(!house.is_shown());
@@ -272,10 +304,15 @@ fn what_no_client_of_the_list_has_signed_for_this_phone_does_nothing() {
 #[test]
 fn a_list_that_takes_a_right_away_is_not_undone_by_an_older_one() {
     let mut house = House::new();
-    let find = [(&house.owner.client, Capabilities::of(&[Capability::Lost]))];
-    let authority = house.owner.list(2, &find);
+    let full = house.full();
+    let authority = house.owner.list(2, &[(&full, Capabilities::find())]);
     let nonce = house.challenge();
-    let lost = house.lost(1);
+    let lost = house.signed_by(
+        &full,
+        SessionId([3; 8]),
+        (1, words("Please call", None)),
+        nonce,
+    );
     let newer = Request::Order {
         authority,
         command: lost.clone(),
@@ -510,50 +547,53 @@ impl Drop for Served {
 
 #[test]
 fn who_has_every_order_that_was_ever_signed_can_play_them_in_any_order_to_no_other_effect() {
-    let mut house = House::new();
-    let settings = crate::config::Settings {
-        state_dir: house.folder.path().to_owned(),
-        runtime_dir: house.folder.path().to_owned(),
-        ..crate::config::Settings::default()
-    };
-    let nonce = house.challenge();
-    // The owner locked, unlocked, locked again; one order was held back by the broker all the while.
-    let first = house.lost(1);
-    let held_back = house.lost(2);
-    let off = house.off(3, nonce);
-    let second = house.lost(4);
-    let old = house.off(5, BeaconNonce([9; 16]));
-    let everything = [(&house.owner.client, Capabilities::full())];
-    let authority = house.owner.list(1, &everything);
-    let doors = Arc::clone(&house.doors);
-    let actor_dir = house.actor_dir();
-    let code = house.code(4);
-    let service = Service::open(actor_dir, Box::new(Lent(Arc::clone(&doors))), BOOT).unwrap();
-    let served = Served::start(service, settings);
-    let play = |command: &[u8]| {
-        served.ask(&Request::Order {
-            authority: authority.clone(),
-            command: command.to_vec(),
-        })
-    };
-    let standing = || doors.lock().unwrap().standing.clone();
-    for command in [&first, &off, &second] {
-        assert!(matches!(play(command), Answer::Outcome { .. }));
-    }
-    assert_eq!(standing(), Standing::Locked);
-    let all = [&first, &held_back, &off, &second, &old];
-    for round in 0..60 {
-        let _ = play(all[(round * 7 + round / 5) % all.len()]);
-        let cut = &off[..off.len() - 1 - round];
-        assert!(matches!(play(cut), Answer::Refused(_)));
-        assert_eq!(standing(), Standing::Locked, "round {round}");
-    }
-    assert_eq!(play(&held_back), Answer::Refused(Refusal::Replayed));
-    let digits = Zeroizing::new(code.digits().to_owned());
-    let answer = served.ask(&Request::Code { digits });
-    assert_eq!(answer, Answer::Code(CodeAnswer::Right));
-    for round in 0..60 {
-        let _ = play(all[(round * 7 + round / 5) % all.len()]);
-        assert_eq!(standing(), Standing::Open, "round {round}");
+    // The owner locked, unlocked, locked again; one order to lock was held back all the while, and once the end is, too.
+    for is_end_held_back in [false, true] {
+        let mut house = House::new();
+        let settings = crate::config::Settings {
+            state_dir: house.folder.path().to_owned(),
+            runtime_dir: house.folder.path().to_owned(),
+            ..crate::config::Settings::default()
+        };
+        let nonce = house.challenge();
+        let first = house.lost(1);
+        let held_back = house.lost(2);
+        let off = house.ending(3, &[1, 2], nonce);
+        let second = house.lost(4);
+        let old = house.off(5, BeaconNonce([9; 16]));
+        let authority = house.authority();
+        let doors = Arc::clone(&house.doors);
+        let code = house.code(4);
+        let lockdown = Box::new(Lent(Arc::clone(&doors)));
+        let served = Served::start(house.open_with(lockdown), settings);
+        let play = |command: &[u8]| {
+            served.ask(&Request::Order {
+                authority: authority.clone(),
+                command: command.to_vec(),
+            })
+        };
+        let standing = || doors.lock().unwrap().standing.clone();
+        let begun: &[_] = match is_end_held_back {
+            true => &[&first, &second],
+            false => &[&first, &off, &second],
+        };
+        for command in begun {
+            assert!(matches!(play(command), Answer::Outcome { .. }));
+        }
+        assert_eq!(standing(), Standing::Locked);
+        let all = [&first, &held_back, &off, &second, &old];
+        for round in 0..60 {
+            let _ = play(all[(round * 7 + round / 5) % all.len()]);
+            let cut = &off[..off.len() - 1 - round];
+            assert!(matches!(play(cut), Answer::Refused(_)));
+            assert_eq!(standing(), Standing::Locked, "round {round}");
+        }
+        let digits = Zeroizing::new(code.digits().to_owned());
+        let answer = served.ask(&Request::Code { digits });
+        assert_eq!(answer, Answer::Code(CodeAnswer::Right));
+        for round in 0..60 {
+            let _ = play(all[(round * 7 + round / 5) % all.len()]);
+            assert_eq!(standing(), Standing::Open, "round {round}");
+        }
     }
 }

@@ -89,7 +89,9 @@ fn encode_episode(open: &Episode) -> Value {
         .bytes(0, &open.command.0)
         .text(1, &open.message)
         .uint(4, open.since_unix_s)
-        .uint(5, open.tries.wrong.into());
+        .uint(5, open.tries.wrong.into())
+        .uint(12, open.place.0)
+        .uint(13, open.place.1);
     if let Some(contact) = &open.contact {
         map = map.text(2, contact);
     }
@@ -101,6 +103,9 @@ fn encode_episode(open: &Episode) -> Value {
     }
     if let Some((outcome, counter)) = open.standing {
         map = map.uint(8, outcome as u64).uint(9, counter);
+    }
+    if let Some((boot, at_ms)) = open.began {
+        map = map.bytes(10, &boot.0).uint(11, at_ms);
     }
     map.value()
 }
@@ -123,13 +128,7 @@ fn decode_episode(value: &Value) -> Result<Episode, Malformed> {
         since_unix_s: fields.uint(4)?,
         tries: Tries {
             wrong: fields.narrow(5)?,
-            last: match fields.maybe(6) {
-                None => None,
-                Some(boot) => Some((
-                    as_bytes(boot).map(BootId).ok_or(Malformed::Field(6))?,
-                    fields.uint(7)?,
-                )),
-            },
+            last: decode_moment(&mut fields, 6)?,
         },
         standing: match fields.maybe_narrow(8)? {
             None => None,
@@ -138,9 +137,20 @@ fn decode_episode(value: &Value) -> Result<Episode, Malformed> {
                 fields.uint(9)?,
             )),
         },
+        began: decode_moment(&mut fields, 10)?,
+        place: (fields.uint(12)?, fields.uint(13)?),
     };
     fields.end()?;
     Ok(episode)
+}
+
+/// A start of the phone and milliseconds since it, in two fields or in none.
+fn decode_moment(fields: &mut Fields<'_>, first: i64) -> Result<Option<(BootId, u64)>, Malformed> {
+    let Some(boot) = fields.maybe(first) else {
+        return Ok(None);
+    };
+    let boot = as_bytes(boot).map(BootId).ok_or(Malformed::Field(first))?;
+    Ok(Some((boot, fields.uint(first + 1)?)))
 }
 
 fn decode_settled(value: &Value) -> Result<Settled, Malformed> {

@@ -1,7 +1,7 @@
 //! Lost mode between two judges: what the unprivileged half may say, what the privileged half does, and what no schedule of hand-overs, deaths and replays may bring about.
 
 use crate::house::*;
-use homing_policy::actor::{ActorState, Challenged, Duty, Verdict};
+use homing_policy::actor::{ActorState, Challenged, Duty, Moment, Verdict};
 use homing_policy::tries::FIRST_WAIT;
 use homing_policy::{ActorAnswer, Effect, Event, NonceMaker, codec};
 use homing_protocol::Refusal;
@@ -12,7 +12,7 @@ use homing_protocol::keys::SigningKey;
 use homing_protocol::lost::{Attestation, CodeVerifier, Outcome};
 use homing_protocol::receipt::CommandState::*;
 use proptest::prelude::*;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 pub(crate) fn lost(seq: u64, id: u8) -> Order {
     let op = Op::Lost {
@@ -180,17 +180,31 @@ fn what_the_privileged_half_refuses_has_failed_and_what_it_says_of_others_counts
     assert_eq!(phone.hear(&event), [], "an ended order stays ended");
 }
 
+/// A challenge that was made only just now.
+const LIVE: Challenged = Challenged::Live { made_ms: u64::MAX };
+
+const BOOT: BootId = BootId([1; 16]);
+
 /// The privileged half with a disk that can be cut off.
 #[derive(Default)]
 struct Actor {
     state: ActorState,
+    /// Milliseconds since the phone started; each order takes one.
+    now_ms: u64,
+    /// When each episode began, by the test's own book.
+    began: BTreeMap<CommandId, u64>,
     /// Everything that an end has named, or that has ended.
     ended: BTreeSet<CommandId>,
 }
 
 impl Actor {
     fn judge(&self, verified: &Verified, challenged: Challenged) -> Result<Verdict, Refusal> {
-        self.state.judge(verified, challenged, TODAY)
+        let now = Moment {
+            boot: BOOT,
+            boottime_ms: self.now_ms,
+            unix_s: TODAY,
+        };
+        self.state.judge(verified, challenged, &now)
     }
     fn keep(&mut self, next: ActorState) {
         let bytes = next.encode();
@@ -199,6 +213,7 @@ impl Actor {
     }
     /// Judges and keeps, and locks or gives back at once.
     fn order(&mut self, verified: &Verified, challenged: Challenged) -> Result<Verdict, Refusal> {
+        self.now_ms += 1;
         let verdict = self.judge(verified, challenged)?;
         if let Verdict::New(next) = &verdict {
             self.keep((**next).clone());
@@ -241,7 +256,7 @@ fn the_privileged_half_locks_once_and_answers_the_same_again() {
         Err(Refusal::UnknownBeacon)
     );
     assert_eq!(actor.state.duty(), Duty::Lock, "no challenge, no end");
-    let _ = actor.order(&off, Challenged::Live);
+    let _ = actor.order(&off, LIVE);
     assert_eq!(actor.state.duty(), Duty::None);
     assert_eq!(actor.outcome(2), Some(Outcome::EndedByOrder));
     for old in [&first, &house.sign(&lost(2, 2))] {
@@ -249,7 +264,7 @@ fn the_privileged_half_locks_once_and_answers_the_same_again() {
         assert_eq!(actor.state.duty(), Duty::None, "what has ended stays ended");
     }
     let next = house.sign(&lost_off(4, 4, &[]));
-    let _ = actor.order(&next, Challenged::Live);
+    let _ = actor.order(&next, LIVE);
     assert_eq!(actor.outcome(4), Some(Outcome::NothingToEnd));
 }
 
@@ -258,7 +273,7 @@ fn what_was_held_back_is_older_than_what_came_and_what_was_named_never_begins() 
     let (house, mut actor) = (House::new(), Actor::default());
     let _ = actor.order(&house.sign(&lost(5, 5)), Challenged::No);
     let off = house.sign(&lost_off(6, 6, &[5, 7]));
-    let _ = actor.order(&off, Challenged::Live);
+    let _ = actor.order(&off, LIVE);
     let held_back = house.sign(&lost(4, 4));
     assert_eq!(
         actor.order(&held_back, Challenged::No),
@@ -267,11 +282,45 @@ fn what_was_held_back_is_older_than_what_came_and_what_was_named_never_begins() 
     let named = house.sign(&lost(7, 7));
     assert_eq!(actor.order(&named, Challenged::No), Err(Refusal::Expired));
     let other = house.sign(&ring(8, 8));
-    assert_eq!(
-        actor.order(&other, Challenged::Live),
-        Err(Refusal::Unsupported)
-    );
+    assert_eq!(actor.order(&other, LIVE), Err(Refusal::Unsupported));
     assert_eq!(actor.state.duty(), Duty::None);
+}
+
+#[test]
+fn an_end_that_was_held_back_does_not_end_what_was_begun_after_it() {
+    let (house, mut actor) = (House::new(), Actor::default());
+    let _ = actor.order(&house.sign(&lost(1, 1)), Challenged::No);
+    let made_ms = actor.now_ms;
+    // The owner ends it, hears nothing, and locks the phone again with other words; the broker turns the two around.
+    let of_before = house.sign(&lost_off(1, 2, &[1]).by(1, 7));
+    let _ = actor.order(&house.sign(&lost(2, 3)), Challenged::No);
+    let challenged = Challenged::Live { made_ms };
+    let late = actor.order(&of_before, challenged);
+    assert_eq!(late, Err(Refusal::UnknownBeacon));
+    assert_eq!(actor.state.duty(), Duty::Lock);
+    // One that names it, or answers a challenge of after it, does.
+    let named = house.sign(&lost_off(1, 4, &[3]).by(1, 8));
+    assert!(actor.judge(&named, challenged).is_ok());
+    let made_ms = actor.now_ms;
+    let newer = actor.judge(&of_before, Challenged::Live { made_ms });
+    assert!(newer.is_ok());
+    // After a restart every challenge is newer than what was begun before it; so it is where the memory was lost.
+    let of_another_start = Moment {
+        boot: BootId([9; 16]),
+        boottime_ms: 1,
+        unix_s: TODAY,
+    };
+    let first = Challenged::Live { made_ms: 0 };
+    assert!(
+        actor
+            .state
+            .judge(&of_before, first, &of_another_start)
+            .is_ok()
+    );
+    let mut forgotten = actor.state.open().unwrap().clone();
+    forgotten.began = None;
+    actor.state = ActorState::of_episode(forgotten);
+    assert!(actor.judge(&of_before, first).is_ok());
 }
 
 #[test]
@@ -320,8 +369,8 @@ enum Step {
     HandOver {
         answer_comes: bool,
     },
-    /// A taken-over agent hands over what it likes, with or without a live challenge.
-    Play(usize, bool),
+    /// A taken-over agent hands over what it likes, without a live challenge or with one that is so many orders old.
+    Play(usize, Option<u64>),
     Code,
     Beacon,
     RestartAgent,
@@ -331,7 +380,7 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         6 => (0..12usize).prop_map(Step::Deliver),
         6 => any::<bool>().prop_map(|answer_comes| Step::HandOver { answer_comes }),
-        3 => (0..12usize, any::<bool>()).prop_map(|(index, live)| Step::Play(index, live)),
+        3 => (0..12usize, prop::option::of(0..6u64)).prop_map(|(index, age)| Step::Play(index, age)),
         1 => Just(Step::Code),
         2 => Just(Step::Beacon),
         1 => Just(Step::RestartAgent),
@@ -360,9 +409,14 @@ fn orders(house: &House) -> Vec<Verified> {
     .collect()
 }
 
-/// What an order that the actor took on has ended.
-fn note_ends(actor: &mut Actor, before: &ActorState, verified: &Verified) {
+/// What an order that the actor took on has ended: what it names, and nothing that began after its challenge was made.
+fn note_ends(actor: &mut Actor, before: &ActorState, verified: &Verified, challenged: Challenged) {
     if let Op::LostOff { episodes } = &verified.command().op {
+        if let (Some(open), Challenged::Live { made_ms }) = (before.open(), challenged) {
+            let is_named = episodes.contains(&open.command);
+            let is_older = actor.began[&open.command] <= made_ms;
+            assert!(is_named || is_older, "an end of before opens the phone");
+        }
         actor.ended.extend(episodes.iter().copied());
         actor.ended.extend(before.open().map(|open| open.command));
     }
@@ -372,7 +426,13 @@ fn hand(actor: &mut Actor, verified: &Verified, challenged: Challenged) -> Optio
     let before = actor.state.clone();
     let verdict = actor.order(verified, challenged);
     if matches!(verdict, Ok(Verdict::New(_))) {
-        note_ends(actor, &before, verified);
+        note_ends(actor, &before, verified, challenged);
+        let (open, now_ms) = (actor.state.open(), actor.now_ms);
+        if let Some(open) =
+            open.filter(|open| Some(open.command) != before.open().map(|it| it.command))
+        {
+            actor.began.insert(open.command, now_ms);
+        }
     }
     if challenged == Challenged::No && matches!(verified.command().op, Op::LostOff { .. }) {
         assert_eq!(
@@ -414,7 +474,7 @@ proptest! {
                     if let Some(command) = waiting.pop()
                         && let Some(verified) = orders.iter().find(|order| phone.state.handed(command) == Some(order.signed()))
                     {
-                        let outcome = hand(&mut actor, verified, Challenged::Live);
+                        let outcome = hand(&mut actor, verified, LIVE);
                         if *answer_comes {
                             let answer = match outcome {
                                 Some(outcome) => ActorAnswer::Outcome { attestation: attest(command.0[0], outcome), text: None },
@@ -424,8 +484,9 @@ proptest! {
                         }
                     }
                 }
-                Step::Play(index, live) => {
-                    let challenged = if *live { Challenged::Live } else { Challenged::No };
+                Step::Play(index, age) => {
+                    let made_ms = age.map(|age| actor.now_ms.saturating_sub(age));
+                    let challenged = made_ms.map_or(Challenged::No, |made_ms| Challenged::Live { made_ms });
                     let _ = hand(&mut actor, &orders[*index], challenged);
                 }
                 Step::Code => {
@@ -455,7 +516,7 @@ proptest! {
                 let Effect::HandOver { command } = effect else { continue };
                 let signed = phone.state.handed(command).map(<[u8]>::to_vec);
                 let verified = orders.iter().find(|order| signed.as_deref() == Some(order.signed()));
-                let answer = match hand(&mut actor, verified.unwrap(), Challenged::Live) {
+                let answer = match hand(&mut actor, verified.unwrap(), LIVE) {
                     Some(outcome) => ActorAnswer::Outcome { attestation: attest(command.0[0], outcome), text: None },
                     None => ActorAnswer::Refused(Refusal::Replayed),
                 };

@@ -126,7 +126,9 @@ impl Op {
             Self::Ring { .. } | Self::RingStop { .. } => Some(Capability::Ring),
             Self::ResendReports { .. } => Some(Capability::ReadLocation),
             Self::Resume { .. } => Some(Capability::Settings),
-            Self::Lost { .. } => Some(Capability::Lost),
+            Self::Lost { code: None, .. } => Some(Capability::Lost),
+            // Whoever chooses the code can open the phone with it.
+            Self::Lost { code: Some(_), .. } => Some(Capability::Unlock),
             Self::LostOff { .. } => Some(Capability::Unlock),
             Self::Unknown { .. } => None,
         }
