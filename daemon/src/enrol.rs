@@ -20,6 +20,7 @@ use crate::actor::identity as actor_identity;
 use crate::actor::notice;
 use crate::alone::Alone;
 use crate::args::{Order, Switch};
+use crate::config::Settings;
 use crate::crash::CrashPoint;
 use crate::error::Error;
 use crate::exit::ExitError;
@@ -69,6 +70,9 @@ pub fn run(order: &Order) -> Result<(), ExitError> {
     let _alone = Alone::take_for_command(&settings.state_dir)?;
     membership::settle(&settings.state_dir, &mut crash)?;
     if let Some(present) = Identity::load(&settings.state_dir)? {
+        if is_unfinished(&settings, &present, &bundle) {
+            return finish(former, &settings);
+        }
         refuse_joined(&present, &bundle)?;
     }
     print(&consent_text(&bundle))?;
@@ -89,7 +93,7 @@ pub fn run(order: &Order) -> Result<(), ExitError> {
     ))?;
     if let Err(error) = lockable {
         print(&format!(
-            "This phone cannot be locked from afar yet ({error}): homingd actor, started as root, makes up for it.\n"
+            "This phone cannot be locked from afar yet ({error}): run this command with the same bundle again, as root.\n"
         ))?;
     }
     // The phone has joined, whatever becomes of the PIN.
@@ -98,6 +102,21 @@ pub fn run(order: &Order) -> Result<(), ExitError> {
     {
         print(&format!("No Homing PIN was set: {error}\n"))?;
     }
+    Ok(())
+}
+
+/// Whether an earlier call with this bundle was cut off before the privileged half took its part over.
+fn is_unfinished(settings: &Settings, present: &Identity, bundle: &Bundle) -> bool {
+    let (ours, theirs) = (&present.bundle, bundle);
+    let same = (ours.address, ours.root, ours.epoch) == (theirs.address, theirs.root, theirs.epoch);
+    same && actor_identity::left_by_enrolment(&settings.state_dir).exists()
+}
+
+fn finish(former: Former, settings: &Settings) -> Result<(), ExitError> {
+    let (state_dir, actor_dir) = (&settings.state_dir, settings.actor_dir());
+    let taken = former.as_root(|| actor_identity::take_over(state_dir, &actor_dir))?;
+    taken?;
+    print("This phone had joined already; from now on it can be locked from afar.\n")?;
     Ok(())
 }
 

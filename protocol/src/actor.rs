@@ -2,6 +2,7 @@
 
 use crate::cbor::{self, Fields, Map};
 use crate::id::{BeaconNonce, CommandId};
+use crate::keys::VerifyingKey;
 use crate::lost::{Attestation, CODE_DIGITS};
 use crate::{Malformed, Refusal};
 use zeroize::Zeroizing;
@@ -70,22 +71,13 @@ pub enum Answer {
     Code(CodeAnswer),
     /// It could not be carried out now; the order stands and may be given again. A sentence for the owner.
     Failed(String),
-    /// The open episode, if there is one, and how the newest ended ones ended.
+    /// Where it stands.
     Standing {
-        /// The open one.
+        /// The open episode, if there is one.
         open: Option<CommandId>,
-        /// Whether the phone belongs to somebody.
-        enrolled: Enrolled,
+        /// Its own key, ACT_SIG, which tells of which enrolment it is; `None` when it serves nobody, and no order can be checked.
+        actor: Option<VerifyingKey>,
     },
-}
-
-/// Whether the privileged half knows whom the phone belongs to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Enrolled {
-    /// It does not: no order can be checked.
-    No,
-    /// It does.
-    Yes,
 }
 
 impl Request {
@@ -157,14 +149,15 @@ impl Answer {
                     .maybe_uint(2, wait_s.map(u64::from))
             }
             Self::Failed(why) => Map::new().uint(0, 5).text(1, cut(why)),
-            Self::Standing { open, enrolled } => {
-                let map = Map::new()
-                    .uint(0, 6)
-                    .uint(1, u64::from(*enrolled == Enrolled::Yes));
-                match open {
-                    Some(open) => map.bytes(2, &open.0),
-                    None => map,
+            Self::Standing { open, actor } => {
+                let mut map = Map::new().uint(0, 6);
+                if let Some(actor) = actor {
+                    map = map.bytes(1, &actor.0);
                 }
+                if let Some(open) = open {
+                    map = map.bytes(2, &open.0);
+                }
+                map
             }
         }
         .encode()
@@ -190,11 +183,11 @@ impl Answer {
             4 => Self::Code(read_code_answer(&mut fields)?),
             5 => Self::Failed(fields.text(1, LONGEST_SENTENCE)?.to_owned()),
             6 => Self::Standing {
-                enrolled: match fields.uint(1)? {
-                    0 => Enrolled::No,
-                    1 => Enrolled::Yes,
-                    _ => return Err(Malformed::Field(1)),
-                },
+                actor: fields
+                    .maybe(1)
+                    .map(|key| cbor::as_bytes(key).map(VerifyingKey))
+                    .map(|key| key.ok_or(Malformed::Field(1)))
+                    .transpose()?,
                 open: fields
                     .maybe(2)
                     .map(|id| cbor::as_bytes(id).map(CommandId).ok_or(Malformed::Field(2)))
@@ -275,11 +268,11 @@ mod tests {
             Answer::Failed("the disk is full".into()),
             Answer::Standing {
                 open: None,
-                enrolled: Enrolled::No,
+                actor: None,
             },
             Answer::Standing {
                 open: Some(CommandId([3; 16])),
-                enrolled: Enrolled::Yes,
+                actor: Some(VerifyingKey([9; 32])),
             },
         ]
     }

@@ -3,7 +3,7 @@
 use crate::story::{steps, text};
 use e2e::{Household, PATIENCE, PHONE, Receiver, wait_until};
 use homing_protocol::Refusal;
-use homing_protocol::actor::{Answer, CodeAnswer, Enrolled, Request};
+use homing_protocol::actor::{Answer, CodeAnswer, Request};
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
@@ -79,8 +79,8 @@ fn typed(household: &Household, digits: &str) -> CodeAnswer {
 
 fn is_lost(household: &Household) -> bool {
     match tell(household, &Request::Standing) {
-        Answer::Standing { open, enrolled } => {
-            assert_eq!(enrolled, Enrolled::Yes);
+        Answer::Standing { open, actor } => {
+            assert!(actor.is_some());
             assert_eq!(open.is_some(), household.handset.notice().exists());
             open.is_some()
         }

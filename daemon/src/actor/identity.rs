@@ -38,18 +38,36 @@ fn path(actor_dir: &Path) -> PathBuf {
     actor_dir.join("identity.cbor")
 }
 
+/// The same again: without it a lost phone whose disk loses one block could not be given back by its owner.
+fn copy(actor_dir: &Path) -> PathBuf {
+    actor_dir.join("identity.copy.cbor")
+}
+
 /// Where enrolment leaves ACT_SIG's secret for the privileged half.
 pub(crate) fn left_by_enrolment(state_dir: &Path) -> PathBuf {
     state_dir.join("actor").join("act_sig")
 }
 
 impl ActorIdentity {
-    /// Loads it; `None` when this half serves nobody yet.
+    /// Loads it, from its copy where it is damaged; `None` when this half serves nobody yet.
     ///
     /// # Errors
     /// [`Error::Read`], [`Error::Damaged`].
     pub(crate) fn load(actor_dir: &Path) -> Result<Option<Self>, Error> {
-        let path = path(actor_dir);
+        let first = Self::read(path(actor_dir));
+        match &first {
+            Ok(_) => first,
+            Err(error) => match Self::read(copy(actor_dir)) {
+                Ok(Some(kept)) => {
+                    tracing::warn!("{error}: its copy is used");
+                    Ok(Some(kept))
+                }
+                _ => first,
+            },
+        }
+    }
+
+    fn read(path: PathBuf) -> Result<Option<Self>, Error> {
         match fs::read(&path) {
             Ok(bytes) => {
                 let bytes = Zeroizing::new(bytes);
@@ -121,6 +139,8 @@ pub(crate) fn serve(actor_dir: &Path, joined: &Identity, key: &SigningKey) -> Re
     };
     // What the old enrolment ordered is dead with it; it goes first, so that none of it can meet the new one.
     memory::forget(actor_dir)?;
+    // The copy first: nobody looks at it before the other one is damaged.
+    durable::replace(&copy(actor_dir), &identity.encode(), Access::Private)?;
     durable::replace(&path(actor_dir), &identity.encode(), Access::Private)
 }
 
@@ -176,6 +196,7 @@ pub(crate) fn forget(actor_dir: &Path) -> Result<(), Error> {
     }
     refuse_lost(actor_dir)?;
     durable::remove(&path(actor_dir))?;
+    durable::remove(&copy(actor_dir))?;
     memory::forget(actor_dir)
 }
 

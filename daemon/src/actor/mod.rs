@@ -43,7 +43,7 @@ pub(crate) fn run(order: &args::Order) -> Result<(), ExitError> {
     let mut signals = Signals::install()?;
     let actor_dir = settings.actor_dir();
     identity::prepare(&actor_dir)?;
-    begin_to_serve(&settings)?;
+    begin_to_serve(&settings);
     let roots = Roots::default();
     let boot: BootId = intent::boot_id(&roots)?
         .replace('-', "")
@@ -66,10 +66,11 @@ pub(crate) fn run(order: &args::Order) -> Result<(), ExitError> {
 }
 
 /// A phone that joined before it had a privileged half, or without one, is served from now on.
-fn begin_to_serve(settings: &Settings) -> Result<(), Error> {
+fn begin_to_serve(settings: &Settings) {
     let actor_dir = settings.actor_dir();
-    if identity::ActorIdentity::load(&actor_dir)?.is_some() {
-        return Ok(());
+    // One that is damaged is an owner's, too.
+    if !matches!(identity::ActorIdentity::load(&actor_dir), Ok(None)) {
+        return;
     }
     match identity::take_over(&settings.state_dir, &actor_dir) {
         Ok(TakenOver::Yes) => tracing::info!("this phone can be locked from now on"),
@@ -77,7 +78,6 @@ fn begin_to_serve(settings: &Settings) -> Result<(), Error> {
         // It may join later; until then every order is answered with the reason.
         Err(error) => tracing::error!("this phone cannot be locked: {error}"),
     }
-    Ok(())
 }
 
 fn serve(

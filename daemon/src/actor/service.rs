@@ -7,7 +7,7 @@ use homing_hal::Fault;
 use homing_hal::capability::lockdown::{Lockdown, Standing};
 use homing_policy::actor::{ActorState, Challenged, Duty, Moment, Verdict};
 use homing_protocol::Refusal;
-use homing_protocol::actor::{Answer, CodeAnswer, Enrolled, Request};
+use homing_protocol::actor::{Answer, CodeAnswer, Request};
 use homing_protocol::authority::AuthorityList;
 use homing_protocol::command::{self, Command, Rejected};
 use homing_protocol::id::{BootId, CommandId};
@@ -27,6 +27,8 @@ const TRY_AGAIN: Duration = Duration::from_secs(5);
 pub(crate) struct Service {
     dir: PathBuf,
     identity: Option<ActorIdentity>,
+    /// Why it is not known, where it should be: no order can be checked, a code can.
+    lost_identity: Option<String>,
     /// Of which version of its file that is.
     of_version: Option<(u64, i64, i64)>,
     list: Option<AuthorityList>,
@@ -57,7 +59,8 @@ impl Service {
     ) -> Result<Self, Error> {
         let mut service = Self {
             of_version: identity::version(&dir),
-            identity: ActorIdentity::load(&dir)?,
+            identity: None,
+            lost_identity: None,
             list: None,
             state: memory::load(&dir)?,
             dir,
@@ -69,6 +72,7 @@ impl Service {
             looked: false,
             due: None,
         };
+        service.read_identity();
         service.read_list();
         Ok(service)
     }
@@ -201,7 +205,7 @@ impl Service {
     fn learn_owner(&mut self) -> Result<(), Error> {
         let version = identity::version(&self.dir);
         if version != self.of_version {
-            self.identity = ActorIdentity::load(&self.dir)?;
+            self.read_identity();
             self.state = memory::load(&self.dir)?;
             self.list = None;
             self.read_list();
@@ -217,19 +221,36 @@ impl Service {
             Request::Code { digits } => self.code(digits),
             Request::Standing => Ok(Answer::Standing {
                 open: self.state.open().map(|open| open.command),
-                enrolled: match self.identity {
-                    Some(_) => Enrolled::Yes,
-                    None => Enrolled::No,
-                },
+                actor: self.identity.as_ref().map(|identity| identity.key.public()),
             }),
         }
+    }
+
+    /// Without an identity this half still shows the notice, keeps the doors closed and takes the code: it must not end.
+    fn read_identity(&mut self) {
+        (self.identity, self.lost_identity) = match ActorIdentity::load(&self.dir) {
+            Ok(identity) => (identity, None),
+            Err(error) => {
+                tracing::error!("no order can be checked: {error}");
+                (None, Some(error.to_string()))
+            }
+        };
+    }
+
+    fn nobody(&self) -> Answer {
+        Answer::Failed(match &self.lost_identity {
+            Some(why) => {
+                format!("{why}: the phone has to join again, once it is not lost any more")
+            }
+            None => "this phone's privileged half serves no owner: enrol the phone as root".into(),
+        })
     }
 
     fn challenge(&self) -> Result<Answer, Error> {
         let now_ms = boottime::now_ms()?;
         Ok(match self.challenger() {
             Some(challenger) => Answer::Challenge(challenger.challenge(now_ms)),
-            None => nobody(),
+            None => self.nobody(),
         })
     }
 
@@ -241,7 +262,7 @@ impl Service {
     fn order(&mut self, authority: &[u8], signed: &[u8]) -> Result<Answer, Error> {
         self.take_list(authority)?;
         let Some(identity) = &self.identity else {
-            return Ok(nobody());
+            return Ok(self.nobody());
         };
         let Some(list) = &self.list else {
             return Ok(Answer::Refused(Refusal::NeedAuthority));
@@ -382,10 +403,6 @@ impl Service {
             self.list = AuthorityList::verify(signed, &identity.root, account).ok();
         }
     }
-}
-
-fn nobody() -> Answer {
-    Answer::Failed("this phone's privileged half serves no owner: enrol the phone as root".into())
 }
 
 /// Whoever waits for less than he is told tries once more for nothing.

@@ -78,7 +78,7 @@ impl Drop for Listener {
     }
 }
 
-/// A socket of our own, for whoever is of the folder's group.
+/// A socket of our own, for whoever is of its folder's group: the service manager says who that is by making the folder.
 fn own(path: &Path) -> io::Result<UnixListener> {
     if let Err(error) = fs::remove_file(path)
         && error.kind() != ErrorKind::NotFound
@@ -92,6 +92,10 @@ fn own(path: &Path) -> io::Result<UnixListener> {
         None,
     )?;
     bind(made.as_raw_fd(), &UnixAddr::new(path)?)?;
+    if let Some(folder) = path.parent() {
+        // Its maker's own group would let nobody else in.
+        std::os::unix::fs::chown(path, None, Some(fs::metadata(folder)?.gid()))?;
+    }
     fs::set_permissions(path, Permissions::from_mode(0o660))?;
     listen(&made, Backlog::new(BACKLOG)?)?;
     Ok(UnixListener::from(made))
@@ -269,5 +273,90 @@ impl Caller {
         if let Err(error) = self.stream.write_all(&answer.encode()) {
             tracing::debug!("an answer was not taken: {error}");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use homing_protocol::Refusal;
+    use nix::unistd::Gid;
+    use zeroize::Zeroizing;
+
+    use super::*;
+
+    #[test]
+    fn the_agent_orders_the_screen_hands_codes_over_and_a_stranger_learns_nothing() {
+        let [own, agent, screen, stranger] = [100, 101, 102, 103].map(Uid::from_raw);
+        let doorkeeper = Doorkeeper {
+            own,
+            agent,
+            screen: Some(screen),
+        };
+        let order = Request::Order {
+            authority: Vec::new(),
+            command: Vec::new(),
+        };
+        let digits = Zeroizing::new("12345678".to_owned());
+        let code = Request::Code { digits };
+        // Challenge, order, code, standing.
+        let requests = [Request::Challenge, order, code, Request::Standing];
+        for (user, may) in [
+            (own, [true; 4]),
+            (Uid::from_raw(0), [true; 4]),
+            (agent, [true, true, false, true]),
+            (screen, [false, false, true, true]),
+            (stranger, [false; 4]),
+        ] {
+            let lets = requests
+                .each_ref()
+                .map(|request| doorkeeper.lets(user, request) == Entry::Yes);
+            assert_eq!(lets, may, "{user}");
+        }
+    }
+
+    #[test]
+    fn who_may_not_ask_is_told_so_and_is_not_heard() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("actor.sock");
+        let listener = Listener::open(&path).unwrap();
+        listener.socket.set_nonblocking(false).unwrap();
+        // Somebody else than whoever runs this.
+        let other = Uid::from_raw(geteuid().as_raw() + 1);
+        let doorkeeper = Doorkeeper {
+            own: other,
+            agent: other,
+            screen: None,
+        };
+        let asked = std::thread::spawn(move || {
+            let digits = Zeroizing::new("12345678".to_owned());
+            crate::actor::ask::ask(&path, &Request::Code { digits }, Duration::from_secs(30))
+        });
+        let (stream, _) = listener.socket.accept().unwrap();
+        let mut callers = Callers(vec![Caller {
+            stream,
+            user: Uid::from_raw(other.as_raw() + 1),
+            until: Duration::MAX,
+        }]);
+        let heard = callers.take_requests(&doorkeeper, Duration::ZERO);
+        assert!(heard.is_empty());
+        assert_eq!(
+            asked.join().unwrap().unwrap(),
+            Answer::Refused(Refusal::NotAllowed)
+        );
+    }
+
+    #[test]
+    fn a_socket_of_our_own_is_for_the_group_of_its_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        let group = if geteuid().is_root() {
+            Gid::from_raw(4242)
+        } else {
+            nix::unistd::getegid()
+        };
+        nix::unistd::chown(folder.path(), None, Some(group)).unwrap();
+        let path = folder.path().join("actor.sock");
+        let _listener = Listener::open(&path).unwrap();
+        let made = fs::metadata(&path).unwrap();
+        assert_eq!((made.gid(), made.mode() & 0o777), (group.as_raw(), 0o660));
     }
 }

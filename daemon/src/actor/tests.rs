@@ -9,7 +9,7 @@ use homing_hal::Fault;
 use homing_hal::Probe;
 use homing_hal::capability::lockdown::{Lockdown, Standing};
 use homing_protocol::Refusal;
-use homing_protocol::actor::{Answer, CodeAnswer, Enrolled, Request};
+use homing_protocol::actor::{Answer, CodeAnswer, Request};
 use homing_protocol::authority::{Capabilities, Capability};
 use homing_protocol::command::{BeaconReference, Command, Op};
 use homing_protocol::envelope;
@@ -461,6 +461,28 @@ fn a_broken_memory_does_not_open_a_lost_phone_and_its_owner_still_can() {
 }
 
 #[test]
+fn a_damaged_identity_is_taken_from_its_copy_and_without_one_the_code_still_opens_the_phone() {
+    let mut house = House::new();
+    let lost = house.lost(1);
+    let answer = house.order(&lost);
+    let file = house.actor_dir().join("identity.cbor");
+    fs::write(&file, b"dust").unwrap();
+    house.restart();
+    assert_eq!(house.order(&lost), answer);
+    fs::write(house.actor_dir().join("identity.copy.cbor"), b"").unwrap();
+    house.restart();
+    assert!(house.is_shown());
+    let why = house.order(&lost);
+    assert!(
+        matches!(&why, Answer::Failed(why) if why.contains("identity.cbor")),
+        "{why:?}"
+    );
+    let right = house.code(1);
+    assert_eq!(house.typed(right.digits()), CodeAnswer::Right);
+    assert!(!house.is_shown());
+}
+
+#[test]
 fn a_phone_of_nobody_says_so_and_one_that_is_lost_changes_no_hands() {
     let folder = tempfile::tempdir().unwrap();
     let actor_dir = folder.path().join("privileged");
@@ -468,19 +490,13 @@ fn a_phone_of_nobody_says_so_and_one_that_is_lost_changes_no_hands() {
     assert_eq!(nothing, TakenOver::Nothing);
     let mut house = House::new();
     let standing = house.service.answer(&Request::Standing);
-    let enrolled = Enrolled::Yes;
-    assert_eq!(
-        standing,
-        Answer::Standing {
-            open: None,
-            enrolled
-        }
-    );
+    let actor = Some(house.joined.actor);
+    assert_eq!(standing, Answer::Standing { open: None, actor });
     let lost = house.lost(1);
     let _ = house.order(&lost);
     let open = Some(CommandId([1; 16]));
     let standing = house.service.answer(&Request::Standing);
-    assert_eq!(standing, Answer::Standing { open, enrolled });
+    assert_eq!(standing, Answer::Standing { open, actor });
     assert!(identity::forget(&house.actor_dir()).is_err());
     // Another enrolment's keys are not taken over meanwhile.
     let bundle = house.owner.bundle(Psk(Zeroizing::new([2; 32])));

@@ -7,13 +7,14 @@ use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use homing_hal::fault::Roots;
-use homing_protocol::actor::{Answer, Enrolled, Request};
+use homing_protocol::actor::{Answer, Request};
 use nix::sys::stat::{major, minor};
-use nix::unistd::{AccessFlags, access};
+use nix::unistd::{AccessFlags, access, geteuid};
 
 use super::diagnosis::Weakness;
 use crate::actor::ask::ask;
 use crate::config::{DEFAULT_PATH, Loaded, Lost};
+use crate::keystore::Identity;
 use crate::siren::intent;
 use crate::siren::report::Report;
 
@@ -56,28 +57,40 @@ pub(super) fn weaknesses(loaded: &Loaded, enrolled: Option<bool>, roots: &Roots)
     weak.extend(last_ring(state_dir));
     weak.extend(emergency_calls(&loaded.settings.lost));
     if enrolled == Some(true) {
-        weak.extend(privileged_half(&loaded.settings.actor_socket()));
+        weak.extend(privileged_half(&loaded.settings.actor_socket(), state_dir));
     }
     weak
 }
 
+/// How it is started, by whichever service manager there is.
+const STARTS_IT: &str = "systemctl enable --now homingd-actor.socket, or rc-update add homingd-actor default && rc-service homingd-actor start";
+
 /// Whether somebody is there who may lock the phone.
-fn privileged_half(socket: &Path) -> Option<Weakness> {
+fn privileged_half(socket: &Path, state_dir: &Path) -> Option<Weakness> {
+    // Who may not read that cannot compare.
+    let ours = Identity::load(state_dir)
+        .ok()
+        .flatten()
+        .map(|joined| joined.actor);
+    let of_agent = fs::metadata(state_dir).is_ok_and(|found| found.uid() == geteuid().as_raw());
     let why = match ask(socket, &Request::Standing, PATIENCE) {
-        Ok(Answer::Standing {
-            enrolled: Enrolled::Yes,
-            ..
-        }) => return None,
-        Ok(Answer::Standing { .. }) => {
+        Ok(Answer::Standing { actor: Some(actor), .. }) => {
+            if ours.is_none_or(|ours| ours == actor) {
+                return None;
+            }
+            "the privileged half still serves an older enrolment, so the phone cannot be locked: run homingd enrol with the same bundle again, as root".to_owned()
+        }
+        Ok(Answer::Standing { actor: None, .. }) => {
             "the privileged half serves no owner: run homingd enrol as root, or restart homingd-actor"
                 .to_owned()
         }
         // Whoever is neither root nor the agent learns nothing of it.
         Ok(_) => return None,
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return None,
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied && !of_agent => return None,
         Err(error) => format!(
-            "the privileged half does not answer at {} ({error}), so the phone cannot be locked: systemctl enable --now homingd-actor.socket",
-            socket.display()
+            "the privileged half does not answer at {} ({error}), so the phone cannot be locked: {}",
+            socket.display(),
+            STARTS_IT
         ),
     };
     Some(Weakness::new("lost mode", why))
@@ -307,7 +320,7 @@ mod tests {
     #[test]
     fn a_privileged_half_that_is_not_there_is_weak() {
         let root = tempfile::tempdir().unwrap();
-        let weak = privileged_half(&root.path().join("actor.sock")).unwrap();
+        let weak = privileged_half(&root.path().join("actor.sock"), root.path()).unwrap();
         assert!(weak.why.contains("cannot be locked"), "{}", weak.why);
     }
 
