@@ -1,5 +1,6 @@
 //! `homingd agent`: builds the agent from its parts, runs its loop, and ends it in order. It must not decide what an order means.
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::io;
 use std::path::Path;
@@ -374,6 +375,7 @@ pub(crate) fn embody<T: Transport>(
         shown: None,
         put_off: None,
         ask_again: None,
+        failing: BTreeMap::new(),
         answers: Vec::new(),
         connected: Connection::Waiting {
             reason: "starting".into(),

@@ -1,5 +1,6 @@
 //! The one loop that owns the agent's state: it hears events, asks the judge, commits, acknowledges, then acts. It must not judge by itself.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -11,7 +12,7 @@ use homing_policy::{Event, NonceMaker, Now, SearchOutcome, State, decide};
 use homing_protocol::Refusal;
 use homing_protocol::authority::AuthorityList;
 use homing_protocol::envelope::Address;
-use homing_protocol::id::{BeaconNonce, BootId};
+use homing_protocol::id::{BeaconNonce, BootId, CommandId};
 use homing_protocol::keys::{KemSecret, VerifyingKey};
 
 use crate::actor::ask::Privileged;
@@ -89,6 +90,8 @@ pub(crate) struct Brain<T> {
     pub(crate) put_off: Option<Duration>,
     /// When the privileged half is asked again that could not answer, time since boot, and after how many times.
     pub(crate) ask_again: Option<(Duration, u32)>,
+    /// What it could not carry out, and why: each reason is told once.
+    pub(crate) failing: BTreeMap<CommandId, String>,
     /// Answers that could not be written down; they are taken in again at the same time.
     pub(crate) answers: Vec<Input>,
 }
@@ -336,6 +339,9 @@ impl<T: Transport> Brain<T> {
         if let Some((_, times)) = self.ask_again.filter(|(at, _)| now >= *at) {
             // Until an answer says otherwise.
             self.ask_again = Some((now + ask_again_after(times), times));
+            let open = &self.state;
+            self.failing
+                .retain(|command, _| open.handed(*command).is_some());
             self.handle(&Event::ActorStirred)?;
         }
         if self.state.is_busy() {

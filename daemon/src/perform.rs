@@ -240,13 +240,25 @@ pub(crate) fn take_answer<T: Transport>(
         tracing::warn!("the privileged half has not carried out {command}: {why}");
     }
     brain.privileged.answered(command, went);
-    brain.ask_again = match went {
-        Went::Through => None,
-        Went::Wrong => {
+    let is_told = match (went, &answer) {
+        (Went::Wrong, ActorAnswer::Failing(why)) => {
             let times = brain.ask_again.map_or(0, |(_, times)| times) + 1;
-            Some((boottime::now()? + ask_again_after(times), times))
+            brain.ask_again = Some((boottime::now()? + ask_again_after(times), times));
+            let before = brain.failing.insert(command, (*why).to_owned());
+            before.as_deref() == Some(*why)
+        }
+        _ => {
+            brain.failing.remove(&command);
+            // Another order may still have to be carried out.
+            if brain.failing.is_empty() {
+                brain.ask_again = None;
+            }
+            false
         }
     };
+    if is_told {
+        return Ok(());
+    }
     brain.handle(&Event::Actor { command, answer })
 }
 

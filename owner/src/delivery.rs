@@ -128,6 +128,9 @@ pub enum Recorded {
     Nothing,
 }
 
+/// Steps that are remembered before a reason more is one too many: an order may wait for years.
+const MOST_STEPS: usize = 64;
+
 /// The steps of one command, oldest first; never empty.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Progress(Vec<Step>);
@@ -173,7 +176,13 @@ impl Progress {
             .is_some_and(|last| last.witness == Witness::Owner);
         let overruled = now.is_final() && concluded && step.witness == Witness::Phone;
         let further = !now.is_final() && step.state.rank() > now.rank();
-        if further || overruled {
+        // Why it does not get further is worth knowing, each time that it is something else.
+        let explained = step.state == State::Delivered
+            && now == State::Delivered
+            && !step.detail.is_empty()
+            && self.0.len() < MOST_STEPS
+            && self.0.last().is_some_and(|last| last.detail != step.detail);
+        if further || overruled || explained {
             // What the phone has begun or ended it has received, also when it saved itself the receipt.
             let skipped = matches!(now, State::Queued | State::Sent)
                 && matches!(step.state, State::Running | State::Done | State::Failed);
@@ -283,6 +292,36 @@ mod tests {
                 .any(|step| step.state == State::Delivered && step.at == 7);
             assert_eq!(found, delivered, "{end}");
         }
+    }
+
+    #[test]
+    fn why_an_order_does_not_get_further_is_remembered_each_time_that_it_is_something_else() {
+        let mut progress = Progress::queued(0);
+        let delivered = |detail: &str| Step {
+            state: State::Delivered,
+            at: 1,
+            witness: Witness::Phone,
+            detail: detail.to_owned(),
+        };
+        for (detail, recorded) in [
+            ("", Recorded::Advanced),
+            ("", Recorded::Nothing),
+            ("no actor", Recorded::Advanced),
+            ("no actor", Recorded::Nothing),
+            ("disk full", Recorded::Advanced),
+            ("", Recorded::Nothing),
+        ] {
+            assert_eq!(progress.record(delivered(detail)), recorded, "{detail}");
+        }
+        for reason in 0..200 {
+            let _ = progress.record(delivered(&reason.to_string()));
+        }
+        assert_eq!(progress.steps().len(), MOST_STEPS);
+        let done = Step {
+            state: State::Done,
+            ..delivered("")
+        };
+        assert_eq!(progress.record(done), Recorded::Advanced);
     }
 
     #[test]

@@ -168,9 +168,23 @@ impl Answer {
             (CommandState::Running | CommandState::Done, _) => false,
             _ => true,
         };
-        if fits {
-            return self.meaning(at);
+        if !fits {
+            return self.unattested(at);
         }
+        match (self.meaning(at), self.attested) {
+            // What was done is the privileged half's word; what is still open of a phone that is locked in part, the agent's.
+            (Meaning::Step(step), Some(outcome)) => {
+                let detail = match outcome {
+                    Outcome::LockedInPart => format!("{}: {}", outcome.words(), step.detail),
+                    _ => outcome.words().to_owned(),
+                };
+                Meaning::Step(Step { detail, ..step })
+            }
+            (meaning, _) => meaning,
+        }
+    }
+
+    fn unattested(&self, at: UnixMs) -> Meaning {
         Meaning::Step(Step {
             state: State::Delivered,
             at,
@@ -197,12 +211,17 @@ impl Answer {
             return Meaning::SignAgain(again);
         }
         let text = self.detail.as_ref().and_then(|detail| detail.text.clone());
-        let word = refusal.map(|refusal| refusal.word().to_owned());
+        let word = refusal.map(|refusal| refusal.word());
+        let detail = match (word, text) {
+            (Some(word), Some(text)) => format!("{word}: {text}"),
+            (Some(word), None) => word.to_owned(),
+            (None, text) => text.unwrap_or_default(),
+        };
         Meaning::Step(Step {
             state: state(self.receipt.state),
             at,
             witness: Witness::Phone,
-            detail: word.or(text).unwrap_or_default(),
+            detail,
         })
     }
 }

@@ -342,6 +342,25 @@ mod tests {
         }
     }
 
+    /// Computed by others: Python's hmac and hashlib, and the reference program of Argon2. An update that changed one of them would tell
+    /// codes that open no phone, and sign ends under a key that no list has.
+    #[test]
+    fn code_key_challenge_and_verifier_follow_from_root_and_act_sig_as_they_always_did() {
+        let hexadecimal =
+            |bytes: &[u8]| -> String { bytes.iter().map(|byte| format!("{byte:02x}")).collect() };
+        let code = UnlockCode::of(&key(1), CommandId([1; 16]));
+        assert_eq!(code.digits(), "55601886");
+        assert_eq!(
+            hexadecimal(full_client(&key(1)).to_bytes().as_ref()),
+            "f821dd92c52165cd16c7f7968b1255b0636e23a7ae3cf23fe9fee1031b6623a6"
+        );
+        let nonce = Challenger::new(&key(1), BootId([1; 16])).challenge(5_000);
+        assert_eq!(hexadecimal(&nonce.0), "000000001388d3abfb1bb4ca3d73727c");
+        let code = UnlockCode::read("12345678").expect("a code");
+        let hash = stretch(&code, &[2; 16]);
+        assert_eq!(hexadecimal(&hash), "ccbe1a1f5c34c03e2a05ce0f47c2785b");
+    }
+
     #[test]
     fn a_verifier_knows_its_code_and_no_other() {
         let code = UnlockCode::read("12345678").expect("a code");

@@ -82,10 +82,17 @@ fn begin(
     let order = store.order(id)?;
     let known = json!({ "unlock_code": code.as_ref().map(UnlockCode::digits) });
     match end {
-        Some(State::Running | State::Done) => {
+        Some(state @ (State::Running | State::Done)) => {
             let mut object = order_json(row, &order);
             object["unlock_code"] = known["unlock_code"].clone();
-            context.out.both(&locked(row, &order), &object)?;
+            let sentence = match state {
+                State::Running => locked(row, &order),
+                _ => format!(
+                    "{} was locked, and is open again: somebody has typed the code or ended it.",
+                    harmless(&row.name)
+                ),
+            };
+            context.out.both(&sentence, &object)?;
         }
         Some(_) => return Err(Error::Refused(ended(&store, row, &order))),
         None => print_waiting(context, &store, row, id, &known)?,
@@ -100,19 +107,28 @@ fn begin(
     Ok(())
 }
 
+/// The mode of a phone whose agent names this order: it only has it, and whether the phone is locked its privileged half says. An
+/// order of another machine's is believed to have been carried out: this one hears nothing of it but that.
+pub(super) fn mode_of(store: &Store, episode: CommandId) -> &'static str {
+    match store.order(episode).map(|order| order.progress.state()) {
+        Ok(State::Queued | State::Sent | State::Delivered) => "locking",
+        _ => "lost",
+    }
+}
+
 /// What the phone's privileged half has attested, in a sentence.
 fn locked(row: &DeviceRow, order: &Order) -> String {
     let steps = order.progress.steps().iter();
     let said = steps.rev().find(|step| step.state == State::Running);
     let said = said.map_or("", |step| step.detail.as_str());
     let name = harmless(&row.name);
-    if said == Outcome::Locked.words() {
-        format!("{name} is locked and shows your message.")
-    } else {
-        format!(
+    let part = said.strip_prefix(Outcome::LockedInPart.words());
+    match part.map(|open| open.trim_start_matches(": ")) {
+        None => format!("{name} is locked and shows your message."),
+        Some(open) => format!(
             "{name} is locked and shows your message, but not everything is closed: {}.",
-            harmless(said)
-        )
+            harmless(open)
+        ),
     }
 }
 
@@ -202,9 +218,10 @@ fn episodes(store: &Store, row: &DeviceRow) -> Result<Vec<CommandId>, Error> {
 
 fn tell_code(context: &Context, mut store: Store, row: &DeviceRow) -> Result<(), Error> {
     let ordered = store.open_orders(row.id, is_lost)?;
+    // The newest counts: it took the others' place.
     let with_code = ordered
-        .iter()
-        .find(|open| matches!(&open.intent.op, Op::Lost { code, .. } if code.is_some()));
+        .first()
+        .filter(|open| matches!(&open.intent.op, Op::Lost { code, .. } if code.is_some()));
     let elsewhere = || -> Result<Option<CommandId>, Error> {
         // Another machine may have ordered it, with a code or without.
         Ok(episodes(&store, row)?

@@ -113,8 +113,8 @@ impl Known {
             network: status.map(|status| network(status.network)),
             metered: status.map(|status| metered(status.metered)),
             mode: status.map(|status| {
-                if status.lost.is_some() {
-                    "lost"
+                if let Some(episode) = status.lost {
+                    super::lost::mode_of(store, episode)
                 } else if status.ring.is_some() {
                     "ringing"
                 } else {

@@ -3,6 +3,7 @@
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Sender, channel};
 use std::time::Duration;
 
 use homing_protocol::actor::{Answer, LONGEST_PACKET, Request};
@@ -48,6 +49,8 @@ pub(crate) enum Went {
 pub(crate) struct ActorSocket {
     path: PathBuf,
     inputs: UnboundedSender<Input>,
+    /// Whoever hands over, one after the other in the order in which they were accepted: the privileged half takes only rising numbers.
+    worker: Option<Sender<(CommandId, Request)>>,
     /// What is under way.
     handed: Vec<CommandId>,
     silent_until: Duration,
@@ -58,9 +61,31 @@ impl ActorSocket {
         Self {
             path,
             inputs,
+            worker: None,
             handed: Vec::new(),
             silent_until: Duration::ZERO,
         }
+    }
+}
+
+impl ActorSocket {
+    /// The thread that hands over, from the first time on.
+    fn worker(&mut self) -> Result<&Sender<(CommandId, Request)>, String> {
+        if self.worker.is_none() {
+            let (sender, handed) = channel::<(CommandId, Request)>();
+            let (path, inputs) = (self.path.clone(), self.inputs.clone());
+            worker::spawn("hand-over", move || {
+                for (command, request) in handed {
+                    let answer = ask(&path, &request, HAND_OVER).map_err(|error| error.to_string());
+                    // The brain is gone only when the process ends.
+                    let _ = inputs.send(Input::ActorAnswered { command, answer });
+                }
+            })?;
+            self.worker = Some(sender);
+        }
+        self.worker
+            .as_ref()
+            .ok_or_else(|| "no thread hands over".to_owned())
     }
 }
 
@@ -93,13 +118,12 @@ impl Privileged for ActorSocket {
             authority: authority.to_vec(),
             command: signed.to_vec(),
         };
-        let (path, inputs) = (self.path.clone(), self.inputs.clone());
-        let started = worker::spawn("hand-over", move || {
-            let answer = ask(&path, &request, HAND_OVER).map_err(|error| error.to_string());
-            // The brain is gone only when the process ends.
-            let _ = inputs.send(Input::ActorAnswered { command, answer });
+        let sent = self.worker().and_then(|worker| {
+            let gone = |_| "the thread that hands over has ended".to_owned();
+            worker.send((command, request)).map_err(gone)
         });
-        if let Err(why) = started {
+        if let Err(why) = sent {
+            self.worker = None;
             let answer = Err(why);
             let _ = self.inputs.send(Input::ActorAnswered { command, answer });
         }
@@ -148,8 +172,11 @@ fn connected(path: &Path, patience: Duration) -> io::Result<OwnedFd> {
     // A listener whose queue is full makes a connection wait: the same limit holds for it.
     setsockopt(&stream, sockopt::SendTimeout, &limit)?;
     setsockopt(&stream, sockopt::ReceiveTimeout, &limit)?;
-    connect(stream.as_raw_fd(), &UnixAddr::new(path)?)?;
-    Ok(stream)
+    match connect(stream.as_raw_fd(), &UnixAddr::new(path)?) {
+        // The queue was full for as long as that.
+        Err(nix::errno::Errno::EAGAIN) => Err(io::ErrorKind::TimedOut.into()),
+        connected => connected.map(|()| stream).map_err(io::Error::from),
+    }
 }
 
 /// A phone without a privileged half.

@@ -32,6 +32,9 @@ use crate::{args, boottime, log, notify};
 /// How long a process that was started by a request waits for the next one, where nothing else keeps it.
 const IDLE: Duration = Duration::from_secs(20);
 
+/// How long nobody is let in after that failed: the system is short of something.
+const REST: Duration = Duration::from_secs(1);
+
 /// `homingd actor`.
 ///
 /// # Errors
@@ -108,6 +111,8 @@ fn serve(
         let now = boottime::now()?;
         if let Err(error) = callers.let_in(listener, now) {
             tracing::warn!("nobody can be let in: {error}");
+            // Whoever waits outside makes the socket readable: without a rest this would spin.
+            std::thread::sleep(REST);
         }
         let mut asked = callers.take_requests(&doorkeeper, now);
         // Whoever types a code waits for nobody's orders.

@@ -94,12 +94,39 @@ pub(super) fn answered(
             decision.count_refusal(*refusal);
             let saying = Saying {
                 refusal: Some(*refusal),
-                text: Some("the phone's privileged half refuses: order it again".into()),
+                text: Some(why_refused(*refusal).into()),
                 ..Saying::default()
             };
             fail_saying(state, entry, saying, decision);
         }
+        // The agent tells each reason once. What is locked is not less so because it was asked in vain.
+        ActorAnswer::Failing(why) if entry.state == CommandState::Accepted => {
+            let saying = Saying {
+                text: Some((*why).to_owned()),
+                ..Saying::default()
+            };
+            advance(
+                state,
+                decision,
+                &entry.accepted,
+                CommandState::Accepted,
+                saying,
+            );
+        }
         ActorAnswer::Failing(_) => {}
+    }
+}
+
+/// What an owner can do about it.
+const fn why_refused(refusal: Refusal) -> &'static str {
+    match refusal {
+        Refusal::Misdirected => {
+            "the phone's privileged half serves another enrolment: run homingd enrol there again, as root"
+        }
+        Refusal::UnknownBeacon => {
+            "it waited too long at the phone, or the phone was locked anew meanwhile: order it again"
+        }
+        _ => "so says the phone's privileged half: order it again",
     }
 }
 

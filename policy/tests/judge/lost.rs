@@ -70,8 +70,10 @@ fn an_episode_runs_when_the_privileged_half_says_so_and_ends_when_it_says_so() {
         answer: failing,
     };
     assert_eq!(phone.hear(&event), []);
+    assert_eq!(phone.told(1), Some("nobody answers"));
     assert_eq!(answer(&mut phone, 1, Outcome::Locked), [Effect::BeaconSoon]);
-    assert_eq!(phone.said(1), [Accepted, Running]);
+    assert_eq!(phone.said(1), [Accepted, Accepted, Running]);
+    assert_eq!(phone.hear(&event), [], "what is locked stays said so");
     assert!(!phone.state.is_busy(), "a phone may be lost for weeks");
     assert_eq!(phone.hear(&Event::Tick), []);
     assert_eq!(answer(&mut phone, 1, Outcome::Locked), [], "once is enough");
@@ -79,7 +81,7 @@ fn an_episode_runs_when_the_privileged_half_says_so_and_ends_when_it_says_so() {
     // Somebody typed the code: the privileged half stirs, and is asked.
     assert_eq!(phone.hear(&Event::ActorStirred), [handed(1)]);
     let _ = answer(&mut phone, 1, Outcome::EndedByCode);
-    assert_eq!(phone.said(1), [Accepted, Running, Done]);
+    assert_eq!(phone.said(1), [Accepted, Accepted, Running, Done]);
     assert_eq!(phone.told(1), Some("unlocked with the code"));
     assert_eq!(phone.state.handed(command), None);
     phone.check_facts();

@@ -64,7 +64,9 @@ async fn what_the_privileged_half_has_not_attested_has_not_happened() {
     let order = owner.store.order(id).expect("known");
     let last = order.progress.steps().last().expect("a step");
     assert!(last.detail.contains("its privileged half does not"));
-    let detail = attested(&house, &actor, &command, Outcome::Locked);
+    // In part, the privileged half says; the agent's text does not make a whole of it.
+    let mut detail = attested(&house, &actor, &command, Outcome::LockedInPart);
+    detail.text = Some("locked".into());
     let receipt = house
         .phone
         .receipt(&command, CommandState::Running, &detail);
@@ -74,12 +76,13 @@ async fn what_the_privileged_half_has_not_attested_has_not_happened() {
     })
     .await;
     let order = owner.store.order(id).expect("known");
-    assert_eq!(
-        order.progress.steps().len(),
-        4,
-        "queued, sent, delivered, running"
-    );
-    assert_eq!(order.progress.steps()[3].detail, "locked");
+    let steps = order.progress.steps();
+    let details: Vec<_> = steps.iter().map(|step| step.detail.as_str()).collect();
+    // Queued, sent; what the agent claimed twice; running.
+    assert_eq!(details[..2], ["", ""]);
+    assert!(details[2].starts_with("running, says the phone's agent"));
+    assert!(details[3].starts_with("done, says the phone's agent"));
+    assert_eq!(details[4..], ["locked in part: locked"]);
 }
 
 #[tokio::test]
