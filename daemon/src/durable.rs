@@ -20,12 +20,14 @@ pub enum Access {
     /// Owner and group write (0660): the siren moves a served intent aside by a hard link, which
     /// `fs.protected_hardlinks` allows only to who may write the file.
     GroupWrites,
+    /// As the file system has it for files of this process: FAT keeps no modes, and one that is mounted for somebody else takes none.
+    AsMounted,
 }
 
 impl Access {
     fn mode(self) -> u32 {
         match self {
-            Self::Private => 0o600,
+            Self::Private | Self::AsMounted => 0o600,
             Self::GroupReads => 0o640,
             Self::Everybody => 0o644,
             Self::GroupWrites => 0o660,
@@ -140,7 +142,9 @@ fn write_temporary(
         .create_new(true)
         .mode(access.mode())
         .open(temporary)?;
-    file.set_permissions(Permissions::from_mode(access.mode()))?;
+    if access != Access::AsMounted {
+        file.set_permissions(Permissions::from_mode(access.mode()))?;
+    }
     write(&mut file)
 }
 

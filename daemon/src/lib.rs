@@ -40,6 +40,7 @@ pub mod shelf;
 pub mod signal;
 pub mod siren;
 pub mod status;
+mod storage;
 pub mod suggest;
 pub mod wallclock;
 pub mod worker;

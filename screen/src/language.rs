@@ -35,6 +35,8 @@ pub struct Labels {
     pub owner_calls: &'static str,
     /// Answers it.
     pub answer: &'static str,
+    /// Leads on to the passphrase of the phone's disk.
+    pub passphrase: &'static str,
 }
 
 /// English, which every phone can show.
@@ -55,6 +57,7 @@ pub const ENGLISH: Labels = Labels {
     hang_up: "Hang up",
     owner_calls: "The owner is calling",
     answer: "Answer",
+    passphrase: "Touch to type the passphrase",
 };
 
 /// Every language, English first.
@@ -78,6 +81,7 @@ pub const ALL: [Labels; 17] = [
         hang_up: "Auflegen",
         owner_calls: "Der Besitzer ruft an",
         answer: "Annehmen",
+        passphrase: "Berühren, um das Passwort einzugeben",
     },
     // French.
     Labels {
@@ -97,6 +101,7 @@ pub const ALL: [Labels; 17] = [
         hang_up: "Raccrocher",
         owner_calls: "Le propriétaire appelle",
         answer: "Répondre",
+        passphrase: "Toucher pour saisir le mot de passe",
     },
     // Spanish.
     Labels {
@@ -116,6 +121,7 @@ pub const ALL: [Labels; 17] = [
         hang_up: "Colgar",
         owner_calls: "El propietario está llamando",
         answer: "Responder",
+        passphrase: "Toque para escribir la contraseña",
     },
     // Italian.
     Labels {
@@ -135,6 +141,7 @@ pub const ALL: [Labels; 17] = [
         hang_up: "Riaggancia",
         owner_calls: "Il proprietario sta chiamando",
         answer: "Rispondi",
+        passphrase: "Toccare per inserire la password",
     },
     // Portuguese.
     Labels {
@@ -154,6 +161,7 @@ pub const ALL: [Labels; 17] = [
         hang_up: "Desligar",
         owner_calls: "O proprietário está a ligar",
         answer: "Atender",
+        passphrase: "Toque para escrever a palavra-passe",
     },
     // Dutch.
     Labels {
@@ -173,6 +181,7 @@ pub const ALL: [Labels; 17] = [
         hang_up: "Ophangen",
         owner_calls: "De eigenaar belt",
         answer: "Opnemen",
+        passphrase: "Tik om het wachtwoord in te voeren",
     },
     // Swedish.
     Labels {
@@ -192,6 +201,7 @@ pub const ALL: [Labels; 17] = [
         hang_up: "Lägg på",
         owner_calls: "Ägaren ringer",
         answer: "Svara",
+        passphrase: "Tryck för att ange lösenordet",
     },
     // Polish.
     Labels {
@@ -211,6 +221,7 @@ pub const ALL: [Labels; 17] = [
         hang_up: "Rozłącz",
         owner_calls: "Dzwoni właściciel",
         answer: "Odbierz",
+        passphrase: "Dotknij, aby wpisać hasło",
     },
     // Turkish.
     Labels {
@@ -230,6 +241,7 @@ pub const ALL: [Labels; 17] = [
         hang_up: "Kapat",
         owner_calls: "Telefonun sahibi arıyor",
         answer: "Yanıtla",
+        passphrase: "Parolayı yazmak için dokunun",
     },
     // Russian.
     Labels {
@@ -249,6 +261,7 @@ pub const ALL: [Labels; 17] = [
         hang_up: "Завершить",
         owner_calls: "Звонит владелец",
         answer: "Ответить",
+        passphrase: "Коснитесь, чтобы ввести пароль",
     },
     // Ukrainian.
     Labels {
@@ -268,6 +281,7 @@ pub const ALL: [Labels; 17] = [
         hang_up: "Завершити",
         owner_calls: "Телефонує власник",
         answer: "Відповісти",
+        passphrase: "Торкніться, щоб ввести пароль",
     },
     // Greek.
     Labels {
@@ -287,6 +301,7 @@ pub const ALL: [Labels; 17] = [
         hang_up: "Τερματισμός",
         owner_calls: "Καλεί ο κάτοχος",
         answer: "Απάντηση",
+        passphrase: "Αγγίξτε για να πληκτρολογήσετε τον κωδικό",
     },
     // Arabic.
     Labels {
@@ -306,6 +321,7 @@ pub const ALL: [Labels; 17] = [
         hang_up: "إنهاء المكالمة",
         owner_calls: "المالك يتصل",
         answer: "رد",
+        passphrase: "المس لكتابة كلمة المرور",
     },
     // Hindi.
     Labels {
@@ -325,6 +341,7 @@ pub const ALL: [Labels; 17] = [
         hang_up: "कॉल काटें",
         owner_calls: "फ़ोन का मालिक कॉल कर रहा है",
         answer: "उत्तर दें",
+        passphrase: "पासवर्ड डालने के लिए छुएँ",
     },
     // Japanese.
     Labels {
@@ -344,6 +361,7 @@ pub const ALL: [Labels; 17] = [
         hang_up: "切る",
         owner_calls: "持ち主から電話です",
         answer: "応答",
+        passphrase: "タッチしてパスワードを入力",
     },
     // Chinese.
     Labels {
@@ -363,6 +381,7 @@ pub const ALL: [Labels; 17] = [
         hang_up: "挂断",
         owner_calls: "机主来电",
         answer: "接听",
+        passphrase: "轻触以输入密码",
     },
 ];
 
@@ -382,7 +401,7 @@ impl Labels {
 
     /// Every word, for whoever looks for letters without a font.
     #[must_use]
-    pub fn words(&self) -> [&'static str; 15] {
+    pub fn words(&self) -> [&'static str; 16] {
         [
             self.lost,
             self.contact,
@@ -399,6 +418,7 @@ impl Labels {
             self.hang_up,
             self.owner_calls,
             self.answer,
+            self.passphrase,
         ]
     }
 }

@@ -3,6 +3,7 @@
 
 pub mod actor;
 pub mod attendant;
+pub mod before;
 pub mod call;
 pub mod canvas;
 pub mod clock;

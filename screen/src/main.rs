@@ -3,9 +3,12 @@
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use homing_hal::{Fault, Hal, Roots};
 use homing_screen::attendant::Phone;
+use homing_screen::before::{self, Before};
+use homing_screen::clock::Clock;
 use homing_screen::config::Config;
 use homing_screen::run::{Setup, Stay, block_signals, run, undo};
 use homing_screen::typeset::Typesetter;
@@ -13,6 +16,7 @@ use homing_screen::{Error, fonts, language};
 
 const USAGE: &str = "\
 Usage: homing-lost-screen [--resident] [--undo] [--config FILE] [--locale LOCALE]
+       homing-lost-screen --before-passphrase FILE [--for SECONDS]
        homing-lost-screen --can-show TEXT
 
 Shows the notice of a lost phone on its panel until the notice is gone.
@@ -21,6 +25,10 @@ Shows the notice of a lost phone on its panel until the notice is gone.
   --undo            gives back a panel that an earlier process died with, unless the phone is lost
   --config FILE     homingd's configuration (default /etc/homing/homingd.toml, where there is one)
   --locale LOCALE   language of the screen's own words (default the system's)
+  --before-passphrase FILE
+                    shows the copy of a notice in FILE, where there is one, before the disk's passphrase is asked for: on the
+                    panel until it is touched, a key is pressed or the time is over, and as text on standard output
+  --for SECONDS     how long that may take (default 120, at most 600)
   --can-show TEXT   names the scripts of the text that no font of this phone has, one a line
   --help            this text
 
@@ -32,12 +40,14 @@ enum Wanted {
     CanShow(String),
     Undo,
     Show(Stay),
+    Before(PathBuf),
 }
 
 struct Arguments {
     wanted: Wanted,
     config: Option<PathBuf>,
     locale: Option<String>,
+    patience: Duration,
 }
 
 fn main() -> ExitCode {
@@ -84,6 +94,9 @@ fn act(arguments: Arguments) -> Result<(), Error> {
         }
         Wanted::Undo => None,
         Wanted::Show(stay) => Some(stay),
+        Wanted::Before(copy) => {
+            return before_passphrase(copy, arguments.patience, arguments.config, arguments.locale);
+        }
     };
     // Before the first thread begins, so that every one inherits it.
     let ends = block_signals()?;
@@ -108,6 +121,39 @@ fn act(arguments: Arguments) -> Result<(), Error> {
     run(&setup, hal, ends)
 }
 
+/// Before the disk is open there is neither a configuration nor a notice but the copy.
+fn before_passphrase(
+    copy: PathBuf,
+    patience: Duration,
+    config: Option<PathBuf>,
+    locale: Option<String>,
+) -> Result<(), Error> {
+    let Some(notice) = before::read(&copy)? else {
+        return Ok(());
+    };
+    let ends = block_signals()?;
+    let config = Config::read(config.as_deref())?;
+    let roots = Roots::default();
+    let shown = Before {
+        notice,
+        patience,
+        locale: locale
+            .or_else(|| system_locale(&roots.etc))
+            .unwrap_or_default(),
+        fonts: fonts::FOLDERS.map(PathBuf::from).into(),
+        clock: Clock::of_system(&roots.etc),
+    };
+    shown.write(&mut std::io::stdout())?;
+    shown.show(Hal::open(&config.hal, &roots), ends)
+}
+
+fn patience(seconds: &str) -> Result<Duration, String> {
+    match seconds.parse() {
+        Ok(seconds @ 1..=600) => Ok(Duration::from_secs(seconds)),
+        _ => Err("--for takes 1 to 600 seconds".into()),
+    }
+}
+
 /// From systemd's file, or from Debian's and Alpine's older ones.
 fn system_locale(etc: &Path) -> Option<String> {
     ["locale.conf", "default/locale", "profile.d/locale.sh"]
@@ -121,6 +167,7 @@ fn parse(mut words: impl Iterator<Item = String>) -> Result<Arguments, String> {
         wanted: Wanted::Show(Stay::OneNotice),
         config: None,
         locale: None,
+        patience: before::PATIENCE,
     };
     while let Some(word) = words.next() {
         let mut value = || words.next().ok_or(format!("{word} needs a value"));
@@ -130,6 +177,8 @@ fn parse(mut words: impl Iterator<Item = String>) -> Result<Arguments, String> {
             "--undo" => arguments.wanted = Wanted::Undo,
             "--config" => arguments.config = Some(value()?.into()),
             "--locale" => arguments.locale = Some(value()?),
+            "--before-passphrase" => arguments.wanted = Wanted::Before(value()?.into()),
+            "--for" => arguments.patience = patience(&value()?)?,
             "--can-show" => arguments.wanted = Wanted::CanShow(value()?),
             _ => return Err(format!("there is no argument `{word}`")),
         }

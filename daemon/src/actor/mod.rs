@@ -1,6 +1,7 @@
 //! The phone's privileged half, `homingd actor`, and the agent's way to ask it. It has no network, and believes nothing that is not signed.
 
 pub(crate) mod ask;
+pub(crate) mod bootcopy;
 pub(crate) mod identity;
 mod memory;
 pub(crate) mod notice;
@@ -19,6 +20,7 @@ use homing_protocol::id::BootId;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
+use self::bootcopy::BootCopy;
 use self::identity::TakenOver;
 use self::service::Service;
 use self::socket::{Callers, Doorkeeper, Listener};
@@ -58,7 +60,8 @@ pub(crate) fn run(order: &args::Order) -> Result<(), ExitError> {
     let mut hal = settings.hal.clone();
     hal.actor_folder = Some(actor_dir.clone());
     let lockdown = Hal::open(&hal, &roots).lockdown;
-    let mut service = Service::open(actor_dir, lockdown, boot)?;
+    let copy = BootCopy::new(&settings, &roots);
+    let mut service = Service::open(actor_dir, lockdown, boot, copy)?;
     let listener = Listener::open(&settings.actor_socket())?;
     // A phone that starts in lost mode is locked before anybody is let in.
     crate::agent::outlast(service.settle())?;

@@ -46,23 +46,35 @@ pub(crate) fn stands(actor_dir: &Path) -> bool {
 /// # Errors
 /// [`Error::Replace`].
 pub(crate) fn show(actor_dir: &Path, episode: &Episode) -> Result<(), Error> {
-    let notice = Notice {
-        episode: episode.command.to_string(),
-        message: episode.message.clone(),
-        contact: episode.contact.clone(),
-        code_digits: episode.code.map(|_| CODE_DIGITS),
-        since_unix_s: episode.since_unix_s,
-    };
     let path = path(actor_dir);
-    let text = serde_json::to_vec(&notice).map_err(|error| Error::Replace {
-        path: path.clone(),
-        source: error.into(),
-    })?;
+    let text = text(&path, episode, episode.code.map(|_| CODE_DIGITS))?;
     // An unchanged one stays: whoever watches the folder is not to be woken for nothing.
     if std::fs::read(&path).is_ok_and(|shown| shown == text) {
         return Ok(());
     }
     durable::replace(&path, &text, Access::Everybody)
+}
+
+/// The notice as it is shown before the disk's passphrase, where nobody could take a code.
+///
+/// # Errors
+/// [`Error::Replace`], of `path`.
+pub(crate) fn before_passphrase(path: &Path, episode: &Episode) -> Result<Vec<u8>, Error> {
+    text(path, episode, None)
+}
+
+fn text(path: &Path, episode: &Episode, code_digits: Option<usize>) -> Result<Vec<u8>, Error> {
+    let notice = Notice {
+        episode: episode.command.to_string(),
+        message: episode.message.clone(),
+        contact: episode.contact.clone(),
+        code_digits,
+        since_unix_s: episode.since_unix_s,
+    };
+    serde_json::to_vec(&notice).map_err(|error| Error::Replace {
+        path: path.to_owned(),
+        source: error.into(),
+    })
 }
 
 /// Takes it away; none is a success too.

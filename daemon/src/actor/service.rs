@@ -13,6 +13,7 @@ use homing_protocol::command::{self, Command, Rejected};
 use homing_protocol::id::{BootId, CommandId};
 use homing_protocol::lost::{Attestation, Challenger, Outcome, UnlockCode};
 
+use crate::actor::bootcopy::BootCopy;
 use crate::actor::identity::{self, ActorIdentity};
 use crate::actor::{memory, notice};
 use crate::error::Error;
@@ -35,6 +36,8 @@ pub(crate) struct Service {
     state: ActorState,
     lockdown: Box<dyn Lockdown>,
     boot: BootId,
+    /// What is shown before the disk's passphrase.
+    copy: BootCopy,
     /// What is still open of a phone that is locked, or why it could not be given back.
     trouble: Option<String>,
     /// Whether the last attempt to lock came to nothing at all.
@@ -56,6 +59,7 @@ impl Service {
         dir: PathBuf,
         lockdown: Box<dyn Lockdown>,
         boot: BootId,
+        copy: BootCopy,
     ) -> Result<Self, Error> {
         let mut service = Self {
             of_version: identity::version(&dir),
@@ -66,6 +70,7 @@ impl Service {
             dir,
             lockdown,
             boot,
+            copy,
             trouble: None,
             at_large: false,
             attempts: 0,
@@ -110,6 +115,7 @@ impl Service {
     /// A phone that is not lost. A memory that was lost while the phone was being given back owes the rest.
     fn rest(&mut self) -> Result<(), Error> {
         notice::hide(&self.dir)?;
+        self.copy.hide();
         if !self.looked {
             match self.lockdown.leave() {
                 Ok(()) | Err(Fault::Absent(_)) => self.looked = true,
@@ -140,6 +146,7 @@ impl Service {
         // A full disk does not keep the phone open.
         let shown = notice::show(&self.dir, open);
         let entered = self.lockdown.enter();
+        self.copy.show(open);
         let standing = self.lockdown.standing();
         let outcome = match (&entered, standing) {
             (Ok(()), Ok(Standing::Locked)) => Outcome::Locked,
@@ -174,6 +181,7 @@ impl Service {
 
     fn give_back(&mut self) -> Result<(), Error> {
         notice::hide(&self.dir)?;
+        self.copy.hide();
         match self.lockdown.leave() {
             Ok(()) => self.keep(self.state.given_back()),
             Err(fault) => {

@@ -5,9 +5,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
-use homing_hal::Fault;
-use homing_hal::Probe;
 use homing_hal::capability::lockdown::{Lockdown, Standing};
+use homing_hal::{Fault, Probe, Roots};
 use homing_protocol::Refusal;
 use homing_protocol::actor::{Answer, CodeAnswer, Request};
 use homing_protocol::authority::{Capabilities, Capability};
@@ -19,6 +18,7 @@ use homing_protocol::lost::{CodeVerifier, Outcome, UnlockCode};
 use tempfile::TempDir;
 use zeroize::Zeroizing;
 
+use super::bootcopy::BootCopy;
 use super::identity::{self, ActorIdentity, TakenOver};
 use super::notice;
 use super::service::Service;
@@ -81,6 +81,13 @@ fn words(message: &str, code: Option<CodeVerifier>) -> Op {
     }
 }
 
+/// Where the house keeps what is shown before its disk's passphrase.
+fn boot_copy(folder: &Path) -> BootCopy {
+    let mut settings = crate::config::Settings::default();
+    settings.lost.boot_folder = crate::config::BootFolder::At(folder.join("boot"));
+    BootCopy::new(&settings, &Roots::default())
+}
+
 /// A phone that has joined, as its privileged half knows it.
 struct House {
     owner: Owner,
@@ -111,7 +118,7 @@ impl House {
         }));
         let lockdown = Box::new(Lent(Arc::clone(&doors)));
         Self {
-            service: Service::open(actor_dir, lockdown, BOOT).unwrap(),
+            service: Service::open(actor_dir, lockdown, BOOT, boot_copy(folder.path())).unwrap(),
             owner,
             joined,
             folder,
@@ -129,7 +136,13 @@ impl House {
         self.service.settle().unwrap();
     }
     fn open_with(&self, lockdown: Box<dyn Lockdown>) -> Service {
-        Service::open(self.actor_dir(), lockdown, BOOT).unwrap()
+        Service::open(
+            self.actor_dir(),
+            lockdown,
+            BOOT,
+            boot_copy(self.folder.path()),
+        )
+        .unwrap()
     }
     fn challenge(&mut self) -> BeaconNonce {
         match self.service.answer(&Request::Challenge) {
@@ -613,3 +626,5 @@ fn who_has_every_order_that_was_ever_signed_can_play_them_in_any_order_to_no_oth
         }
     }
 }
+
+mod copy;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use toml::de::DeValue;
 
-use super::settings::Settings;
+use super::settings::{BootFolder, Settings};
 use crate::log::Level;
 use crate::suggest;
 
@@ -19,7 +19,7 @@ pub struct Key {
 }
 
 /// Every key; the manual page homingd.toml(5) explains each.
-pub static KEYS: [Key; 13] = [
+pub static KEYS: [Key; 14] = [
     Key {
         name: "state_dir",
         read: |settings, value| folder(value).map(|read| settings.state_dir = read),
@@ -74,6 +74,10 @@ pub static KEYS: [Key; 13] = [
         name: "lost.call_audio_tested",
         read: |settings, value| flag(value).map(|read| settings.lost.call_audio_tested = read),
     },
+    Key {
+        name: "lost.boot_folder",
+        read: |settings, value| boot_folder(value).map(|read| settings.lost.boot_folder = read),
+    },
     // MQTT counts the keep-alive in sixteen bits.
     Key {
         name: "mqtt.keep_alive_s",
@@ -116,6 +120,16 @@ fn folder(value: &DeValue<'_>) -> Result<PathBuf, String> {
         Ok(path)
     } else {
         Err("must be an absolute path".into())
+    }
+}
+
+fn boot_folder(value: &DeValue<'_>) -> Result<BootFolder, String> {
+    match value.as_str() {
+        Some("auto") => Ok(BootFolder::ByRule),
+        Some("none") => Ok(BootFolder::Nowhere),
+        _ => folder(value)
+            .map(BootFolder::At)
+            .map_err(|why| format!("{why}, or \"auto\", or \"none\"")),
     }
 }
 

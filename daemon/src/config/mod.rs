@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 pub use self::fault::Fault;
 pub use self::keys::{KEYS, Key};
-pub use self::settings::{Beacon, Locate, Lost, Mqtt, Ring, Settings, Track};
+pub use self::settings::{Beacon, BootFolder, Locate, Lost, Mqtt, Ring, Settings, Track};
 use crate::error::Error;
 
 /// Where the configuration is when the command line names none.

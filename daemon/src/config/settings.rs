@@ -75,6 +75,20 @@ pub struct Lost {
     /// `call_audio_tested`: whether somebody was heard, and heard them, in a call without a session on this phone.
     /// The lost screen offers emergency calls only then.
     pub call_audio_tested: bool,
+    /// `boot_folder`: where a lost phone's message is copied to, to be shown before the disk's passphrase.
+    pub boot_folder: BootFolder,
+}
+
+/// Where the message lies that is shown before the disk's passphrase.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum BootFolder {
+    /// `auto`: `homing` on the boot partition that is not encrypted, where the state directory's storage is.
+    #[default]
+    ByRule,
+    /// `none`: nowhere.
+    Nowhere,
+    /// This folder, whatever it lies on.
+    At(PathBuf),
 }
 
 /// `[mqtt]`
@@ -143,6 +157,7 @@ impl Default for Settings {
             },
             lost: Lost {
                 call_audio_tested: false,
+                boot_folder: BootFolder::ByRule,
             },
             mqtt: Mqtt {
                 keep_alive: Duration::from_secs(240),

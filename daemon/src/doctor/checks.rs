@@ -2,21 +2,22 @@
 
 use std::fs;
 use std::io;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use homing_hal::fault::Roots;
 use homing_protocol::actor::{Answer, Request};
-use nix::sys::stat::{major, minor};
 use nix::unistd::{AccessFlags, access, geteuid};
 
 use super::diagnosis::Weakness;
+use super::passphrase;
 use crate::actor::ask::ask;
-use crate::config::{DEFAULT_PATH, Loaded, Lost};
+use crate::config::{DEFAULT_PATH, Loaded, Lost, Settings};
 use crate::keystore::Identity;
 use crate::siren::intent;
 use crate::siren::report::Report;
+use crate::storage::Storage;
 
 /// How long the privileged half may take to start and answer.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -52,7 +53,7 @@ pub(super) fn weaknesses(loaded: &Loaded, enrolled: Option<bool>, roots: &Roots)
         Clock::Free
     };
     weak.extend(clock(kept, SystemTime::now()));
-    weak.extend(storage(state_dir, roots));
+    weak.push(storage(&loaded.settings, roots));
     weak.extend(sleep(roots));
     weak.extend(last_ring(state_dir));
     weak.extend(emergency_calls(&loaded.settings.lost));
@@ -175,29 +176,13 @@ fn clock(clock: Clock, now: SystemTime) -> Option<Weakness> {
     })
 }
 
-fn storage(state_dir: &Path, roots: &Roots) -> Option<Weakness> {
-    let what = "storage";
-    let device = fs::metadata(state_dir).ok()?.dev();
-    let block = roots
-        .sys
-        .join(format!("dev/block/{}:{}", major(device), minor(device)));
-    if !block.exists() {
-        // btrfs, overlay and the like have no block device of their own.
-        return Some(Weakness::new(
-            what,
-            "it cannot be seen whether it is encrypted",
-        ));
-    }
-    let encrypted =
-        fs::read_to_string(block.join("dm/uuid")).is_ok_and(|uuid| uuid.starts_with("CRYPT-"));
-    Some(Weakness::new(
-        what,
-        if encrypted {
-            "it is encrypted: after a restart the phone is unreachable, and shows no message, until somebody enters the passphrase"
-        } else {
-            "it is not encrypted: whoever takes it out of the phone can read it, this phone's keys included; lost mode then deters, and protects no file"
-        },
-    ))
+fn storage(settings: &Settings, roots: &Roots) -> Weakness {
+    let why: String = match Storage::of(&settings.state_dir, roots) {
+        Storage::Unknown => "it cannot be seen whether it is encrypted".into(),
+        Storage::Encrypted => passphrase::consequence(settings, roots, Path::new("/")),
+        Storage::Plain => "it is not encrypted: whoever takes it out of the phone can read it, this phone's keys included; lost mode then deters, and protects no file".into(),
+    };
+    Weakness::new("storage", why)
 }
 
 fn sleep(roots: &Roots) -> Option<Weakness> {
@@ -210,7 +195,12 @@ fn sleep(roots: &Roots) -> Option<Weakness> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::MetadataExt;
+
+    use nix::sys::stat::{major, minor};
+
     use super::*;
+    use crate::config::BootFolder;
 
     fn roots(root: &Path) -> Roots {
         Roots {
@@ -251,30 +241,21 @@ mod tests {
     fn storage_is_judged_by_the_device_below_the_state_directory() {
         let root = tempfile::tempdir().unwrap();
         let roots = roots(root.path());
-        assert!(
-            storage(root.path(), &roots)
-                .unwrap()
-                .why
-                .contains("cannot be seen")
-        );
+        let mut settings = Settings {
+            state_dir: root.path().into(),
+            ..Settings::default()
+        };
+        settings.lost.boot_folder = BootFolder::Nowhere;
+        let said = |roots: &Roots| storage(&settings, roots).why;
+        assert!(said(&roots).contains("cannot be seen"));
         let device = fs::metadata(root.path()).unwrap().dev();
         let mapper = roots
             .sys
             .join(format!("dev/block/{}:{}/dm", major(device), minor(device)));
         fs::create_dir_all(&mapper).unwrap();
-        assert!(
-            storage(root.path(), &roots)
-                .unwrap()
-                .why
-                .contains("not encrypted")
-        );
+        assert!(said(&roots).contains("not encrypted"));
         fs::write(mapper.join("uuid"), "CRYPT-LUKS2-0123-root\n").unwrap();
-        assert!(
-            storage(root.path(), &roots)
-                .unwrap()
-                .why
-                .contains("until somebody enters")
-        );
+        assert!(said(&roots).contains("unreachable until somebody types"));
     }
 
     #[test]
@@ -312,7 +293,12 @@ mod tests {
 
     #[test]
     fn a_phone_whose_calls_nobody_has_heard_calls_no_help_and_that_is_said() {
-        let tested = |call_audio_tested| emergency_calls(&Lost { call_audio_tested });
+        let tested = |call_audio_tested| {
+            emergency_calls(&Lost {
+                call_audio_tested,
+                ..Settings::default().lost
+            })
+        };
         assert!(tested(false).unwrap().why.contains("nobody can call"));
         assert_eq!(tested(true), None);
     }

@@ -2,6 +2,7 @@
 
 mod checks;
 mod diagnosis;
+mod passphrase;
 mod print;
 
 use homing_hal::fault::Roots;
