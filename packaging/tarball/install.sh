@@ -70,4 +70,10 @@ else
         fi
     fi
 fi
+# A disk that asks for a passphrase shows a lost phone's message before that, from its next initial RAM disk on.
+if [ -e /usr/share/initramfs-tools/hooks/cryptroot ] && grep -Eqs '^[[:space:]]*[^#[:space:]]' /etc/crypttab; then
+    update-initramfs -u || echo "install.sh: no initial RAM disk could be made: a lost phone shows no message before the passphrase" >&2
+elif [ -d /usr/share/mkinitfs/hooks ] && command -v mkinitfs >/dev/null; then
+    mkinitfs || echo "install.sh: no initial RAM disk could be made: a lost phone shows no message before the passphrase" >&2
+fi
 echo "Homing is installed. Join an account with: homingd enrol BUNDLE"

@@ -37,7 +37,14 @@ while read -r file; do
     case $file in /etc/*) [ "${1:-}" = --purge ] || continue ;; esac
     rm -f "$file" "$file.new"
 done <"$list"
-rm -rf /usr/share/homing
+rm -rf /usr/share/homing /usr/lib/homing /boot/homing /boot/efi/homing /boot/firmware/homing /efi/homing
+for folder in hooks-extra files-extra; do rmdir "/usr/share/mkinitfs/$folder" 2>/dev/null || true; done
+rmdir /usr/share/mkinitfs 2>/dev/null || true
+if [ -e /usr/share/initramfs-tools/hooks/cryptroot ] && grep -Eqs '^[[:space:]]*[^#[:space:]]' /etc/crypttab; then
+    update-initramfs -u || true
+elif [ -d /usr/share/mkinitfs/hooks ] && command -v mkinitfs >/dev/null; then
+    mkinitfs || true
+fi
 # Folders that nobody else has a file in.
 for folder in /usr/share/doc/homing /usr/share/doc/homingd; do rmdir "$folder" 2>/dev/null || true; done
 if [ "${1:-}" = --purge ]; then

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod lost;
+mod passphrase;
 mod removal;
 
 use std::path::{Path, PathBuf};

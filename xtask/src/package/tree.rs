@@ -138,11 +138,17 @@ fn copy_all(from: &Path, to: &Path) -> Result<(), String> {
         if path.is_dir() {
             copy_all(&path, &into)?;
         } else {
-            let script = from.ends_with("init.d") || from.ends_with("system-generators");
-            install(&path, &into, if script { 0o755 } else { 0o644 })?;
+            install(&path, &into, if is_script(&path)? { 0o755 } else { 0o644 })?;
         }
     }
     Ok(())
+}
+
+/// Whether a file names the program that runs it.
+fn is_script(path: &Path) -> Result<bool, String> {
+    let text = std::fs::read(path);
+    text.map(|bytes| bytes.starts_with(b"#!"))
+        .map_err(|error| format!("could not read {}: {error}", path.display()))
 }
 
 fn completions(native: &Path, root: &Path) -> Result<(), String> {
@@ -242,16 +248,19 @@ mod tests {
             "usr/lib/sysusers.d/homing.conf",
             "usr/lib/systemd/system/getty@.service.d/50-homing-lost.conf",
             "usr/lib/systemd/system-generators/homing-lost-generator",
+            "usr/share/initramfs-tools/hooks/homing-lost",
+            "usr/share/initramfs-tools/scripts/local-top/homing-lost",
+            "usr/share/mkinitfs/hooks-extra/50-homing-lost.sh",
         ] {
             assert!(files.contains(&PathBuf::from(path)), "{path}");
             let mode = std::fs::metadata(root.path().join(path))
                 .unwrap()
                 .permissions()
                 .mode();
-            let expected = if path.contains("init.d") || path.contains("generators") {
-                0o755
-            } else {
-                0o644
+            let scripts = ["init.d", "generators", "initramfs-tools", "mkinitfs"];
+            let expected = match scripts.iter().any(|folder| path.contains(folder)) {
+                true => 0o755,
+                false => 0o644,
             };
             assert_eq!(mode & 0o777, expected, "{path}");
         }
