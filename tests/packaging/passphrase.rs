@@ -33,7 +33,7 @@ struct Root(TempDir);
 
 impl Root {
     fn new() -> Self {
-        Self(tempfile::tempdir().unwrap())
+        Self(tempfile::tempdir().expect("a folder"))
     }
 
     /// What waits or looks at the machine, as functions: busybox has most programs within. No time passes until the test says so.
@@ -56,13 +56,14 @@ impl Root {
 
     fn write(&self, inside: &str, text: &str) {
         let path = self.path(inside);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(path, text).unwrap();
+        fs::create_dir_all(path.parent().expect("a folder")).expect("it works");
+        fs::write(path, text).expect("it works");
     }
 
     fn program(&self, inside: &str, script: &str) {
         self.write(inside, &format!("#!/bin/sh\n{script}\n"));
-        fs::set_permissions(self.path(inside), fs::Permissions::from_mode(0o755)).unwrap();
+        fs::set_permissions(self.path(inside), fs::Permissions::from_mode(0o755))
+            .expect("it works");
     }
 
     /// A script of ours in here; every place that it names is one of this root's.
@@ -77,7 +78,7 @@ impl Root {
             if begins && PLACES.iter().any(|place| rest.starts_with(place)) {
                 script.push_str(&root);
             }
-            let next = rest.chars().next().unwrap();
+            let next = rest.chars().next().expect("a letter");
             script.push(next);
             rest = &rest[next.len_utf8()..];
         }
@@ -94,7 +95,7 @@ impl Root {
             .env("DESTDIR", self.path("destination"))
             .env("version", "6.1.0-test")
             .output()
-            .unwrap()
+            .expect("it works")
     }
 
     /// Every line that a stand-in has written down.
@@ -141,7 +142,7 @@ fn encrypted() -> Root {
     root.write("usr/lib/homing/before-passphrase", "the script");
     root.write("etc/locale.conf", "LANG=de_DE.UTF-8\n");
     root.write("etc/homing/boot-fonts/arabic.ttf", "a font");
-    fs::create_dir_all(root.path("boot/efi/mounted")).unwrap();
+    fs::create_dir_all(root.path("boot/efi/mounted")).expect("it works");
     root
 }
 
@@ -221,7 +222,7 @@ fn begun(screen: &str) -> Root {
     let screen = format!("{}\n{screen}", root.note("$*"));
     root.program("usr/bin/homing-lost-screen", &screen);
     root.write("partition/homing/lost.json", "{\"message\":\"m\"}");
-    fs::create_dir_all(root.path("run")).unwrap();
+    fs::create_dir_all(root.path("run")).expect("it works");
     root
 }
 
@@ -312,5 +313,5 @@ fn postmarketos_takes_what_is_there_and_reads_scripts_of_shell() {
 }
 
 fn is_executable(path: &Path) -> bool {
-    fs::metadata(path).unwrap().permissions().mode() & 0o111 == 0o111
+    fs::metadata(path).expect("it works").permissions().mode() & 0o111 == 0o111
 }
