@@ -94,16 +94,6 @@ fn is_encrypted(block: &Path, layers: usize) -> bool {
             .any(|entry| is_encrypted(&entry.path(), layers - 1))
 }
 
-/// Lets a test's kernel say that a folder's storage is encrypted.
-#[cfg(test)]
-pub(crate) fn pretend_encrypted(folder: &Path, roots: &Roots) {
-    let device = fs::metadata(folder).unwrap().dev();
-    let mapper = format!("dev/block/{}:{}/dm", major(device), minor(device));
-    let mapper = roots.sys.join(mapper);
-    fs::create_dir_all(&mapper).unwrap();
-    fs::write(mapper.join("uuid"), "CRYPT-LUKS2-0123-root\n").unwrap();
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -123,11 +123,12 @@ fn write(folder: &Path, episode: &Episode) -> Result<(), String> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::symlink;
+    use std::os::unix::fs::{MetadataExt, symlink};
 
     use homing_policy::tries::Tries;
     use homing_protocol::id::CommandId;
     use homing_protocol::lost::{CodeVerifier, UnlockCode};
+    use nix::sys::stat::{major, minor};
 
     use super::*;
     use crate::keystore::randomness;
@@ -216,7 +217,11 @@ mod tests {
             ..Settings::default()
         };
         assert_eq!(place(&settings, &roots), Ok(None));
-        crate::storage::pretend_encrypted(root.path(), &roots);
+        let device = fs::metadata(root.path()).unwrap().dev();
+        let mapper = format!("dev/block/{}:{}/dm", major(device), minor(device));
+        let mapper = roots.sys.join(mapper);
+        fs::create_dir_all(&mapper).unwrap();
+        fs::write(mapper.join("uuid"), "CRYPT-LUKS2-0123-root\n").unwrap();
         let why = place(&settings, &roots).unwrap_err();
         assert!(why.contains("boot partition"), "{why}");
         settings.lost.boot_folder = BootFolder::Nowhere;
