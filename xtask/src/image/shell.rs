@@ -8,9 +8,15 @@ use crate::translator::Translator;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Phosh with the compositor that it brings, an editor for a document to be open in, and what else could let somebody in: an ssh
-/// server, and an encrypted root's passphrase.
-const PACKAGES: [&str; 4] = ["cryptsetup-initramfs", "l3afpad", "openssh-server", "phosh"];
+/// Phosh with the compositor that it brings and the settings that it takes for granted, an editor for a document to be open in, and what
+/// else could let somebody in: an ssh server, and an encrypted root's passphrase.
+const PACKAGES: [&str; 5] = [
+    "cryptsetup-initramfs",
+    "gnome-settings-daemon-common",
+    "l3afpad",
+    "openssh-server",
+    "phosh",
+];
 
 /// The archive, made now where no earlier one was made of the same lists.
 ///
