@@ -429,8 +429,15 @@ pub fn locale_of(file: &str) -> Option<String> {
     let value = |key: &str| {
         file.lines().rev().find_map(|line| {
             let (name, value) = line.trim().split_once('=')?;
+            let name = name.trim();
+            let name = name.strip_prefix("export ").unwrap_or(name).trim();
             let value = value.trim().trim_matches(['"', '\'']);
-            (name.trim() == key && !value.is_empty()).then(|| value.to_owned())
+            // Alpine's profile takes what is set already, else what stands after the dash.
+            let given = value
+                .strip_prefix("${")
+                .and_then(|rest| rest.split_once(":-"));
+            let value = given.map_or(value, |(_, rest)| rest.trim_end_matches('}'));
+            (name == key && !value.is_empty()).then(|| value.to_owned())
         })
     };
     value("LC_MESSAGES").or_else(|| value("LANG"))
@@ -461,6 +468,12 @@ mod tests {
         assert_eq!(locale_of(file).as_deref(), Some("fr_FR.UTF-8"));
         assert_eq!(locale_of("LANG=el_GR\n").as_deref(), Some("el_GR"));
         assert_eq!(locale_of("LC_TIME=de_DE\n"), None);
+        let profile = "export CHARSET=${CHARSET:-UTF-8}\nexport LANG=${LANG:-C.UTF-8}\n";
+        assert_eq!(locale_of(profile).as_deref(), Some("C.UTF-8"));
+        assert_eq!(
+            locale_of("export LANG=de_DE.UTF-8").as_deref(),
+            Some("de_DE.UTF-8")
+        );
     }
 
     #[test]

@@ -95,6 +95,7 @@ fn serve(
     let doorkeeper = Doorkeeper::of(&settings.state_dir);
     let mut callers = Callers::default();
     let mut asked_at = boottime::now()?;
+    let mut closed_until = Duration::ZERO;
     loop {
         let now = boottime::now()?;
         let may_end = service.due().is_none() && listener.is_activated() && callers.is_empty();
@@ -103,9 +104,11 @@ fn serve(
         }
         let until_due = service.due().map(|at| at.saturating_sub(now));
         let until_idle = may_end.then(|| (asked_at + IDLE).saturating_sub(now));
-        let patience = [until_due, until_idle, callers.patience(now)];
+        let rest = closed_until.checked_sub(now).filter(|rest| !rest.is_zero());
+        let patience = [until_due, until_idle, callers.patience(now), rest];
         let patience = patience.into_iter().flatten().min();
-        wait(listener, &callers, signals, patience)?;
+        let door = rest.is_none().then_some(listener);
+        wait(door, &callers, signals, patience)?;
         while let Some(signal) = signals.take() {
             if signal == Signal::Stop {
                 return Ok(());
@@ -114,8 +117,8 @@ fn serve(
         let now = boottime::now()?;
         if let Err(error) = callers.let_in(listener, now) {
             tracing::warn!("nobody can be let in: {error}");
-            // Whoever waits outside makes the socket readable: without a rest this would spin.
-            std::thread::sleep(REST);
+            // Whoever waits outside keeps the socket readable: without a rest this would spin.
+            closed_until = now + REST;
         }
         let mut asked = callers.take_requests(&doorkeeper, now);
         // Whoever types a code waits for nobody's orders.
@@ -132,7 +135,7 @@ fn serve(
 }
 
 fn wait(
-    listener: &Listener,
+    door: Option<&Listener>,
     callers: &Callers,
     signals: &Signals,
     patience: Option<Duration>,
@@ -144,10 +147,8 @@ fn wait(
             PollTimeout::try_from(patience.as_millis() + 1).unwrap_or(PollTimeout::MAX)
         }
     };
-    let mut sources = vec![
-        PollFd::new(signals.as_fd(), PollFlags::POLLIN),
-        PollFd::new(listener.as_fd(), PollFlags::POLLIN),
-    ];
+    let mut sources = vec![PollFd::new(signals.as_fd(), PollFlags::POLLIN)];
+    sources.extend(door.map(|door| PollFd::new(door.as_fd(), PollFlags::POLLIN)));
     let calling = callers.iter();
     sources.extend(calling.map(|caller| PollFd::new(caller.as_fd(), PollFlags::POLLIN)));
     match poll(&mut sources, timeout) {

@@ -278,8 +278,23 @@ fn kind(device: &RawDevice) -> Option<(Protocol, Range, Range)> {
     reaches.then_some((Protocol::Keys, none, none))
 }
 
-/// Asks a device for its slots, and tells the fingers.
+/// Asks a device for its slots, or for the one finger that it knows, and tells the fingers.
 fn resume(device: &RawDevice, fingers: &mut Fingers) {
+    if fingers.protocol() != Protocol::Slots {
+        // What cannot be asked for counts as lifted; the next events are heard in any case.
+        let pressed = device.get_key_state().ok();
+        let is_down = pressed.is_some_and(|keys| keys.contains(KeyCode::BTN_TOUCH));
+        let axes = device.get_abs_state().ok();
+        let place = |axis: AbsoluteAxisCode| {
+            let info = axes.as_ref().and_then(|axes| axes.get(usize::from(axis.0)));
+            info.map_or(0, |info| info.value)
+        };
+        let (x, y) = (
+            place(AbsoluteAxisCode::ABS_X),
+            place(AbsoluteAxisCode::ABS_Y),
+        );
+        return fingers.resume(&[(if is_down { 0 } else { -1 }, x, y)], 0);
+    }
     let asked = [ABS_MT_TRACKING_ID, ABS_MT_POSITION_X, ABS_MT_POSITION_Y]
         .map(|code| slots(device, code).ok());
     if let [Some(tracking), Some(x), Some(y)] = asked {

@@ -43,6 +43,8 @@ struct System {
     coming: Vec<&'static str>,
     /// Whether isolating is refused.
     refuses: bool,
+    /// No notice could be written yet: what waits for one is passed over.
+    is_disk_full: bool,
 }
 
 impl System {
@@ -139,7 +141,10 @@ impl System {
         if mode == "isolate" {
             self.units
                 .retain(|unit| STAYING.contains(&unit.as_str()) || KEPT.contains(&unit.as_str()));
-            self.up("homing-lost-screen.service");
+            if !self.is_disk_full {
+                self.up("homing-lost-screen.service");
+                self.up("homing-lost-keys.service");
+            }
         }
         self.up(name);
         // What the user's target wants; the timer was started by hand.
@@ -298,7 +303,11 @@ fn what_is_locked_has_no_session_no_prompt_and_no_side_door_and_is_left_alone_by
     };
     let mut lockdown = phone.driver();
     lockdown.enter().unwrap();
-    let mut expected: Vec<&str> = vec![TARGET, "homing-lost-screen.service"];
+    let mut expected = vec![
+        TARGET,
+        "homing-lost-screen.service",
+        "homing-lost-keys.service",
+    ];
     expected.extend(KEPT);
     expected.sort_unstable();
     assert_eq!(phone.units(), expected);
@@ -333,6 +342,27 @@ fn a_target_that_waits_for_something_slow_is_not_isolated_again() {
     let _ = phone.done();
     lockdown.enter().unwrap();
     assert_eq!(phone.done(), [""; 0]);
+    assert_eq!(lockdown.standing(), Ok(Standing::Locked));
+}
+
+#[test]
+fn a_screen_that_was_passed_over_is_started_later_and_a_phone_without_it_is_not_wholly_locked() {
+    let Some(phone) = Phone::start(System::in_use()) else {
+        return;
+    };
+    phone.system().is_disk_full = true;
+    let mut lockdown = phone.driver();
+    lockdown.enter().unwrap();
+    let standing = lockdown.standing().unwrap();
+    assert_eq!(standing, Standing::Partly("its screen does not run".into()));
+    phone.system().is_disk_full = false;
+    let _ = phone.done();
+    lockdown.enter().unwrap();
+    let started = ["homing-lost-screen", "homing-lost-keys"];
+    assert_eq!(
+        phone.done(),
+        started.map(|name| format!("StartUnit {name}.service replace"))
+    );
     assert_eq!(lockdown.standing(), Ok(Standing::Locked));
 }
 

@@ -90,13 +90,27 @@ impl Places {
         for (gadget, controller) in &found.gadgets {
             let place = self.gadgets.join(gadget).join("UDC");
             if place.exists() && !bound.iter().any(|(name, _)| name == gadget) {
-                steps.take(write(&place, controller));
+                self.bind(&place, controller);
             }
         }
         for controller in &found.controllers {
             let place = self.soft_connect(controller);
             if place.exists() {
                 steps.take(write(&place, "connect"));
+            }
+        }
+    }
+
+    /// To its controller, or to another that there is: some are named anew with each start. A cable that shows nothing must not keep a
+    /// phone from being given back.
+    fn bind(&self, place: &Path, controller: &str) {
+        let others = names(&self.controllers);
+        let others = others.iter().map(String::as_str);
+        let all = std::iter::once(controller).chain(others.filter(|name| *name != controller));
+        for name in all {
+            match write(place, name) {
+                Ok(()) => return,
+                Err(fault) => tracing::info!(%fault, name, "a USB gadget is not bound again"),
             }
         }
     }
@@ -180,6 +194,28 @@ mod tests {
         assert_eq!(content(&module), "connect");
         let unbound = roots.sys.join("kernel/config/usb_gadget/g2/UDC");
         assert_eq!(content(&unbound), "\n", "as it was");
+    }
+
+    #[test]
+    fn a_gadget_that_cannot_be_bound_again_keeps_no_phone_from_being_given_back() {
+        let (_folder, roots) = scratch::folder(&[
+            (
+                "sys/kernel/config/usb_gadget/g1/UDC/no",
+                "a folder refuses what is written",
+            ),
+            ("sys/class/udc/musb-hdrc.9.auto/function", ""),
+        ]);
+        let places = Places::new(&roots);
+        let found = Doors {
+            gadgets: vec![("g1".into(), "musb-hdrc.4.auto".into())],
+            ..Doors::default()
+        };
+        let mut steps = Steps::default();
+        places.put_back(&found, &mut steps);
+        assert_eq!(steps.end(), Ok(()));
+        let place = roots.sys.join("gadget");
+        places.bind(&place, "musb-hdrc.4.auto");
+        assert_eq!(content(&place), "musb-hdrc.4.auto");
     }
 
     #[test]

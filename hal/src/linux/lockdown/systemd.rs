@@ -16,6 +16,8 @@ use crate::linux::dbus::{Bus, Limit};
 const TARGET: &str = "homing-lost.target";
 /// Everything of ours that a lost phone has besides: it goes with the target.
 const OURS: &str = "homing-lost-*";
+/// What of it a finder sees and feels.
+const SHOWN: [&str; 2] = ["homing-lost-screen.service", "homing-lost-keys.service"];
 /// Where a phone goes whose own target is not known any more.
 const USUAL: &str = "graphical.target";
 /// The link by which a phone that was started lost came there; it stays until the units are read anew.
@@ -292,7 +294,17 @@ impl Lockdown for SystemdLockdown {
             bus: &mut bus,
             limit,
         };
-        if steps.take(units.is_coming(TARGET)) != Some(true) {
+        if steps.take(units.is_coming(TARGET)) == Some(true) {
+            // They may have been passed over: the notice can come to a full disk later than the target.
+            for name in SHOWN {
+                if steps
+                    .take(units.alive(&[name]))
+                    .is_some_and(|up| up.is_empty())
+                {
+                    steps.take(units.start(name, "replace"));
+                }
+            }
+        } else {
             steps.take(units.start(TARGET, "isolate"));
         }
         if self.open(&mut bus, limit) != Ok(None) {
@@ -336,16 +348,21 @@ impl Lockdown for SystemdLockdown {
             cancel: &cancel,
         };
         let mut bus = Bus::open(&self.roots, limit)?;
-        let locked = (Units {
+        let mut units = Units {
             bus: &mut bus,
             limit,
-        })
-        .is_coming(TARGET)?;
+        };
+        let locked = units.is_coming(TARGET)?;
+        let is_shown = units
+            .list(&[], &SHOWN[..1])?
+            .iter()
+            .any(|unit| unit.state != "inactive" || unit.job == "start");
         if !locked && Before::load(&self.folder)?.is_none() {
             return Ok(Standing::Open);
         }
         Ok(match (locked, self.open(&mut bus, limit)?) {
-            (true, None) => Standing::Locked,
+            (true, None) if is_shown => Standing::Locked,
+            (true, None) => Standing::Partly("its screen does not run".into()),
             (true, Some(open)) => Standing::Partly(open),
             (false, _) => Standing::Partly(format!("{TARGET} is not reached")),
         })

@@ -44,7 +44,7 @@ impl Units<'_> {
     }
 
     /// Loaded units of these patterns in one of these states; of any where none is named.
-    fn list(&mut self, states: &[&str], patterns: &[&str]) -> Result<Vec<Unit>, Fault> {
+    pub(super) fn list(&mut self, states: &[&str], patterns: &[&str]) -> Result<Vec<Unit>, Fault> {
         let texts = |words: &[&str]| {
             let words = words.iter().map(|word| Value::text(word));
             Value::Array("s".into(), words.collect())

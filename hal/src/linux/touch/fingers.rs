@@ -100,6 +100,11 @@ impl Fingers {
         }
     }
 
+    /// How its device tells of them.
+    pub(super) const fn protocol(&self) -> Protocol {
+        self.protocol
+    }
+
     /// Takes one event.
     pub(super) fn event(&mut self, kind: u16, code: u16, value: i32) -> Next {
         match (kind, code) {
@@ -340,6 +345,27 @@ mod tests {
         assert_eq!(
             keys,
             [Input::Key(CaseKey::Power), Input::Key(CaseKey::Other)]
+        );
+    }
+
+    #[test]
+    fn a_power_key_or_a_panel_of_one_finger_is_heard_again_after_lost_events() {
+        let mut keys = Fingers::new(Protocol::Keys, WIDE, HIGH);
+        keys.event(0, 3, 0);
+        assert_eq!(keys.event(0, 0, 0), Next::Ask);
+        keys.resume(&[(-1, 0, 0)], 0);
+        keys.event(EV_KEY, KEY_POWER, 1);
+        assert_eq!(keys.take(), [Input::Key(CaseKey::Power)]);
+
+        let mut single = Fingers::new(Protocol::Single, WIDE, HIGH);
+        single.event(0, 3, 0);
+        assert_eq!(single.event(0, 0, 0), Next::Ask);
+        single.resume(&[(0, 300, 400)], 0);
+        single.event(EV_KEY, BTN_TOUCH, 0);
+        single.event(0, 0, 0);
+        assert_eq!(
+            phases(&single.take()),
+            [(Phase::Down, 300, 400), (Phase::Up, 300, 400)]
         );
     }
 
