@@ -19,6 +19,11 @@ if [ -e /var/lib/homing-actor/shown/notice.json ]; then
     echo "uninstall.sh: Homing stays: this phone is lost. Its owner ends that (homing lost NAME --off), or the owner's code." >&2
     exit 77
 fi
+if [ -e /var/lib/homing-actor/before.json ]; then
+    echo "uninstall.sh: Homing stays: this phone was lost and is still being given back. Try again in a minute; why it takes" >&2
+    echo "  so long homingd actor's log says." >&2
+    exit 77
+fi
 if [ -d /run/systemd/system ]; then
     systemctl disable --now homingd-agent.service homingd-siren.path homingd-siren.service homingd-actor.socket \
         homingd-actor.service homing-lost-resume.service 2>/dev/null || true

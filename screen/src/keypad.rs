@@ -31,6 +31,7 @@ enum Phase {
 enum Cause {
     Wrong,
     TooSoon,
+    Unheard,
 }
 
 /// What is shown of the keypad.
@@ -50,6 +51,8 @@ pub enum State {
         /// Seconds left, rounded up.
         wait_s: u64,
     },
+    /// Nobody could look at the last code; it may be typed again.
+    Unheard,
     /// The code was right.
     Right,
 }
@@ -122,7 +125,7 @@ impl Keypad {
             Verdict::Right => Phase::Right,
             Verdict::Wrong(wait) => Phase::Closed(now + wait, Cause::Wrong),
             Verdict::Wait(wait) => Phase::Closed(now + wait, Cause::TooSoon),
-            Verdict::Unheard => Phase::Typing,
+            Verdict::Unheard => Phase::Closed(now, Cause::Unheard),
         };
     }
 
@@ -152,6 +155,7 @@ impl Keypad {
             Phase::Closed(until, Cause::TooSoon) => State::Wait {
                 wait_s: left(until),
             },
+            Phase::Closed(_, Cause::Unheard) => State::Unheard,
         }
     }
 
@@ -236,6 +240,8 @@ mod tests {
         let mut keypad = Keypad::new(2);
         assert!(type_in(&mut keypad, &[1, 2], now).is_some());
         keypad.answer(Verdict::Unheard, now);
+        assert_eq!(keypad.state(now), State::Unheard);
+        assert_eq!(keypad.next(now), None);
         assert!(type_in(&mut keypad, &[1, 2], now).is_some());
     }
 }

@@ -28,6 +28,8 @@ use crate::watch::Watch;
 const BUSY: Duration = Duration::from_secs(30);
 /// How often it is tried.
 const AGAIN: Duration = Duration::from_millis(200);
+/// When hands are looked for again where there are no input devices at all.
+const HANDS_AGAIN: Duration = Duration::from_secs(10);
 /// A clock that is a day behind the episode's beginning is wrong.
 const CLOCK_SLACK_S: i64 = 86_400;
 
@@ -93,7 +95,17 @@ pub fn run(setup: &Setup, hal: Hal, ends: SigSet) -> Result<(), Error> {
     let mut watch = Watch::new(&setup.notice)?;
     let told = tell.clone();
     spawn("notice", move || {
-        while watch.wait().is_ok() && told.send(Event::Notice).is_ok() {}
+        loop {
+            let event = match watch.wait() {
+                Ok(()) => Event::Notice,
+                // Blind to the notice it must not stay: the supervisor starts this anew.
+                Err(fault) => Event::Deaf(fault),
+            };
+            let is_last = matches!(event, Event::Deaf(_));
+            if told.send(event).is_err() || is_last {
+                return;
+            }
+        }
     })?;
     let told = tell.clone();
     spawn("signals", move || {
@@ -177,6 +189,7 @@ impl Screen<'_> {
                 None => match self.hear.recv() {
                     Ok(Event::End) | Err(_) => return Ok(()),
                     Ok(Event::Call(emergency)) => self.called(emergency),
+                    Ok(Event::Deaf(fault)) => return Err(fault.into()),
                     Ok(_) => next = Notice::read(&self.setup.notice)?,
                 },
             }
@@ -222,7 +235,11 @@ impl Screen<'_> {
                 let event = match touch.next(&cancel) {
                     Ok(input) => Event::Input(input),
                     Err(Fault::Cancelled(_)) => return touch,
-                    Err(Fault::Absent(_)) => return touch,
+                    // The kernel may still be finding its devices.
+                    Err(Fault::Absent(_)) => match cancel.rest(Instant::now() + HANDS_AGAIN) {
+                        Ok(()) => continue,
+                        Err(_) => return touch,
+                    },
                     Err(fault) => {
                         let _ = tell.send(Event::Deaf(fault));
                         return touch;

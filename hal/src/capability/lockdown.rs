@@ -24,7 +24,8 @@ pub trait Lockdown: Send {
     /// Whether it would work here.
     fn probe(&self) -> Probe;
 
-    /// Takes the phone from its holder; blocks until that is done, some ten seconds at most. It may be called again and again:
+    /// Takes the phone from its holder; blocks until that is done: twenty seconds at most under systemd, a minute for
+    /// each script under OpenRC. It may be called again and again:
     /// where all is in place it changes nothing and is cheap. A step that fails does not stop the others.
     ///
     /// # Errors

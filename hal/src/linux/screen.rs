@@ -150,12 +150,13 @@ impl Panel for LinuxPanel {
         console?;
         let surface = match Kms::take(&self.dev) {
             Ok(kms) => Surface::Kms(kms),
-            Err(why @ Fault::Absent(_)) => match Fbdev::take(&self.dev, &self.sys) {
+            // A session that is just ending has it.
+            Err(why @ Fault::Busy(_)) => return Err(why),
+            Err(why) => match Fbdev::take(&self.dev, &self.sys) {
                 Ok(fbdev) => Surface::Fbdev(fbdev),
                 Err(Fault::Absent(_)) => return Err(why),
                 Err(fault) => return Err(fault),
             },
-            Err(fault) => return Err(fault),
         };
         self.built.set(surface.rotation());
         let geometry = surface.geometry();
@@ -184,11 +185,11 @@ impl Panel for LinuxPanel {
             Backlight::Percent(_) => surface.switch(Switch::On),
         };
         let lit = self.backlights.light(backlight);
-        if let Err(fault) = &lit {
+        for fault in [switched, lit].into_iter().filter_map(Result::err) {
             // A panel that is too bright or too dark is better than one that says nothing.
-            tracing::debug!(%fault, "the backlight stays as it is");
+            tracing::debug!(%fault, "the panel's light stays as it is");
         }
-        switched
+        Ok(())
     }
 
     fn release(&mut self) -> Result<(), Fault> {

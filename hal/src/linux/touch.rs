@@ -26,6 +26,8 @@ use fingers::{
 };
 use matrix::Matrix;
 
+/// When devices that somebody else had are tried again.
+const HELD_AGAIN: Duration = Duration::from_secs(5);
 /// A wait without an end, as far as poll(2) knows one.
 const FOREVER: Duration = Duration::from_secs(20 * 24 * 3600);
 /// Codes below are keys, from here on buttons.
@@ -48,6 +50,8 @@ pub struct EventDevices {
     taken: BTreeMap<PathBuf, Taken>,
     /// Tells when devices come.
     watch: Option<Inotify>,
+    /// Whether somebody else has one of them: a session that is just ending, or a program that turns keys into others.
+    is_held: bool,
     ready: std::collections::VecDeque<Input>,
 }
 
@@ -61,6 +65,7 @@ impl EventDevices {
             built,
             taken: BTreeMap::new(),
             watch: None,
+            is_held: false,
             ready: std::collections::VecDeque::new(),
         }
     }
@@ -84,6 +89,7 @@ impl EventDevices {
             "no touch panel or keys in {}",
             self.folder.display()
         ));
+        self.is_held = false;
         for path in self.paths() {
             if self.taken.contains_key(&path) {
                 continue;
@@ -95,8 +101,10 @@ impl EventDevices {
                 Ok(None) => {}
                 Err(fault) => {
                     tracing::debug!(%fault, "an input device is left out");
-                    if let Fault::Denied(_) = fault {
-                        why = fault;
+                    match fault {
+                        Fault::Busy(_) => self.is_held = true,
+                        Fault::Denied(_) => why = fault,
+                        _ => {}
                     }
                 }
             }
@@ -134,11 +142,10 @@ impl EventDevices {
         if let Some(watch) = &self.watch {
             all.add(watch.as_fd(), event()).map_err(failed)?;
         }
-        loop {
-            match cancel.wait_readable(all.0.as_fd(), Instant::now() + FOREVER) {
-                Err(Fault::TimedOut(_)) => {}
-                other => return other,
-            }
+        let patience = if self.is_held { HELD_AGAIN } else { FOREVER };
+        match cancel.wait_readable(all.0.as_fd(), Instant::now() + patience) {
+            Err(Fault::TimedOut(_)) => Ok(()),
+            other => other,
         }
     }
 
@@ -150,6 +157,9 @@ impl EventDevices {
                 // Those that may not be opened yet come again when their rights are set.
                 let _ = self.take_new();
             }
+        }
+        if self.is_held {
+            let _ = self.take_new();
         }
         let mut gone = Vec::new();
         for (path, taken) in &mut self.taken {

@@ -51,6 +51,7 @@ impl Painter<'_> {
             State::Wrong { wait_s } => {
                 Some(format!("{} – {}", labels.wrong, wait(labels.wait, wait_s)))
             }
+            State::Unheard => Some(labels.unheard.into()),
             State::Wait { wait_s } => Some(wait(labels.wait, wait_s)),
             State::Right => Some("…".into()),
         }

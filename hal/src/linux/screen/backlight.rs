@@ -36,6 +36,11 @@ impl Backlights {
         let mut first = Ok(());
         for path in self.each() {
             let largest = number(&path.join("max_brightness")).unwrap_or(0);
+            let power = path.join("bl_power");
+            if backlight != Backlight::Off && number(&power).is_some_and(|power| power != 0) {
+                // FB_BLANK_UNBLANK (Documentation/ABI/stable/sysfs-class-backlight): a session may have switched it off by this.
+                first = first.and(write(&power, 0));
+            }
             let done = set(&path, level(backlight, largest));
             first = first.and(done);
         }
@@ -47,6 +52,10 @@ impl Backlights {
         for (name, brightness) in found {
             // A name is one folder of the class, whatever the note says.
             if name.contains('/') || name.starts_with('.') {
+                continue;
+            }
+            // A session that had dimmed its panel away is not there any more to light it.
+            if *brightness == 0 {
                 continue;
             }
             first = first.and(set(&self.0.join(name), *brightness));
@@ -71,11 +80,14 @@ fn number(path: &Path) -> Option<u32> {
 }
 
 fn set(path: &Path, brightness: u32) -> Result<(), Fault> {
-    let file = path.join("brightness");
-    let opened = fs::OpenOptions::new().write(true).open(&file);
+    write(&path.join("brightness"), brightness)
+}
+
+fn write(file: &Path, number: u32) -> Result<(), Fault> {
+    let opened = fs::OpenOptions::new().write(true).open(file);
     let written = opened.and_then(|mut file| {
         // One write is one setting to the kernel.
-        std::io::Write::write_all(&mut file, brightness.to_string().as_bytes())
+        std::io::Write::write_all(&mut file, number.to_string().as_bytes())
     });
     written.map_err(|error| Fault::from_io(&format!("setting {}", file.display()), &error))
 }
@@ -90,6 +102,20 @@ mod tests {
         fs::write(folder.join("brightness"), brightness).unwrap();
         fs::write(folder.join("max_brightness"), largest).unwrap();
         folder.join("brightness")
+    }
+
+    #[test]
+    fn a_backlight_that_was_switched_off_shines_again_and_is_not_put_back_dark() {
+        let sys = tempfile::tempdir().unwrap();
+        let backlights = Backlights::new(sys.path());
+        let file = panel(sys.path(), "backlight", "0\n", "1000\n");
+        let power = file.with_file_name("bl_power");
+        fs::write(&power, "4\n").unwrap();
+        let found = backlights.found();
+        backlights.light(Backlight::Percent(50)).unwrap();
+        assert!(fs::read_to_string(&power).unwrap().starts_with('0'));
+        backlights.put_back(&found).unwrap();
+        assert!(fs::read_to_string(&file).unwrap().starts_with("500"));
     }
 
     #[test]

@@ -97,7 +97,8 @@ impl Kms {
     }
 
     fn begin(card: Card, found: &Found) -> Result<Self, Fault> {
-        let doing = |what: &'static str| {
+        let doing = |what: &'static str| move |error: std::io::Error| Fault::from_io(what, &error);
+        let as_master = |what: &'static str| {
             move |error: std::io::Error| match error.raw_os_error() {
                 // What the kernel answers whoever is not the card's master.
                 Some(nix::libc::EACCES | nix::libc::EBUSY | nix::libc::EINVAL) => {
@@ -108,7 +109,7 @@ impl Kms {
         };
         // The first who opens a card is its master already; asking again does no harm.
         card.acquire_master_lock()
-            .map_err(doing("becoming the card's master"))?;
+            .map_err(as_master("becoming the card's master"))?;
         let (width, height) = found.mode.size();
         let size = (u32::from(width), u32::from(height));
         let buffer = card
@@ -133,7 +134,7 @@ impl Kms {
             framebuffer,
             switch,
         };
-        taken.front().map_err(doing("showing the buffer"))?;
+        taken.front().map_err(as_master("showing the buffer"))?;
         Ok(taken)
     }
 
