@@ -17,6 +17,7 @@ use homing_protocol::command::{LONGEST_CONTACT, LONGEST_MESSAGE, MOST_NAMED_EPIS
 use homing_protocol::id::CommandId;
 use homing_protocol::lost::{CodeVerifier, Outcome, UnlockCode};
 use serde_json::{Value, json};
+use unicode_script::{Script, UnicodeScript};
 
 const fn is_lost(op: &Op) -> bool {
     matches!(op, Op::Lost { .. })
@@ -52,6 +53,15 @@ fn begin(
     let contact = contact
         .map(|phone| shown("--phone", phone, LONGEST_CONTACT))
         .transpose()?;
+    let written = format!("{message} {}", contact.as_deref().unwrap_or_default());
+    let doubtful = scripts_that_need_a_font(&written);
+    if !doubtful.is_empty() {
+        context.out.warn(&format!(
+            "{} shows {} only with a font for it, else the name in brackets: `homing-lost-screen --can-show TEXT` at the phone tells which it lacks.",
+            harmless(&row.name),
+            doubtful.join(", ")
+        ));
+    }
     let id = CommandId::random(&mut rng());
     let (code, acceptance) = if args.show_code {
         // Whoever chooses the code can open the phone with it: that takes the full key.
@@ -253,6 +263,22 @@ fn tell_code(context: &Context, mut store: Store, row: &DeviceRow) -> Result<(),
     )
 }
 
+/// Scripts that a lost screen cannot write by itself, by Unicode's names: it brings Latin, Greek and Cyrillic letters along.
+fn scripts_that_need_a_font(text: &str) -> Vec<&'static str> {
+    let mut scripts: Vec<_> = text
+        .chars()
+        .filter_map(|letter| match letter.script() {
+            Script::Latin | Script::Greek | Script::Cyrillic | Script::Inherited => None,
+            // Punctuation, digits and arrows come before the pictures.
+            Script::Common => (letter >= '\u{2600}').then_some("Symbols"),
+            script => Some(script.full_name()),
+        })
+        .collect();
+    scripts.sort_unstable();
+    scripts.dedup();
+    scripts
+}
+
 /// As people read and type it.
 fn grouped(code: &UnlockCode) -> String {
     let (first, last) = code.digits().split_at(4);
@@ -292,6 +318,16 @@ mod tests {
         assert!(long.to_string().contains("162 bytes, 2 more than the 160"));
         for text in ["", "  ", "two\nlines"] {
             assert!(shown("--phone", text, 24).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_sender_is_told_of_letters_that_a_phone_may_lack() {
+        for (text, scripts) in [
+            ("Bitte anrufen! Παρακαλώ, позвоните: +49 30 1 →", &[][..]),
+            ("请打电话 نرجو 🙂", &["Arabic", "Han", "Symbols"]),
+        ] {
+            assert_eq!(scripts_that_need_a_font(text), scripts, "{text}");
         }
     }
 
