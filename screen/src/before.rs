@@ -27,6 +27,8 @@ pub const PATIENCE: Duration = Duration::from_secs(120);
 const PANEL: Duration = Duration::from_secs(5);
 /// How often it is tried.
 const AGAIN: Duration = Duration::from_millis(200);
+/// How often hands are looked for where there are no input devices yet.
+const HANDS_AGAIN: Duration = Duration::from_secs(1);
 /// How long one page of a long message stands, as on the lost screen.
 const PAGE: Duration = Duration::from_secs(8);
 /// A key that was pressed is not to be typed into the prompt: a keyboard repeats it after a quarter of a second (`REP_DELAY`) for as
@@ -230,6 +232,8 @@ fn hand(touch: &mut dyn Touch, cancel: &Cancel) -> bool {
         match touch.next(cancel) {
             Ok(Input::Touch { phase, .. }) if phase != Phase::Up => {}
             Ok(_) => return true,
+            // A keyboard or a panel may be found later than the disk.
+            Err(Fault::Absent(_)) if cancel.rest(Instant::now() + HANDS_AGAIN).is_ok() => {}
             Err(_) => return false,
         }
     }
