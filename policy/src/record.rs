@@ -64,7 +64,7 @@ pub enum Record {
         /// The stop's number.
         seq: u64,
     },
-    /// This ring or episode of lost mode is over, also if it has not arrived yet.
+    /// This ring is over, also if it has not arrived yet.
     Tombstone {
         /// Who said so; all zeros in journals of schema 1, which did not keep it.
         client: ClientId,

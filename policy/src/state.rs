@@ -186,7 +186,7 @@ impl State {
         self.open()
             .any(|entry| !self.handed.contains_key(&entry.accepted.id))
     }
-    /// Whether this ring or episode is over, whether or not it has arrived.
+    /// Whether this ring is over, whether or not it has arrived.
     #[must_use]
     pub fn is_dead(&self, ring: CommandId) -> bool {
         self.tombstones.iter().any(|(_, dead)| *dead == ring)

@@ -16,7 +16,7 @@ pub const CODE_DIGITS: usize = 8;
 const CODES: u128 = 100_000_000;
 
 /// Argon2id's memory and passes for [`CodeVerifier`]: the second of the settings that OWASP's Password Storage Cheat Sheet
-/// calls equal, which a phone of 2 GiB carries out within a second. Other settings would need another field on the wire.
+/// calls equal, the one that a phone of 2 GiB has memory for. Other settings would need another field on the wire.
 const CODE_MEMORY_KIB: u32 = 19 * 1024;
 const CODE_PASSES: u32 = 2;
 

@@ -20,7 +20,7 @@ use crate::worker::{self, Input};
 
 /// How long a hand-over may take: a session that is ended gets ten seconds from systemd, and a slow phone as long again.
 const HAND_OVER: Duration = Duration::from_secs(45);
-/// How long a beacon waits for its challenge. A process that is started for it answers within a tenth of that.
+/// How long a beacon waits for its challenge. Where that is too short, it shows itself without one, and the next one asks again.
 const CHALLENGE: Duration = Duration::from_millis(500);
 /// Not before this is the next asked for where nobody answered.
 const PAUSE: Duration = Duration::from_secs(10);

@@ -17,8 +17,8 @@ use crate::folder;
 use crate::keystore::randomness;
 
 const MAGIC: &str = "homing pin";
-/// Argon2id's memory and passes: the second of the settings that OWASP's Password Storage Cheat Sheet calls equal, which a
-/// phone of 2 GiB carries out within a second. Stored beside the salt, so that they can be raised for the next PIN.
+/// Argon2id's memory and passes: the second of the settings that OWASP's Password Storage Cheat Sheet calls equal, the one
+/// that a phone of 2 GiB has memory for. Stored beside the salt, so that they can be raised for the next PIN.
 const MEMORY_KIB: u32 = 19 * 1024;
 const PASSES: u32 = 2;
 
