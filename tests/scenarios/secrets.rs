@@ -162,6 +162,10 @@ const KITS: &[&str] = &[
     "homing.db-wal",
 ];
 const OWNERS: &[&str] = &["homing.db", "homing.db-wal"];
+const ACTOR: &[&str] = &[
+    "phone/state/actor/identity.cbor",
+    "phone/state/actor/identity.copy.cbor",
+];
 const PHONES: &[&str] = &["phone/state/identity/identity.cbor", "phone.homing"];
 
 /// What the owner knows or holds.
@@ -240,7 +244,7 @@ fn of_the_phone(household: &Household) -> Vec<Secret> {
         Secret::pem("the phone's TLS key", &bundle.tls_key_pem, PHONES),
         Secret::bytes("DEV_SIG", &agent, PHONES),
         Secret::bytes("DEV_KEM", &kem, PHONES),
-        Secret::bytes("ACT_SIG", &actor, &["phone/state/actor/identity.cbor"]),
+        Secret::bytes("ACT_SIG", &actor, ACTOR),
     ]
 }
 
