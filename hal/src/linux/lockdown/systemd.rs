@@ -56,6 +56,9 @@ pub const CLOSED: [&str; 28] = [
     "adbd.service",
     "user@*.service",
 ];
+/// Who lets people in over the network. Their services may stop alone (`KillMode=process`, systemd.kill(5)): whoever is in would stay
+/// in, and no unit would be there any more to tell of it.
+const REMOTE: [&str; 3] = ["ssh.service", "sshd.service", "dropbear*.service"];
 /// What is remembered as running: kinds of units that stay up by themselves.
 const REMEMBERED: [&str; 4] = ["*.service", "*.socket", "*.timer", "*.path"];
 /// Not remembered: what belongs to us or to a session, and what is loaded once.
@@ -305,6 +308,9 @@ impl Lockdown for SystemdLockdown {
                 }
             }
         } else {
+            for unit in steps.take(units.alive(&REMOTE)).unwrap_or_default() {
+                steps.take(units.kill(&unit.name));
+            }
             steps.take(units.start(TARGET, "isolate"));
         }
         if self.open(&mut bus, limit) != Ok(None) {
