@@ -220,7 +220,7 @@ impl Painter<'_> {
             wanted.code_size += 1;
         };
         self.status(main.status);
-        self.line(view.labels.lost, main.title, (3.4, 5.4), SOFT);
+        self.own_line(view.labels.lost, main.title, (3.4, 5.4), SOFT);
         self.message(&block, &message, main.message, page);
         if let Some(contact) = &view.notice.contact {
             self.contact(contact, &main);

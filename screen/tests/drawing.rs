@@ -274,7 +274,11 @@ fn inside(frame: &Frame, geometry: Geometry, what: &str) {
 fn every_language_fits_with_the_fonts_that_there_are() {
     let notice = notice("…");
     for labels in &ALL {
-        for sheet in [Sheet::Message(0), KEYPAD] {
+        let unheard = Sheet::Keypad {
+            state: State::Unheard,
+            progress: (0, 8),
+        };
+        for sheet in [Sheet::Message(0), KEYPAD, unheard] {
             let called = Emergency::Calling("112".into());
             for (emergency, ring) in [
                 (Emergency::Impossible, Ring::None),

@@ -9,10 +9,10 @@ impl Painter<'_> {
         let pad = self.scale.pad();
         let labels = self.view.labels;
         self.status(pad.status);
-        self.line(labels.code, pad.title, (3.4, 5.0), STRONG);
+        self.own_line(labels.code, pad.title, (3.4, 5.0), STRONG);
         self.masked(pad.digits, progress);
         if let Some(told) = self.told(state) {
-            self.line(&told, pad.state, (3.0, 4.6), STRONG);
+            self.own_line(&told, pad.state, (3.0, 4.6), STRONG);
         }
         let keys = (1..=9)
             .map(Key::Digit)
