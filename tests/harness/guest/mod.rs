@@ -186,7 +186,13 @@ impl Guest {
     #[track_caller]
     #[must_use]
     pub fn receiver(&self) -> SerialReceiver {
-        SerialReceiver::plug_in(&self.folder.join("receiver.sock"))
+        SerialReceiver::plug_in(&self.serial_port())
+    }
+
+    /// The socket behind which its serial port is, for whoever types there.
+    #[must_use]
+    pub fn serial_port(&self) -> PathBuf {
+        self.folder.join("receiver.sock")
     }
 
     /// Where QEMU writes what the sound card plays (WAV, 16 bit; its header is only finished by an orderly end).
@@ -209,6 +215,13 @@ impl Guest {
     /// SIGKILL to QEMU: what the guest had not written to its disk is gone. The folder keeps the disk.
     pub fn power_cut(mut self) {
         self.process.kill9();
+    }
+}
+
+impl Guest {
+    /// Whether it has switched itself off, as it also does instead of starting anew.
+    pub fn is_off(&mut self) -> bool {
+        self.process.ended().is_some()
     }
 }
 

@@ -44,7 +44,7 @@ impl Machine {
             stream: BufReader::new(stream),
         };
         let _greeting = machine.line();
-        machine.does("qmp_capabilities", &json!({}));
+        let _ = machine.does("qmp_capabilities", &json!({}));
         machine
     }
 
@@ -60,15 +60,15 @@ impl Machine {
     }
 
     #[track_caller]
-    fn does(&mut self, what: &str, how: &Value) {
+    fn does(&mut self, what: &str, how: &Value) -> Value {
         let order = json!({"execute": what, "arguments": how});
         let written = writeln!(self.stream.get_mut(), "{order}");
         assert!(written.is_ok(), "QEMU is gone: {written:?}");
         loop {
             let said = self.line();
             assert!(said.get("error").is_none(), "{order}: {said}");
-            if said.get("return").is_some() {
-                return;
+            if let Some(answer) = said.get("return") {
+                return answer.clone();
             }
         }
     }
@@ -84,7 +84,7 @@ impl Guest {
     pub fn screenshot(&self, name: &str) -> PathBuf {
         let path = self.folder.join(format!("{name}.png"));
         let how = json!({"filename": path.display().to_string(), "format": "png"});
-        Machine::of(&self.folder).does("screendump", &how);
+        let _ = self.order("screendump", &how);
         path
     }
 
@@ -94,10 +94,47 @@ impl Guest {
     /// When QEMU does not know one.
     #[track_caller]
     pub fn press(&self, keys: &[&str]) {
+        self.press_for(keys, Duration::from_millis(100));
+    }
+
+    /// Likewise, and lets them go after `held`.
+    ///
+    /// # Panics
+    /// When QEMU does not know one.
+    #[track_caller]
+    pub fn press_for(&self, keys: &[&str], held: Duration) {
         let keys: Vec<Value> = keys
             .iter()
             .map(|key| json!({"type": "qcode", "data": key}))
             .collect();
-        Machine::of(&self.folder).does("send-key", &json!({"keys": keys}));
+        let held_ms = u64::try_from(held.as_millis()).unwrap_or(u64::MAX);
+        let _ = self.order("send-key", &json!({"keys": keys, "hold-time": held_ms}));
+    }
+
+    /// Touches the panel at a place, in 32,767ths of its width and height, and lets go.
+    ///
+    /// # Panics
+    /// When QEMU is gone.
+    #[track_caller]
+    pub fn tap(&self, x: u16, y: u16) {
+        let axis =
+            |axis: &str, value: u16| json!({"type": "abs", "data": {"axis": axis, "value": value}});
+        let finger = |down: bool| json!({"type": "btn", "data": {"button": "left", "down": down}});
+        for events in [
+            json!([axis("x", x), axis("y", y), finger(true)]),
+            json!([finger(false)]),
+        ] {
+            let _ = self.order("input-send-event", &json!({"events": events}));
+        }
+    }
+
+    /// One command of QEMU's own protocol (QMP), as plugging something in; returns its answer.
+    ///
+    /// # Panics
+    /// When QEMU does not carry it out.
+    #[track_caller]
+    #[must_use]
+    pub fn order(&self, what: &str, how: &Value) -> Value {
+        Machine::of(&self.folder).does(what, how)
     }
 }

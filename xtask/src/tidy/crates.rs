@@ -58,8 +58,14 @@ const INSIDE: &[(&str, &[&str])] = &[
     ("xtask", &[]),
 ];
 
-/// Our own packages that tests alone may name: the oracle, and the owner's real half for a broker in between.
-const INSIDE_TESTS: &[(&str, &str)] = &[("homing-oracle", "homingd"), ("homing-owner", "homingd")];
+/// Our own packages that tests alone may name: the oracle, the owner's real half for a broker in between, and the drawing that an
+/// emulated phone's panel is held against.
+const INSIDE_TESTS: &[(&str, &str)] = &[
+    ("homing-oracle", "homingd"),
+    ("homing-owner", "homingd"),
+    ("homing-screen", "e2e"),
+    ("homing-hal", "e2e"),
+];
 
 /// Third-party walls: who alone may name these packages.
 const WALLS: &[(&str, &[&str])] = &[
