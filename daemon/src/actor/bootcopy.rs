@@ -82,14 +82,12 @@ impl BootCopy {
 
     /// Takes it away; none is a success.
     pub(crate) fn hide(&mut self) {
-        // Without a place there is no copy that could be shown.
-        let Ok(Some(folder)) = place(&self.settings, &self.roots) else {
-            return;
-        };
-        let done = match folder.exists() {
-            true => durable::remove(&folder.join(FILE)).map_err(|error| error.to_string()),
-            false => Ok(()),
-        };
+        let done = place(&self.settings, &self.roots).and_then(|place| match place {
+            Some(folder) if folder.exists() => {
+                durable::remove(&folder.join(FILE)).map_err(|error| error.to_string())
+            }
+            _ => Ok(()),
+        });
         self.say(
             done,
             "the next start still shows the message of a lost phone",
