@@ -1,6 +1,6 @@
 //! A lost phone is locked with its owner's words, by its account alone: through kills and restarts, against an agent that was taken over, and given back as it was.
 
-use crate::story::{steps, text};
+use crate::story::{Watch, steps, text};
 use e2e::{Household, PATIENCE, PHONE, Receiver, wait_until};
 use homing_protocol::Refusal;
 use homing_protocol::actor::{Answer, CodeAnswer, Request};
@@ -91,6 +91,8 @@ fn is_lost(household: &Household) -> bool {
 #[test]
 fn a_lost_phone_shows_its_owners_words_until_its_account_ends_that() {
     let mut household = household();
+    // An answer that met nobody is fetched by whoever stays; a call that only looks is gone too soon for that.
+    let _watch = Watch::start(&household);
     wait_session(&household);
     let contact = "+49 170 1234567";
     let order = lose(&household, "Please bring me home", &["--phone", contact]);
