@@ -100,12 +100,10 @@ pub fn next(sending: &Sending, connected_at: UnixMs, now: UnixMs) -> Next {
     // A beacon that came after it without it: lost, unless the two crossed on their way.
     let missed = sending.seen == Seen::No && sending.beacon_at.is_some_and(|at| at > published_at);
     let due = if missed { due.min(travelled) } else { due };
-    // The broker has lost a receipt: the phone gives it again to whoever asks with the same command, once a connection.
-    let asks = accepted && sending.receipts == Receipts::Missing && published_at < connected_at;
     let settled = sending
         .beacon_at
         .map_or(connected_at, |at| at.max(connected_at));
-    let due = if asks {
+    let due = if asks(sending, connected_at) {
         due.min(settled.saturating_add(TRAVEL_MS))
     } else {
         due
@@ -115,6 +113,15 @@ pub fn next(sending: &Sending, connected_at: UnixMs, now: UnixMs) -> Next {
     } else {
         Next::WaitUntil(due)
     }
+}
+
+/// Whether a receipt is missing that this command brings again: the phone gives it to whoever asks with the same command, which each
+/// connection does once, when what was on its way has had time to come. Whoever leaves before that is not told.
+#[must_use]
+pub fn asks(sending: &Sending, connected_at: UnixMs) -> bool {
+    matches!(sending.state, State::Delivered | State::Running)
+        && sending.receipts == Receipts::Missing
+        && sending.published_at.is_some_and(|at| at < connected_at)
 }
 
 /// 10 s (accepted: 60 s), then doubling, at most 15 min.

@@ -1,6 +1,7 @@
 //! A lost phone is locked with its owner's words, by its account alone: through kills and restarts, against an agent that was taken over, and given back as it was.
 
-use crate::story::{Watch, steps, text};
+use crate::clients::join;
+use crate::story::{residents, steps, text};
 use e2e::{Household, PATIENCE, PHONE, Receiver, wait_until};
 use homing_protocol::Refusal;
 use homing_protocol::actor::{Answer, CodeAnswer, Request};
@@ -91,8 +92,6 @@ fn is_lost(household: &Household) -> bool {
 #[test]
 fn a_lost_phone_shows_its_owners_words_until_its_account_ends_that() {
     let mut household = household();
-    // An answer that met nobody is fetched by whoever stays; a call that only looks is gone too soon for that.
-    let _watch = Watch::start(&household);
     wait_session(&household);
     let contact = "+49 170 1234567";
     let order = lose(&household, "Please bring me home", &["--phone", contact]);
@@ -137,6 +136,22 @@ fn a_lost_phone_shows_its_owners_words_until_its_account_ends_that() {
     let again = household.owner.homing(&["lost", PHONE, "--off"]);
     let said = again.expect_success().stdout;
     assert!(said.contains("was not in lost mode"), "{said}");
+}
+
+#[test]
+fn a_machine_that_only_looks_learns_what_another_one_of_the_same_owner_heard() {
+    let household = household();
+    let tablet = join(&household, "tablet", None);
+    let order = lose(&household, "Please bring me home", &[]);
+    let before = residents(&household);
+    let _watch = tablet.machine.start("watch", &["watch"]);
+    wait_until(PATIENCE, "the tablet's watch to be connected", || {
+        (residents(&household) > before).then_some(())
+    });
+    // The broker has somebody to give each answer to, so the phone has no reason to keep it for this machine.
+    let ended = tablet.machine.json(&["lost", PHONE, "--off"]);
+    assert_eq!(ended["state"], "done");
+    assert_eq!(wait_end(&household, &order)["state"], "done");
 }
 
 #[test]

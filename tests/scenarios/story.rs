@@ -133,7 +133,7 @@ pub(crate) fn wait_positions(household: &Household, watch: &Watch) {
 }
 
 /// How often the broker has let in a client of the owner's that keeps a session (`c0`), which only the watch does.
-fn residents(household: &Household) -> usize {
+pub(crate) fn residents(household: &Household) -> usize {
     let log = household.broker.log();
     log.lines()
         .filter(|line| line.contains(" as owner-") && line.contains(", c0,"))

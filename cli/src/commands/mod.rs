@@ -209,7 +209,9 @@ pub(crate) async fn catch_up(
             }
             let (now, newest) = (UnixMs::now(), it.store.newest_news()?);
             match quiet_since {
-                Some((since, known)) if known == newest && it.is_quiet() => {
+                Some((since, known))
+                    if known == newest && it.is_quiet() && !it.is_about_to_ask()? =>
+                {
                     Ok((now.0 - since.0 >= SILENCE_MS).then_some(()))
                 }
                 _ => {

@@ -440,6 +440,23 @@ impl<T: Transport> Exchange<T> {
         })
     }
 
+    /// Whether an answer is known to be missing that has not been asked for on this connection.
+    pub(crate) fn is_about_to_ask(&mut self) -> Result<bool, Error> {
+        let Some(since) = self.connected_since(UnixMs::now()) else {
+            return Ok(false);
+        };
+        let known = self.known_phones()?;
+        for row in self.store.outbox()? {
+            let Some(known) = known.iter().find(|known| known.row.id == row.device) else {
+                continue;
+            };
+            if resend::asks(&self.sending(&row, known)?, since.0) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     /// Whether positions of any phone are known to exist and are not here.
     pub(crate) fn misses_positions(&self) -> Result<bool, Error> {
         for known in self.known_phones()? {
