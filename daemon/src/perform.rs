@@ -244,8 +244,7 @@ pub(crate) fn take_answer<T: Transport>(
         (Went::Wrong, ActorAnswer::Failing(why)) => {
             let times = brain.ask_again.map_or(0, |(_, times)| times) + 1;
             brain.ask_again = Some((boottime::now()? + ask_again_after(times), times));
-            let before = brain.failing.insert(command, (*why).to_owned());
-            before.as_deref() == Some(*why)
+            brain.failing.get(&command).map(String::as_str) == Some(*why)
         }
         _ => {
             brain.failing.remove(&command);
@@ -257,6 +256,13 @@ pub(crate) fn take_answer<T: Transport>(
         }
     };
     if is_told {
+        return Ok(());
+    }
+    if let ActorAnswer::Failing(why) = &answer {
+        // Only what could be written down counts as told.
+        let why = (*why).to_owned();
+        brain.handle(&Event::Actor { command, answer })?;
+        brain.failing.insert(command, why);
         return Ok(());
     }
     brain.handle(&Event::Actor { command, answer })

@@ -62,13 +62,9 @@ impl Listener {
     /// # Errors
     /// [`Error::Io`] where no thread can be had.
     pub fn answer(&self) -> Result<(), Error> {
-        let (calls, from) = (Arc::clone(&self.calls), self.from.clone());
-        spawn("answer", move || {
-            if let Err(fault) = calls.answer(&from, TIME, &Cancel::new()) {
-                eprintln!("homing-lost-screen: answering: {fault}");
-            }
+        self.act("answering", |calls, from| {
+            calls.answer(from, TIME, &Cancel::new())
         })
-        .map(drop)
     }
 
     /// Ends the call.
@@ -76,10 +72,21 @@ impl Listener {
     /// # Errors
     /// [`Error::Io`] where no thread can be had.
     pub fn hang_up(&self) -> Result<(), Error> {
+        self.act("hanging up", |calls, from| {
+            calls.hang_up(from, TIME, &Cancel::new())
+        })
+    }
+
+    /// Does something with the call beside the panel: a modem takes its time.
+    fn act(
+        &self,
+        doing: &'static str,
+        work: fn(&dyn IncomingCalls, &Expected) -> Result<(), Fault>,
+    ) -> Result<(), Error> {
         let (calls, from) = (Arc::clone(&self.calls), self.from.clone());
-        spawn("hang up", move || {
-            if let Err(fault) = calls.hang_up(&from, TIME, &Cancel::new()) {
-                eprintln!("homing-lost-screen: hanging up: {fault}");
+        spawn(doing, move || {
+            if let Err(fault) = work(&*calls, &from) {
+                eprintln!("homing-lost-screen: {doing}: {fault}");
             }
         })
         .map(drop)

@@ -1,10 +1,10 @@
 //! `homing-lost-screen --before-passphrase` as a process on a simulated phone, as the initial RAM disk starts it. Says nothing about who wrote the file.
 #![forbid(unsafe_code)]
 
+mod simulated;
+
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::symlink;
-use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::thread;
@@ -77,13 +77,7 @@ impl Phone {
     }
 
     fn write(&self, message: &str) {
-        let copy = json!({
-            "episode": "00112233445566778899aabbccddeeff",
-            "message": message,
-            "contact": "+49 170 1234567",
-            "code_digits": null,
-            "since_unix_s": 1_700_000_000,
-        });
+        let copy = simulated::notice(message, None);
         fs::write(self.copy(), copy.to_string()).expect("written");
     }
 
@@ -107,14 +101,7 @@ impl Phone {
     }
 
     fn ask(&self, request: &Value) -> Value {
-        let path = self.folder.path().join("sim.sock");
-        let mut stream = UnixStream::connect(path).expect("the simulator");
-        writeln!(stream, "{request}").expect("asked");
-        let mut line = String::new();
-        BufReader::new(stream)
-            .read_line(&mut line)
-            .expect("answered");
-        serde_json::from_str(&line).expect("JSON")
+        simulated::ask(self.folder.path(), request)
     }
 
     fn seen(&self) -> Value {

@@ -1,10 +1,10 @@
 //! `homing-lost-screen` as a process on a simulated phone, with a privileged half that the test plays. Says nothing about orders.
 #![forbid(unsafe_code)]
 
+mod simulated;
+
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
@@ -17,7 +17,7 @@ use homing_hal::sim::track::Place;
 use homing_hal::sim::world::World;
 use homing_protocol::actor::{Answer, CodeAnswer, Request};
 use homing_screen::canvas::Rect;
-use homing_screen::layout::{Part, Scale, Wanted};
+use homing_screen::layout::{Main, Part, Scale, Wanted};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::socket::{
     AddressFamily, Backlog, MsgFlags, SockFlag, SockType, UnixAddr, accept, bind, listen, recv,
@@ -93,13 +93,7 @@ impl Phone {
     }
 
     fn lose(&self, message: &str) {
-        let notice = json!({
-            "episode": "00112233445566778899aabbccddeeff",
-            "message": message,
-            "contact": "+49 170 1234567",
-            "code_digits": 8,
-            "since_unix_s": 1_700_000_000,
-        });
+        let notice = simulated::notice(message, Some(8));
         let path = self.notice();
         fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
         fs::write(path.with_extension("new"), notice.to_string()).expect("written");
@@ -107,16 +101,7 @@ impl Phone {
     }
 
     fn ask(&self, request: &Value) -> Value {
-        let path = self.folder.path().join("sim.sock");
-        let mut stream = UnixStream::connect(path).expect("the simulator");
-        writeln!(stream, "{request}").expect("asked");
-        let mut line = String::new();
-        BufReader::new(stream)
-            .read_line(&mut line)
-            .expect("answered");
-        let answer: Value = serde_json::from_str(&line).expect("JSON");
-        assert_eq!(answer["error"], Value::Null, "{request}");
-        answer
+        simulated::ask(self.folder.path(), request)
     }
 
     fn seen(&self) -> Value {
@@ -150,15 +135,19 @@ impl Phone {
         }));
     }
 
-    /// Touches the button for an emergency call, or the one that ends it: they are at the same place.
-    fn touch_emergency(&self) {
-        let main = Scale::of(&GEOMETRY).main(Wanted {
+    /// Where everything is on a page whose phone can call for help, or cannot.
+    fn page(emergency: Part) -> Main {
+        Scale::of(&GEOMETRY).main(Wanted {
             contact: Part::There,
             code_entry: Part::There,
-            emergency: Part::There,
+            emergency,
             code_size: 0,
-        });
-        self.tap(main.emergency);
+        })
+    }
+
+    /// Touches the button for an emergency call, or the one that ends it: they are at the same place.
+    fn touch_emergency(&self) {
+        self.tap(Self::page(Part::There).emergency);
     }
 
     fn call(&self) -> Value {
@@ -178,23 +167,11 @@ impl Phone {
 
     /// Touches the place of the contact, which is a button while its number calls.
     fn touch_contact(&self) {
-        let main = Scale::of(&GEOMETRY).main(Wanted {
-            contact: Part::There,
-            code_entry: Part::There,
-            emergency: Part::There,
-            code_size: 0,
-        });
-        self.tap(main.contact);
+        self.tap(Self::page(Part::There).contact);
     }
 
     fn enter_code(&self) {
-        let main = Scale::of(&GEOMETRY).main(Wanted {
-            contact: Part::There,
-            code_entry: Part::There,
-            emergency: Part::Absent,
-            code_size: 0,
-        });
-        self.tap(main.enter_code);
+        self.tap(Self::page(Part::Absent).enter_code);
     }
 
     /// Types digits, each once the one before is seen.

@@ -64,7 +64,7 @@ pub(super) fn weaknesses(loaded: &Loaded, enrolled: Option<bool>, roots: &Roots)
 }
 
 /// How it is started, by whichever service manager there is.
-const STARTS_IT: &str = "systemctl enable --now homingd-actor.socket, or rc-update add homingd-actor default && rc-service homingd-actor start";
+const STARTS_IT: &str = "systemctl enable --now homingd-actor.socket, or rc-update add homingd-actor boot && rc-service homingd-actor start";
 
 /// Whether somebody is there who may lock the phone.
 fn privileged_half(socket: &Path, state_dir: &Path) -> Option<Weakness> {

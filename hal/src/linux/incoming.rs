@@ -78,12 +78,11 @@ impl Line<'_> {
 }
 
 /// How the call stands; without a ModemManager or a modem there is none.
-fn look(bus: Bus, from: &Expected, cancel: &Cancel) -> (Bus, Result<Ring, Fault>) {
+fn look(mut bus: Bus, from: &Expected, cancel: &Cancel) -> (Bus, Result<Ring, Fault>) {
     let limit = Limit {
         until: Instant::now() + LOOK_TIME,
         cancel,
     };
-    let mut bus = bus;
     let owner = match bus.owner(SERVICE, limit) {
         Ok(owner) => owner,
         Err(Fault::Absent(_)) => return (bus, Ok(Ring::None)),

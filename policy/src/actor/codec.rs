@@ -138,7 +138,11 @@ fn decode_episode(value: &Value) -> Result<Episode, Malformed> {
             )),
         },
         began: decode_moment(&mut fields, 10)?,
-        place: (fields.uint(12)?, fields.uint(13)?),
+        // A memory of before there were places: any order is newer.
+        place: (
+            fields.maybe_uint(12)?.unwrap_or(0),
+            fields.maybe_uint(13)?.unwrap_or(0),
+        ),
     };
     fields.end()?;
     Ok(episode)
@@ -173,4 +177,26 @@ fn decode_space(value: &Value) -> Result<(ClientId, SessionId, u64), Malformed> 
     );
     fields.end()?;
     Ok(space)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_episode_of_before_there_were_places_is_read_with_its_code() {
+        let code = CodeVerifier::from_bytes([7; 32]);
+        let old = Map::new()
+            .bytes(0, &[1; 16])
+            .text(1, "Please call")
+            .bytes(3, &code.to_bytes())
+            .uint(4, 1_790_000_000)
+            .uint(5, 0)
+            .value();
+        let episode = decode_episode(&old).unwrap();
+        assert_eq!((episode.code, episode.began), (Some(code), None));
+        assert_eq!(episode.place, (0, 0));
+        let again = decode_episode(&encode_episode(&episode));
+        assert_eq!(again, Ok(episode));
+    }
 }

@@ -17,7 +17,8 @@ pub enum Panel {
     /// Nothing.
     #[default]
     Absent,
-    /// A panel of 720 × 1440 pixels, a keyboard with a power key, and a finger.
+    /// A panel of 720 × 1440 pixels, a keyboard with a power key, and a tablet: the lost screen takes it from everybody and hears no finger in it, as it
+    /// has no `BTN_TOUCH`.
     Virtio,
 }
 
@@ -111,7 +112,7 @@ impl Guest {
         let _ = self.order("send-key", &json!({"keys": keys, "hold-time": held_ms}));
     }
 
-    /// Touches the panel at a place, in 32,767ths of its width and height, and lets go.
+    /// Clicks with the tablet at a place of the panel, in 32,767ths of its width and height, and lets go.
     ///
     /// # Panics
     /// When QEMU is gone.

@@ -2,7 +2,7 @@
 use super::*;
 use crate::renewal;
 use homing_protocol::command::{Command, LONGEST_MESSAGE};
-use homing_protocol::lost::{Attestation, Outcome};
+use homing_protocol::lost::{Attestation, CodeVerifier, Outcome};
 
 fn lost() -> Op {
     Op::Lost {
@@ -133,4 +133,44 @@ async fn the_end_of_lost_mode_is_signed_by_the_full_key_alone_and_waits_for_it()
     };
     assert_eq!(signed.client, full);
     assert_ne!(signed.session, first.session);
+}
+
+#[tokio::test]
+async fn a_lock_with_a_code_is_signed_by_the_full_key_at_once_although_the_phone_knows_no_list_with_it()
+ {
+    let house = household();
+    let hub = Hub::new();
+    let (mut owner, mut link) = joined(&house, &hub).await;
+    let mut account = house.account.clone();
+    renewal::change(&mut owner.store, &mut account, |_, next| {
+        let _ = next.list_full_client()?;
+        Ok(())
+    })
+    .expect("listed");
+    let code = account.unlock_code(homing_protocol::id::CommandId([7; 16]));
+    let id = house.order(Op::Lost {
+        message: "Please call".into(),
+        contact: None,
+        code: Some(CodeVerifier::of(&code, &mut rng())),
+    });
+    let list = account.authority().expect("a list");
+    let full = account.full_client().public().client_id();
+    owner.restless = true;
+    owner.look().expect("looked");
+    let signed = owner.store.outbox().expect("read");
+    let lock = |rows: &[crate::store::OutboxRow]| {
+        let row = rows.iter().find(|row| row.intent.id == id);
+        row.expect("it is open").envelope.is_some()
+    };
+    assert!(!lock(&signed), "nobody who may only lock chooses a code");
+    // The phone has shown no list but its first one; whoever waited for it here would leave before it could be signed.
+    owner.acceptance = Acceptance::Only(house.device(), Box::new(account));
+    owner.restless = true;
+    owner.look().expect("looked");
+    assert!(
+        lock(&owner.store.outbox().expect("read")),
+        "in this very look"
+    );
+    let bytes = order_at_phone(&mut owner, &mut link).await;
+    assert_eq!(house.phone.verify(&bytes, &list).client, full);
 }

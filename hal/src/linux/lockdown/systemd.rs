@@ -58,7 +58,13 @@ pub const CLOSED: [&str; 28] = [
 ];
 /// Who lets people in over the network. Their services may stop alone (`KillMode=process`, systemd.kill(5)): whoever is in would stay
 /// in, and no unit would be there any more to tell of it.
-const REMOTE: [&str; 3] = ["ssh.service", "sshd.service", "dropbear*.service"];
+const REMOTE: [&str; 5] = [
+    "ssh.service",
+    "ssh@*.service",
+    "sshd.service",
+    "sshd@*.service",
+    "dropbear*.service",
+];
 /// What is remembered as running: kinds of units that stay up by themselves.
 const REMEMBERED: [&str; 4] = ["*.service", "*.socket", "*.timer", "*.path"];
 /// Not remembered: what belongs to us or to a session, and what is loaded once.
@@ -299,13 +305,10 @@ impl Lockdown for SystemdLockdown {
         };
         if steps.take(units.is_coming(TARGET)) == Some(true) {
             // They may have been passed over: the notice can come to a full disk later than the target.
-            for name in SHOWN {
-                if steps
-                    .take(units.alive(&[name]))
-                    .is_some_and(|up| up.is_empty())
-                {
-                    steps.take(units.start(name, "replace"));
-                }
+            let up = steps.take(units.alive(&SHOWN));
+            let is_up = |name: &str| up.iter().flatten().any(|unit| unit.name == name);
+            for name in SHOWN.into_iter().filter(|name| !is_up(name)) {
+                steps.take(units.start(name, "replace"));
             }
         } else {
             for unit in steps.take(units.alive(&REMOTE)).unwrap_or_default() {
@@ -359,10 +362,9 @@ impl Lockdown for SystemdLockdown {
             limit,
         };
         let locked = units.is_coming(TARGET)?;
-        let is_shown = units
-            .list(&[], &SHOWN[..1])?
-            .iter()
-            .any(|unit| unit.state != "inactive" || unit.job == "start");
+        let is_shown = units.list(&[], &SHOWN[..1])?.iter().any(|unit| {
+            !["inactive", "failed"].contains(&unit.state.as_str()) || unit.job == "start"
+        });
         if !locked && Before::load(&self.folder)?.is_none() {
             return Ok(Standing::Open);
         }
