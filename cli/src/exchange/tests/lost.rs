@@ -140,19 +140,23 @@ async fn a_lock_with_a_code_is_signed_by_the_full_key_at_once_although_the_phone
  {
     let house = household();
     let hub = Hub::new();
-    let (mut owner, mut link) = joined(&house, &hub).await;
+    // Listed before anything of this call began, as `homing lost` does.
     let mut account = house.account.clone();
-    renewal::change(&mut owner.store, &mut account, |_, next| {
+    renewal::change(&mut house.store(), &mut account, |_, next| {
         let _ = next.list_full_client()?;
         Ok(())
     })
     .expect("listed");
+    let (mut owner, mut link) = joined(&house, &hub).await;
     let code = account.unlock_code(homing_protocol::id::CommandId([7; 16]));
-    let id = house.order(Op::Lost {
+    let op = Op::Lost {
         message: "Please call".into(),
         contact: None,
         code: Some(CodeVerifier::of(&code, &mut rng())),
-    });
+    };
+    // Of this moment: an older order waits for no list.
+    let now_s = u64::try_from(UnixMs::now().0 / 1_000).expect("after 1970");
+    let id = house.order_of(op, now_s);
     let list = account.authority().expect("a list");
     let full = account.full_client().public().client_id();
     owner.restless = true;
