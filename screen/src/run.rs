@@ -40,7 +40,8 @@ enum Event {
     Notice,
     Verdict(Verdict),
     Call(Emergency),
-    Ring(Ring),
+    /// Under which of the notices that were shown, and how the owner's call stands.
+    Ring(u32, Ring),
     End,
 }
 
@@ -123,6 +124,7 @@ pub fn run(setup: &Setup, hal: Hal, ends: SigSet) -> Result<(), Error> {
         incoming: hal.incoming,
         vibrator: hal.attention.into_iter().next(),
         listener: None,
+        shown: 0,
         emergency: setup.phone.emergency.clone(),
         tell,
         hear,
@@ -159,6 +161,8 @@ struct Screen<'a> {
     /// Away while a listener has it.
     vibrator: Vibrator,
     listener: Option<Listener>,
+    /// How many notices were shown: what a listener of an earlier one still said is about another number.
+    shown: u32,
     /// A call outlives the notice it began under.
     emergency: Emergency,
     tell: Sender<Event>,
@@ -267,6 +271,7 @@ impl Screen<'_> {
 
     /// Shows one notice, and hears its owner call meanwhile.
     fn show(&mut self, notice: Notice, geometry: Geometry) -> Result<After, Error> {
+        self.shown += 1;
         self.listener = self.listener_for(&notice)?;
         let after = self.attend(notice, geometry);
         if let Some(listener) = self.listener.take() {
@@ -284,10 +289,10 @@ impl Screen<'_> {
         if self.setup.phone.emergency == Emergency::Impossible {
             return Ok(None);
         }
-        let tell = self.tell.clone();
+        let (tell, shown) = (self.tell.clone(), self.shown);
         let vibrator = self.vibrator.take();
         Listener::start(Arc::clone(incoming), from, vibrator, move |ring| {
-            let _ = tell.send(Event::Ring(ring));
+            let _ = tell.send(Event::Ring(shown, ring));
         })
         .map(Some)
     }
@@ -340,7 +345,8 @@ impl Screen<'_> {
                 self.called(emergency);
                 attendant.call(self.emergency.clone(), now);
             }
-            Event::Ring(ring) => attendant.ring(ring, now),
+            Event::Ring(under, ring) if under == self.shown => attendant.ring(ring, now),
+            Event::Ring(..) => {}
             Event::Notice => match Notice::read(&self.setup.notice)? {
                 None => return Ok(Some(After::Gone)),
                 Some(newer) if newer != *shown => return Ok(Some(After::Changed(newer))),

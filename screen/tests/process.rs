@@ -93,7 +93,11 @@ impl Phone {
     }
 
     fn lose(&self, message: &str) {
-        let notice = simulated::notice(message, Some(8));
+        self.show(&simulated::notice(message, Some(8)));
+    }
+
+    /// What the actor writes.
+    fn show(&self, notice: &Value) {
         let path = self.notice();
         fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
         fs::write(path.with_extension("new"), notice.to_string()).expect("written");
@@ -355,6 +359,17 @@ fn the_owner_s_call_lights_the_panel_is_answered_and_ended_and_nobody_else_s_is_
     phone.touch_contact();
     phone.wait_call("ended");
     phone.wait_text("Please contact");
+    // Whoever is no contact any more is a stranger, although it still rings.
+    phone.ask(&json!({"set": "ring", "from": "01701234567"}));
+    phone.wait_text("Answer");
+    let mut notice = simulated::notice("By mail.", Some(8));
+    notice["contact"] = json!("me@example.org");
+    phone.show(&notice);
+    phone.wait_text("By mail.");
+    phone.wait("no button", |screen| {
+        !screen["text"].to_string().contains("Answer")
+    });
+    assert_eq!(phone.call()["state"], "ringing");
 }
 
 #[test]

@@ -82,7 +82,8 @@ fn begin(
         let state = order.progress.state();
         Ok((state.is_final() || state == State::Running).then_some(state))
     })?;
-    if end.is_none() && code.is_some() && store.end_unsent(id, State::Cancelled)? == Withdrawn::Here {
+    if end.is_none() && code.is_some() && store.end_unsent(id, State::Cancelled)? == Withdrawn::Here
+    {
         // Nobody else could sign it: an order that waits for ever is worse than none.
         return Err(Error::NoAnswerYet(format!(
             "{} has never been heard of by this machine, so the order could not be signed and was taken back: give it again without --show-code, or later",
