@@ -32,8 +32,8 @@ pub struct Episode {
     pub since_unix_s: u64,
     /// The same by the clock that nobody sets; `None` where the memory of it was lost.
     pub began: Option<(BootId, u64)>,
-    /// Where its order stands among others.
-    pub place: Place,
+    /// Where its order stands among others; `None` where the memory of it was lost, or is of before there were places.
+    pub place: Option<Place>,
     /// Wrong tries of its code.
     pub tries: Tries,
     /// How far the phone is locked, and the number of the attestation that says so; `None` before it was first locked.
@@ -195,7 +195,8 @@ impl ActorState {
                 }
                 next.use_number(command.client, command.session, command.seq)?;
                 let place = place(command);
-                if next.open.as_ref().is_some_and(|open| open.place > place) {
+                let held = next.open.as_ref().and_then(|open| open.place);
+                if held.is_some_and(|held| held > place) {
                     next.settle(command.id, Outcome::Superseded);
                     return Ok(Verdict::New(Box::new(next)));
                 }
@@ -209,7 +210,7 @@ impl ActorState {
                     code: *code,
                     since_unix_s: now.unix_s,
                     began: Some((now.boot, now.boottime_ms)),
-                    place,
+                    place: Some(place),
                     tries: Tries::default(),
                     standing: None,
                 });

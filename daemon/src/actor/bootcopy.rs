@@ -140,7 +140,7 @@ mod tests {
             code: Some(CodeVerifier::of(&code, &mut randomness())),
             since_unix_s: 1_790_000_000,
             began: None,
-            place: (0, 0),
+            place: None,
             tries: Tries::default(),
             standing: None,
         }

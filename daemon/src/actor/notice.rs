@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use homing_policy::actor::{Episode, Place};
+use homing_policy::actor::Episode;
 use homing_policy::tries::Tries;
 use homing_protocol::lost::CODE_DIGITS;
 use serde::{Deserialize, Serialize};
@@ -101,7 +101,7 @@ pub(crate) fn episode(actor_dir: &Path) -> Option<Episode> {
         code: None,
         since_unix_s: notice.since_unix_s,
         began: None,
-        place: Place::default(),
+        place: None,
         tries: Tries::default(),
         standing: None,
     })
