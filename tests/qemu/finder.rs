@@ -1,4 +1,4 @@
-//! Somebody who holds a lost phone and wants what is on it: thirty ways to try, each of which must leave it lost, with nothing of the session on its panel. Nothing here is what an attacker with the phone's storage in a reader does.
+//! Somebody who holds a lost phone and wants what is on it: thirty-one ways to try, each of which must leave it lost, with nothing of the session on its panel. Nothing here is what an attacker with the phone's storage in a reader does.
 
 use crate::household::Home;
 use crate::lost::{OPEN, says};
@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 /// A way out, or in.
 type Try = fn(&mut Home);
 
-const ESCAPES: [(&str, Try); 30] = [
+const ESCAPES: [(&str, Try); 31] = [
     ("Alt and F1 to F12", |home| functions(home, &["alt"])),
     ("Ctrl, Alt and F1 to F12", |home| {
         functions(home, &["ctrl", "alt"])
@@ -46,6 +46,10 @@ const ESCAPES: [(&str, Try); 30] = [
         );
     }),
     ("every letter and digit, each with Return", mash),
+    // Seven within two seconds are a restart by force for systemd.
+    ("Ctrl, Alt and Delete, nine times", |home| {
+        all(home, &[&["ctrl", "alt", "delete"][..]; 9])
+    }),
     ("the power key, shortly", |home| {
         home.guest().press(&["power"])
     }),

@@ -16,7 +16,7 @@ const LOSE: [&str; 6] = ["lost", PHONE, "--message", MESSAGE, "--phone", CONTACT
 
 /// A phone as somebody uses it: a session on its own terminal that begins by itself, an ssh server's unit, a socket of a service that
 /// nobody here knows, and a magic key.
-const IN_USE: &str = "useradd -m -u 1000 person && cd /etc/systemd/system && \
+pub(crate) const IN_USE: &str = "useradd -m -u 1000 person && cd /etc/systemd/system && \
      printf '[Unit]\\nConflicts=getty@tty7.service\\nAfter=systemd-user-sessions.service systemd-logind.service\\n\
      [Service]\\nUser=1000\\nPAMName=login\\nTTYPath=/dev/tty7\\nStandardInput=tty\\nStandardOutput=tty\\nUtmpIdentifier=tty7\\n\
      UtmpMode=user\\nEnvironment=XDG_SESSION_TYPE=wayland\\n\
@@ -88,7 +88,7 @@ fn foremost(guest: &mut Guest) -> String {
 
 /// Waits until the phone is as its user had it.
 #[track_caller]
-fn is_in_use(guest: &mut Guest, before: Option<&str>) {
+pub(crate) fn is_in_use(guest: &mut Guest, before: Option<&str>) {
     wait_until(GUEST_PATIENCE, "the user to have the phone again", || {
         let session = says(guest, "loginctl list-sessions --no-legend");
         let default = says(guest, "systemctl is-active graphical.target");
@@ -209,7 +209,7 @@ fn cuts(home: &mut Home) {
 /// Waits until the phone is wholly the one or wholly the other. Which of the two, its first answer does not tell: a notice that had not
 /// reached the disk is written again by the privileged half, from what it has written down before.
 #[track_caller]
-fn settled(home: &mut Home) {
+pub(crate) fn settled(home: &mut Home) {
     wait_until(GUEST_PATIENCE, "the phone to be lost or its user's", || {
         let guest = home.guest();
         let target = says(guest, "systemctl is-active homing-lost.target");

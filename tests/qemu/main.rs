@@ -1,6 +1,7 @@
 //! Stories in an emulated phone: the ARM homingd on Debian's kernel, with a real gpsd and the shipped broker. They must not run where no guest was prepared; then they say so.
 #![forbid(unsafe_code)]
 
+mod cuts;
 mod finder;
 mod finding;
 mod first;

@@ -100,6 +100,20 @@ fn no_finder_sees_anything_of_a_phosh_session() {
         "the screen's memory": resident,
     }));
     let outcomes = finder::tries_everything(&mut home, &mut expected);
-
     figures(&json!({"escapes": outcomes}));
+
+    // The battery pulled out and put in again leads to the same picture, and the owner's word back to the document.
+    home.power_cut();
+    let _ = home.boot();
+    is_lost(home.guest());
+    wait_until(GUEST_PATIENCE, "the lost screen after a reset", || {
+        expected
+            .is_shown(home.guest(), "phosh-reset", 30)
+            .then_some(())
+    });
+    home.wait_connected();
+    let ending = home.is_found();
+    home.wait_notice(false);
+    reads(home.guest(), "phosh-after");
+    drop(ending);
 }
