@@ -30,10 +30,17 @@ fn cut(home: &mut Home, began: Instant, after: Duration) -> [Value; 2] {
     home.power_cut();
     let _ = home.boot();
     let first = look(home);
-    // A notice that was there has reached the disk: such a phone starts lost. One that was just being written may be written again
-    // after the start; `settled` waits for that.
-    if seen["notice"] == true && first["notice"] == true {
-        assert_eq!(first["session"], false, "lost and open at once: {first}");
+    // A notice that was there has reached the disk: such a phone starts lost, and nobody's session begins while it is there. One that
+    // was just being written may be written again after the start; `settled` waits for that.
+    let mut now = first.clone();
+    if seen["notice"] == true {
+        wait_until(GUEST_PATIENCE, "the phone to start lost", || {
+            let is_open = now["notice"] == true && now["session"] == true;
+            assert!(!is_open, "lost and open at once: {now}");
+            let is_over = now["notice"] == false || now["target"] == true;
+            now = look(home);
+            is_over.then_some(())
+        });
     }
     [seen, first]
 }
