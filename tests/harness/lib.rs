@@ -26,7 +26,7 @@ pub use browser::Browser;
 pub use gpsd::Gpsd;
 pub use guest::{
     Body, BootPartition, Clock, Firmware, Fittings, GUEST_PATIENCE, Guest, Kit, Panel, Recording,
-    Said, SerialReceiver, Sound, SystemKit,
+    Root, Said, SerialReceiver, Sound, SystemKit,
 };
 pub use handset::Handset;
 pub use household::{Household, PASSPHRASE, PHONE, Receiver};

@@ -133,15 +133,31 @@ impl Home {
             .power_cut();
     }
 
+    /// What the last start left beside the disk.
+    fn forget(&self) {
+        for left in ["console.log", "shell.sock", "receiver.sock"] {
+            let _ = std::fs::remove_file(self.folder.join(left));
+        }
+    }
+
     /// Switched on again, with the same disk and without the bundle.
     #[track_caller]
     pub(crate) fn boot(&mut self) -> &mut Guest {
-        let _ = std::fs::remove_file(self.folder.join("console.log"));
-        for socket in ["shell.sock", "receiver.sock"] {
-            let _ = std::fs::remove_file(self.folder.join(socket));
-        }
+        self.forget();
         self.guest
             .insert(self.machine.boot(&self.folder, self.fittings, None))
+    }
+
+    /// Likewise a whole system, on other fittings, and leaves it to what its start asks for.
+    #[track_caller]
+    pub(crate) fn switch_on(&mut self, fittings: Fittings) -> &mut Guest {
+        let Machine::System(kit, firmware) = &self.machine else {
+            panic!("a small guest asks for nothing")
+        };
+        self.fittings = fittings;
+        self.forget();
+        let guest = Guest::switch_on_system(kit, &self.folder, fittings, *firmware);
+        self.guest.insert(guest)
     }
 
     /// Waits until the resident watch has told that this order reached one of `states`; returns which.

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod cuts;
+mod encrypted;
 mod finder;
 mod finding;
 mod first;

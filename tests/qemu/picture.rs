@@ -8,6 +8,7 @@ use homing_screen::notice::Notice;
 use homing_screen::page::{Emergency, Moment, Sheet, View, draw, texts};
 use homing_screen::typeset::Typesetter;
 use std::path::Path;
+use std::time::SystemTime;
 
 /// The marker that the story's document is written on: red, green, blue. Nothing of Phosh's and nothing of ours has it.
 pub(crate) const MARKER: [u8; 3] = [255, 0, 200];
@@ -144,6 +145,41 @@ impl Expected {
             }
         }
         false
+    }
+
+    /// Whether the panel shows what stands there before a disk's passphrase, pixel for pixel. Nobody can be asked for the time then: it
+    /// is this machine's, in UTC.
+    #[track_caller]
+    pub(crate) fn stands_before_the_prompt(&self, guest: &Guest, name: &str) -> bool {
+        let shot = Shot::take(guest, name);
+        let mut labels = ENGLISH;
+        labels.enter_code = labels.passphrase;
+        let mut notice = self.notice.clone();
+        notice.code_digits = Some(1);
+        let mut setter = Typesetter::new(&texts(&notice, &labels), labels.tag, &[]);
+        let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        let now_min = since_1970.expect("a clock").as_secs() / 60;
+        (0..3_u64).any(|ago| {
+            let of_day = (now_min - ago) % (24 * 60);
+            let part = |number: u64| u8::try_from(number).expect("below 60");
+            (0..3).any(|minute| {
+                let view = View {
+                    notice: &notice,
+                    labels: &labels,
+                    moment: Moment {
+                        clock: Some((part(of_day / 60), part(of_day % 60))),
+                        battery_percent: None,
+                    },
+                    geometry: self.geometry,
+                    sheet: Sheet::Message(0),
+                    emergency: Emergency::Impossible,
+                    ring: Ring::None,
+                    pressed: None,
+                    minute,
+                };
+                shot.is(&draw(&mut setter, &view).frame.luma)
+            })
+        })
     }
 }
 

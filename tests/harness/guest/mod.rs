@@ -42,6 +42,20 @@ pub struct Fittings {
     pub clock: Clock,
     /// When its system sees the boot partition.
     pub boot_partition: BootPartition,
+    /// Where its system lies.
+    pub root: Root,
+}
+
+/// Where a whole system lies.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Root {
+    /// On its card.
+    #[default]
+    Card,
+    /// On its card, with an empty volume beside, `/dev/vdb`.
+    CardBesideVolume,
+    /// On that volume, which asks for a passphrase: `/dev/mapper/luksroot` by the initial RAM disk of the card's boot partition.
+    Volume,
 }
 
 /// When a whole system sees its boot partition.
@@ -111,7 +125,18 @@ impl Guest {
         }
         let initrd = folder.join("initrd.cpio");
         write(&initrd, &kit.initial_ram_disk(fittings.sound, files));
-        start(folder, &mut qemu(kit, folder, &initrd, fittings))
+        start(folder, &mut qemu(kit, folder, &initrd, fittings)).awake()
+    }
+
+    /// The same, once its shell answers.
+    ///
+    /// # Panics
+    /// When it does not in time; with the kernel's words.
+    #[track_caller]
+    #[must_use]
+    pub fn awake(mut self) -> Self {
+        self.shell.wait();
+        self
     }
 
     /// The processor time that QEMU has used so far: what an emulated phone needs, however busy this machine is.
@@ -236,7 +261,7 @@ impl Drop for Guest {
     }
 }
 
-/// Starts QEMU and waits for the guest's shell.
+/// Starts QEMU; the guest's shell comes when its system is there.
 #[track_caller]
 fn start(folder: &Path, command: &mut Command) -> Guest {
     let mut process = Proc::start("qemu", folder, command.stdin(Stdio::null()));
@@ -249,7 +274,7 @@ fn start(folder: &Path, command: &mut Command) -> Guest {
         UnixStream::connect(folder.join("shell.sock")).ok()
     });
     let console = folder.join("console.log");
-    let shell = Shell::open(socket, &console);
+    let shell = Shell::behind(socket, &console);
     Guest {
         process,
         shell,
@@ -350,6 +375,18 @@ fn make_disk(path: &Path) {
 fn write(path: &Path, bytes: &[u8]) {
     std::fs::write(path, bytes)
         .unwrap_or_else(|error| panic!("could not write {}: {error}", path.display()));
+}
+
+/// Makes the file where it is not there, and its end zeroes up to so many bytes.
+#[track_caller]
+fn enlarge(path: &Path, bytes: u64) {
+    std::fs::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(path)
+        .and_then(|file| file.set_len(bytes))
+        .unwrap_or_else(|error| panic!("could not enlarge {}: {error}", path.display()));
 }
 
 /// `[    1.234567] text` → 1.234567.

@@ -42,27 +42,37 @@ pub(super) struct Shell {
     console: PathBuf,
     heard: Vec<u8>,
     count: u32,
+    is_there: bool,
 }
 
 impl Shell {
-    /// Waits until the guest's shell says that it is there.
+    /// The shell at the other end, which need not be there yet.
     #[track_caller]
-    pub(super) fn open(stream: UnixStream, console: &Path) -> Self {
+    pub(super) fn behind(stream: UnixStream, console: &Path) -> Self {
         // Returns now and then, so that the deadline is looked at.
         let set = stream.set_read_timeout(Some(Duration::from_millis(200)));
         assert!(set.is_ok(), "a socket without a timeout: {set:?}");
-        let mut shell = Self {
+        Self {
             stream,
             console: console.to_path_buf(),
             heard: Vec::new(),
             count: 0,
-        };
-        shell.read_until("ready\n");
-        shell
+            is_there: false,
+        }
+    }
+
+    /// Waits until the guest's shell says that it is there.
+    #[track_caller]
+    pub(super) fn wait(&mut self) {
+        if !self.is_there {
+            self.read_until("ready\n");
+            self.is_there = true;
+        }
     }
 
     #[track_caller]
     pub(super) fn run(&mut self, line: &str) -> Said {
+        self.wait();
         self.count += 1;
         let mark = format!("<end of {}: ", self.count);
         // In halves, so that an echo of the typed line could not be taken for the answer.

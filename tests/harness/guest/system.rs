@@ -2,7 +2,8 @@
 
 use super::kit::prepared;
 use super::{
-    BootPartition, Clock, Fittings, Guest, Panel, SHOWN, Sound, panel, peripherals, socket, start,
+    BootPartition, Clock, Fittings, Guest, Panel, Root, SHOWN, Sound, panel, peripherals, socket,
+    start,
 };
 use crate::Answer;
 use std::path::{Path, PathBuf};
@@ -94,6 +95,26 @@ impl SystemKit {
         })
     }
 
+    /// Takes the initial RAM disk that the phone has made for itself from its boot partition.
+    #[track_caller]
+    fn take_initrd(&self, folder: &Path) {
+        let _ = Answer::of(
+            "mcopy",
+            folder,
+            Command::new(&self.mcopy)
+                .args(["-n", "-o", "-i"])
+                .arg(format!(
+                    "{}@@{BOOT_OFFSET}",
+                    folder.join("card.img").display()
+                ))
+                .arg("::/initrd.img")
+                .arg(folder.join("initrd.img")),
+            "",
+            COPYING,
+        )
+        .expect_success();
+    }
+
     /// A card of this phone's own, with what the stories need and the bundle on its boot partition.
     #[track_caller]
     fn flash(&self, card: &Path, held: BootPartition, bundle: Option<&Path>) {
@@ -107,11 +128,7 @@ impl SystemKit {
                 .arg("--sparse=always")
                 .args([self.disk.as_path(), card]),
         );
-        std::fs::OpenOptions::new()
-            .write(true)
-            .open(card)
-            .and_then(|file| file.set_len(CARD_BYTES))
-            .unwrap_or_else(|error| panic!("could not enlarge {}: {error}", card.display()));
+        super::enlarge(card, CARD_BYTES);
         let mut script = "mkdir /etc/systemd/system.conf.d\n".to_owned();
         let text = STORY_FILES.map(|(path, text)| (path, text.as_bytes().to_vec()));
         let mut files: Vec<_> = text.into_iter().collect();
@@ -173,17 +190,29 @@ impl Guest {
         if !card.is_file() {
             kit.flash(&card, fittings.boot_partition, bundle);
         }
-        start(folder, &mut qemu(kit, folder, &card, fittings, firmware))
+        Self::switch_on_system(kit, folder, fittings, firmware).awake()
+    }
+
+    /// Switches on a phone with the card that lies in `folder`, and leaves it to what its start asks for.
+    ///
+    /// # Panics
+    /// When QEMU does not start.
+    #[track_caller]
+    #[must_use]
+    pub fn switch_on_system(
+        kit: &SystemKit,
+        folder: &Path,
+        fittings: Fittings,
+        firmware: Firmware,
+    ) -> Self {
+        if fittings.root == Root::Volume {
+            kit.take_initrd(folder);
+        }
+        start(folder, &mut qemu(kit, folder, fittings, firmware))
     }
 }
 
-fn qemu(
-    kit: &SystemKit,
-    folder: &Path,
-    card: &Path,
-    fittings: Fittings,
-    firmware: Firmware,
-) -> Command {
+fn qemu(kit: &SystemKit, folder: &Path, fittings: Fittings, firmware: Firmware) -> Command {
     let mut command = Command::new(&kit.qemu);
     command
         .args(["-machine", "virt", "-accel", "tcg", "-cpu", "cortex-a53"])
@@ -199,8 +228,20 @@ fn qemu(
         .args(["-device", "virtio-blk-pci,drive=d0", "-drive"])
         .arg(format!(
             "if=none,id=d0,format=raw,cache=writeback,file={}",
-            card.display()
+            folder.join("card.img").display()
         ));
+    if fittings.root != Root::Card {
+        let volume = folder.join("volume.img");
+        if !volume.is_file() {
+            super::enlarge(&volume, CARD_BYTES);
+        }
+        command
+            .args(["-device", "virtio-blk-pci,drive=d1", "-drive"])
+            .arg(format!(
+                "if=none,id=d1,format=raw,cache=writeback,file={}",
+                volume.display()
+            ));
+    }
     if fittings.sound == Sound::Usb {
         super::sound_card(&mut command, folder);
     }
@@ -216,16 +257,22 @@ fn qemu(
         }
         Firmware::None => {
             let beside = kit.disk.parent().unwrap_or(Path::new("."));
+            let (initrd, root) = match fittings.root {
+                Root::Volume => (
+                    folder,
+                    "/dev/mapper/luksroot rw console=ttyAMA0 console=tty0",
+                ),
+                _ => (beside, "PARTLABEL=homing-root rw console=ttyAMA0"),
+            };
             command
                 .arg("-kernel")
                 .arg(beside.join("vmlinuz"))
                 .arg("-initrd")
-                .arg(beside.join("initrd.img"))
-                .args([
-                    "-append",
-                    "root=PARTLABEL=homing-root rw console=ttyAMA0 panic=-1 cryptomgr.notests \
-                     systemd.journald.forward_to_console=1 systemd.show_status=0",
-                ]);
+                .arg(initrd.join("initrd.img"))
+                .arg("-append")
+                .arg(format!(
+                    "root={root} panic=-1 cryptomgr.notests systemd.journald.forward_to_console=1 systemd.show_status=0"
+                ));
         }
     }
     command
