@@ -67,9 +67,11 @@ pub(crate) fn replace(path: &Path, content: &[u8], access: Access) -> Result<(),
             // The umask may have taken from it what a broker has to read.
             file.set_permissions(Permissions::from_mode(mode))?;
             file.write_all(content)?;
+            file.sync_all()?;
+            fs::rename(&temporary, path)?;
+            // On a stick with FAT the size is kept beside the name: it is 0 under the new one until it is synced again.
             file.sync_all()
         })
-        .and_then(|()| fs::rename(&temporary, path))
         .and_then(|()| File::open(folder)?.sync_all());
     if written.is_err() {
         // What is left of a failed attempt may hold a key.

@@ -21,6 +21,7 @@ pub enum Access {
     /// `fs.protected_hardlinks` allows only to who may write the file.
     GroupWrites,
     /// As the file system has it for files of this process: FAT keeps no modes, and one that is mounted for somebody else takes none.
+    /// FAT also keeps a file's size in its name's entry, and a rename makes a new one that says 0: such a file is synced once more.
     AsMounted,
 }
 
@@ -117,8 +118,13 @@ fn replace_with(
     write: impl FnOnce(&mut File) -> io::Result<()>,
 ) -> io::Result<()> {
     let temporary = temporary_beside(path)?;
-    let written =
-        write_temporary(&temporary, access, write).and_then(|()| fs::rename(&temporary, path));
+    let written = write_temporary(&temporary, access, write).and_then(|file| {
+        fs::rename(&temporary, path)?;
+        match access {
+            Access::AsMounted => file.sync_all(),
+            _ => Ok(()),
+        }
+    });
     if let Err(error) = written {
         // The first error is the one worth reporting; a file that cannot be removed is replaced by the next call.
         drop(fs::remove_file(&temporary));
@@ -131,7 +137,7 @@ fn write_temporary(
     temporary: &Path,
     access: Access,
     write: impl FnOnce(&mut File) -> io::Result<()>,
-) -> io::Result<()> {
+) -> io::Result<File> {
     // Left over by a process that was killed here.
     match fs::remove_file(temporary) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -145,7 +151,8 @@ fn write_temporary(
     if access != Access::AsMounted {
         file.set_permissions(Permissions::from_mode(access.mode()))?;
     }
-    write(&mut file)
+    write(&mut file)?;
+    Ok(file)
 }
 
 /// One fixed name per path, so that kills leave at most one file behind however often they happen.

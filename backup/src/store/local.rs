@@ -91,9 +91,12 @@ impl LocalStore {
         unfinished.push(unfinished_ending()?);
         let unfinished = PathBuf::from(unfinished);
         let done = write_durably(&unfinished, bytes)
-            .and_then(|()| match settling {
-                Settling::Replace => rustix::fs::rename(&unfinished, path),
-                Settling::OnlyNew => settle_new(&unfinished, path),
+            .and_then(|file| {
+                match settling {
+                    Settling::Replace => rustix::fs::rename(&unfinished, path)?,
+                    Settling::OnlyNew => settle_new(&unfinished, path)?,
+                }
+                sync_renamed(&file)
             })
             .and_then(|()| sync_folder(path.parent().unwrap_or(&self.root)));
         if done.is_err() {
@@ -242,7 +245,7 @@ fn open(path: &Path, flags: OFlags) -> Result<rustix::fd::OwnedFd, Errno> {
     rustix::fs::open(path, flags | OFlags::CLOEXEC, Mode::empty())
 }
 
-fn write_durably(path: &Path, bytes: &[u8]) -> Result<(), Errno> {
+fn write_durably(path: &Path, bytes: &[u8]) -> Result<File, Errno> {
     let flags =
         OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::CLOEXEC | OFlags::NOFOLLOW;
     let mut file = File::from(rustix::fs::open(path, flags, Mode::RUSR | Mode::WUSR)?);
@@ -251,7 +254,18 @@ fn write_durably(path: &Path, bytes: &[u8]) -> Result<(), Errno> {
     }
     // Nobody changes a stored file; restic marks it so too.
     rustix::fs::fchmod(&file, Mode::RUSR)?;
-    rustix::fs::fsync(&file)
+    rustix::fs::fsync(&file)?;
+    Ok(file)
+}
+
+/// FAT keeps a file's size in the entry of its name, and Linux makes a new one that says 0 for a rename: a power cut would
+/// leave an empty file of that name, however durable the content was under the old one.
+fn sync_renamed(file: &File) -> Result<(), Errno> {
+    // `MSDOS_SUPER_MAGIC` of `statfs(2)`, whose width differs by architecture.
+    match rustix::fs::fstatfs(file)?.f_type {
+        0x4d44 => rustix::fs::fsync(file),
+        _ => Ok(()),
+    }
 }
 
 fn unfinished_ending() -> Result<String, Errno> {
