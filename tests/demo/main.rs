@@ -45,6 +45,9 @@ enum Afterwards {
 /// Set while the main thread does nothing but wait; it then ends everything itself, in order.
 static WAITING: AtomicBool = AtomicBool::new(false);
 
+/// Set before the tour's programs are ended under its feet: the step that misses one has not failed.
+static INTERRUPTED: AtomicBool = AtomicBool::new(false);
+
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let (phone, afterwards) = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
@@ -81,6 +84,7 @@ fn handle_ends() -> std::io::Result<()> {
             main.unpark();
             return;
         }
+        INTERRUPTED.store(true, Ordering::SeqCst);
         e2e::clean_up();
         eprintln!("\nStopped in the middle. No process and no file is left.");
         std::process::exit(130);
@@ -108,6 +112,10 @@ fn show(phone: Phone, afterwards: Afterwards) -> ExitCode {
             });
         }
     }));
+    while INTERRUPTED.load(Ordering::SeqCst) {
+        // The thread that heard the signal ends everything, and this process.
+        std::thread::park();
+    }
     e2e::clean_up();
     match outcome {
         Ok(()) => {
