@@ -21,7 +21,6 @@ pub enum Access {
     /// `fs.protected_hardlinks` allows only to who may write the file.
     GroupWrites,
     /// As the file system has it for files of this process: FAT keeps no modes, and one that is mounted for somebody else takes none.
-    /// FAT also keeps a file's size in its name's entry, and a rename makes a new one that says 0: such a file is synced once more.
     AsMounted,
 }
 
@@ -46,6 +45,11 @@ pub fn replace(path: &Path, content: &[u8], access: Access) -> Result<(), Error>
         file.write_all(content)?;
         file.sync_all()
     })
+    .and_then(|file| match access {
+        // FAT keeps the size beside the name, and Linux's says 0 under a new one until the file is synced again.
+        Access::AsMounted => file.sync_all(),
+        _ => Ok(()),
+    })
     .and_then(|()| sync_folder_of(path))
     .map_err(|source| Error::Replace {
         path: path.to_owned(),
@@ -59,10 +63,12 @@ pub fn replace(path: &Path, content: &[u8], access: Access) -> Result<(), Error>
 /// # Errors
 /// As [`replace`].
 pub fn show(path: &Path, content: &[u8], access: Access) -> Result<(), Error> {
-    replace_with(path, access, |file| file.write_all(content)).map_err(|source| Error::Replace {
-        path: path.to_owned(),
-        source,
-    })
+    replace_with(path, access, |file| file.write_all(content))
+        .map(drop)
+        .map_err(|source| Error::Replace {
+            path: path.to_owned(),
+            source,
+        })
 }
 
 /// Removes what [`show`] showed, without waiting for the disk; a path that is not there is a success.
@@ -116,21 +122,15 @@ fn replace_with(
     path: &Path,
     access: Access,
     write: impl FnOnce(&mut File) -> io::Result<()>,
-) -> io::Result<()> {
+) -> io::Result<File> {
     let temporary = temporary_beside(path)?;
-    let written = write_temporary(&temporary, access, write).and_then(|file| {
-        fs::rename(&temporary, path)?;
-        match access {
-            Access::AsMounted => file.sync_all(),
-            _ => Ok(()),
-        }
-    });
-    if let Err(error) = written {
+    let written = write_temporary(&temporary, access, write)
+        .and_then(|file| fs::rename(&temporary, path).map(|()| file));
+    if written.is_err() {
         // The first error is the one worth reporting; a file that cannot be removed is replaced by the next call.
         drop(fs::remove_file(&temporary));
-        return Err(error);
     }
-    Ok(())
+    written
 }
 
 fn write_temporary(

@@ -1,7 +1,7 @@
 //! A phone whose disk asks for a passphrase: lost, restarted, its message before the prompt, opened and given back. It must not read what is on the panel by anything but its pixels.
 
 use crate::household::{Home, Machine, figures};
-use crate::lost::{NOTICE, has_notice, is_lost, says};
+use crate::lost::{NOTICE, is_in_use, is_lost, says};
 use crate::phosh::with_phosh;
 use crate::picture::Expected;
 use e2e::{Firmware, Fittings, GUEST_PATIENCE, Panel, Root, wait_until};
@@ -72,7 +72,6 @@ fn an_encrypted_phone_shows_its_message_before_the_prompt_and_comes_home() {
         .expect_success();
     home.power_cut();
 
-    // Nothing is lost: the prompt comes at once.
     let fittings = Fittings {
         root: Root::Volume,
         ..fittings
@@ -107,13 +106,13 @@ fn an_encrypted_phone_shows_its_message_before_the_prompt_and_comes_home() {
         expected.is_shown(home.guest(), "opened", 30).then_some(())
     });
     home.wait_connected();
-    let ending = home.is_found();
+    let mut ending = home.is_found();
     home.wait_notice(false);
     wait_until(GUEST_PATIENCE, "the copy to be gone", || {
         (home.guest().run(&format!("[ ! -e {COPY} ]")).code == 0).then_some(())
     });
-    assert!(!has_notice(home.guest()));
-    drop(ending);
+    is_in_use(home.guest(), None);
+    assert!(ending.wait(GUEST_PATIENCE).success(), "{}", ending.log());
     figures(&json!({
         "from switching on to the message, s": message_after.as_secs_f64(),
     }));

@@ -3,7 +3,7 @@
 use e2e::Guest;
 use homing_hal::capability::call::Ring;
 use homing_hal::capability::panel::Geometry;
-use homing_screen::language::ENGLISH;
+use homing_screen::language::{ENGLISH, Labels};
 use homing_screen::notice::Notice;
 use homing_screen::page::{Emergency, Moment, Sheet, View, draw, texts};
 use homing_screen::typeset::Typesetter;
@@ -124,20 +124,7 @@ impl Expected {
                 .iter()
                 .flat_map(|clock| (0..=minutes).map(move |minute| (*clock, minute)))
             {
-                let view = View {
-                    notice: &self.notice,
-                    labels: &labels,
-                    moment: Moment {
-                        clock: Some(clock),
-                        battery_percent: None,
-                    },
-                    geometry: self.geometry,
-                    sheet: Sheet::Message(0),
-                    emergency: emergency.clone(),
-                    ring: Ring::None,
-                    pressed: None,
-                    minute,
-                };
+                let view = self.view(&self.notice, &labels, clock, emergency.clone(), minute);
                 if shot.is(&draw(&mut setter, &view).frame.luma) {
                     self.emergency = vec![emergency];
                     return true;
@@ -145,6 +132,31 @@ impl Expected {
             }
         }
         false
+    }
+
+    /// The first page of a notice, as nobody has touched it. QEMU's phone has no battery.
+    fn view<'notice>(
+        &self,
+        notice: &'notice Notice,
+        labels: &'notice Labels,
+        clock: (u8, u8),
+        emergency: Emergency,
+        minute: u64,
+    ) -> View<'notice> {
+        View {
+            notice,
+            labels,
+            moment: Moment {
+                clock: Some(clock),
+                battery_percent: None,
+            },
+            geometry: self.geometry,
+            sheet: Sheet::Message(0),
+            emergency,
+            ring: Ring::None,
+            pressed: None,
+            minute,
+        }
     }
 
     /// Whether the panel shows what stands there before a disk's passphrase, pixel for pixel. Nobody can be asked for the time then: it
@@ -163,20 +175,8 @@ impl Expected {
             let of_day = (now_min - ago) % (24 * 60);
             let part = |number: u64| u8::try_from(number).expect("below 60");
             (0..3).any(|minute| {
-                let view = View {
-                    notice: &notice,
-                    labels: &labels,
-                    moment: Moment {
-                        clock: Some((part(of_day / 60), part(of_day % 60))),
-                        battery_percent: None,
-                    },
-                    geometry: self.geometry,
-                    sheet: Sheet::Message(0),
-                    emergency: Emergency::Impossible,
-                    ring: Ring::None,
-                    pressed: None,
-                    minute,
-                };
+                let clock = (part(of_day / 60), part(of_day % 60));
+                let view = self.view(&notice, &labels, clock, Emergency::Impossible, minute);
                 shot.is(&draw(&mut setter, &view).frame.luma)
             })
         })
